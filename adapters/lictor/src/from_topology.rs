@@ -1,0 +1,179 @@
+//! From a topology file to a tree that can be started.
+
+use std::fmt::{self, Display};
+use std::path::Path;
+
+use lictor_kernel::dynamic_supervisor::Budget as KernelBudget;
+use lictor_runtime::{
+    AgentSpec, AgentTypes, DynamicSupervisor, InHandPolicy, Overflow, Setup, StartError,
+    Supervisor, Value,
+};
+use lictor_tokio::NoRuntime;
+use lictor_topology::{
+    AgentNode, Budget, Child, Diagnostics, DynamicSupervisorNode, InHand, Options, Origin,
+    Overflow as TopologyOverflow, ProcessEnvironment, SupervisorNode, Topology,
+};
+
+/// Why a topology was not loaded.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    Read {
+        /// The file.
+        file: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file has faults; all of them are in here.
+    Faults(Diagnostics),
+    /// An agent cannot be set up as the file says.
+    BadAgent {
+        /// The file.
+        file: String,
+        /// Its line, from 1; 0 if the topology did not come from a file.
+        line: u32,
+        /// Its column, from 1.
+        column: u32,
+        /// The agent.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// The tree was not started.
+    Start(StartError),
+    /// The caller is not inside a tokio runtime.
+    NoRuntime(NoRuntime),
+}
+
+impl Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { file, error } => write!(f, "cannot read {file}: {error}"),
+            Self::Faults(faults) => Display::fmt(faults, f),
+            Self::BadAgent { file, line, column, name, detail } => {
+                write!(f, "{file}:{line}:{column}: agent {name:?}: {detail}")
+            }
+            Self::Start(error) => Display::fmt(error, f),
+            Self::NoRuntime(error) => Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl From<StartError> for LoadError {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+/// Reads a topology file, with `${VAR}` from the environment, and makes the tree that it describes
+/// of the given agent types. Nothing is started.
+///
+/// # Errors
+/// [`LoadError`], with every fault of the file.
+pub fn load(path: &Path, types: &AgentTypes) -> Result<Supervisor, LoadError> {
+    let file = path.display().to_string();
+    let text =
+        std::fs::read(path).map_err(|error| LoadError::Read { file: file.clone(), error })?;
+    let known: Vec<&str> = types.names().collect();
+    let options = Options::new(&ProcessEnvironment).known_types(&known);
+    let topology = lictor_topology::parse(&file, &text, &options).map_err(LoadError::Faults)?;
+    root_from_topology(&file, &topology, types)
+}
+
+/// The tree that a topology describes, of the given agent types.
+///
+/// # Errors
+/// [`LoadError::BadAgent`] for the first agent whose type is unknown or whose setup is refused.
+pub fn root_from_topology(
+    file: &str,
+    topology: &Topology,
+    types: &AgentTypes,
+) -> Result<Supervisor, LoadError> {
+    supervisor(&Source { file, types }, &topology.root)
+}
+
+struct Source<'a> {
+    file: &'a str,
+    types: &'a AgentTypes,
+}
+
+/// One supervisor and what is below it; the parser bounds the depth.
+fn supervisor(source: &Source<'_>, node: &SupervisorNode) -> Result<Supervisor, LoadError> {
+    let mut tree = Supervisor::with_strategy(node.name.clone(), node.strategy)
+        .max_restarts(node.intensity.max_restarts, node.intensity.period)
+        .backoff(node.backoff)
+        .auto_shutdown(node.auto_shutdown)
+        .as_child(node.spec);
+    for child in &node.children {
+        tree = match child {
+            Child::Supervisor(node) => tree.supervisor(supervisor(source, node)?),
+            Child::DynamicSupervisor(node) => tree.dynamic(dynamic(node)),
+            Child::Agent(node) | Child::GenServer(node) => tree.agent(agent(source, node)?),
+            // The crate of the topology is of our own version: there is no other kind of child.
+            _ => tree,
+        };
+    }
+    Ok(tree)
+}
+
+fn dynamic(node: &DynamicSupervisorNode) -> DynamicSupervisor {
+    let limits = &node.limits;
+    DynamicSupervisor::new(node.name.clone())
+        .as_child(node.spec)
+        .max_restarts(node.intensity.max_restarts, node.intensity.period)
+        .backoff(node.backoff)
+        .budget(match node.budget {
+            Budget::Child => KernelBudget::Child,
+            Budget::Shared => KernelBudget::Shared,
+        })
+        .children_restart(node.child_restart)
+        .max_children(limits.max_children)
+        .max_total_spawns(limits.max_total_spawns.map(u64::from))
+        .max_children_per_spawner(limits.max_children_per_spawner)
+        .max_total_spawns_per_spawner(limits.max_total_spawns_per_spawner.map(u64::from))
+}
+
+fn agent(source: &Source<'_>, node: &AgentNode) -> Result<AgentSpec, LoadError> {
+    let bad = |detail: String| {
+        let Origin { line, column } = node.origin;
+        let (file, name) = (source.file.to_owned(), node.name.clone());
+        LoadError::BadAgent { file, line, column, name, detail }
+    };
+    let setup = Setup {
+        name: node.name.clone(),
+        config: if node.config.is_empty() { Value::Null } else { node.config.clone().into() },
+        credentials: node
+            .credentials
+            .iter()
+            .map(|(provider, secret)| (provider.to_owned(), secret.to_owned()))
+            .collect(),
+    };
+    let made = source.types.make(&node.type_name, &setup);
+    let made = made.ok_or_else(|| bad(format!("unknown type {:?}", node.type_name)))?;
+    let mut spec = made.map_err(|error| bad(error.to_string()))?;
+    spec = spec
+        .as_child(node.spec)
+        .mailbox_size(node.mailbox.size)
+        .overflow(match node.mailbox.overflow {
+            TopologyOverflow::Wait => Overflow::Wait,
+            TopologyOverflow::Reject => Overflow::Reject,
+            TopologyOverflow::DropOldest => Overflow::DropOldest,
+        })
+        .max_retries(node.max_retries)
+        .in_hand(match node.in_hand {
+            InHand::Drop => InHandPolicy::Drop,
+            InHand::Redeliver => InHandPolicy::Redeliver,
+            InHand::DeadLetter => InHandPolicy::DeadLetter,
+        });
+    if let Some(timeout) = node.handle_timeout {
+        spec = spec.handle_timeout(timeout);
+    }
+    // A list in the file replaces the type's own, as in civitas; no list leaves it.
+    if !node.capabilities.is_empty() {
+        spec = spec.capabilities(node.capabilities.clone());
+    }
+    Ok(spec)
+}

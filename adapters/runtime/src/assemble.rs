@@ -1,0 +1,199 @@
+//! From specifications to a world that can be started: everything is checked before anything runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lictor_kernel::node::DeclareNameError;
+use lictor_kernel::tree::{Body, Plan, PlannedChild};
+use lictor_kernel::{ChildId, ChildKind, ChildSpec, DeclareError, Names};
+
+use crate::driver::{Place, Role, World};
+use crate::error::StartError;
+use crate::runtime::Shared;
+use crate::spec::{AgentSpec, Child, DynamicSupervisor, Supervisor};
+
+impl World {
+    /// Declares every name of the tree, makes every cell, and returns the kernel's plan. On an
+    /// error the world is left for [`World::tear_down`].
+    pub(crate) fn assemble(
+        &mut self,
+        shared: &Arc<Shared>,
+        root: Supervisor,
+    ) -> Result<Arc<Plan>, StartError> {
+        check_names(&root)?;
+        let (plan, id) = self.add_supervisor(shared, root, None)?;
+        self.root = Some(id);
+        let plan = Arc::new(plan);
+        plan.check().map_err(|error| StartError::BadSupervisor {
+            name: self.places.get(&id).map(|place| place.name.to_string()).unwrap_or_default(),
+            detail: error.to_string(),
+        })?;
+        Ok(plan)
+    }
+
+    /// A supervisor and everything below it. The depth of the recursion is that of the tree, which
+    /// [`check_names`] has bounded.
+    fn add_supervisor(
+        &mut self,
+        shared: &Arc<Shared>,
+        supervisor: Supervisor,
+        parent: Option<ChildId>,
+    ) -> Result<(Plan, ChildId), StartError> {
+        let Supervisor { name, config, children, .. } = supervisor;
+        let id = self.declare(&name, ChildKind::Supervisor, &[])?;
+        let strategy = config.strategy;
+        let mut planned = Vec::with_capacity(children.len());
+        for child in children {
+            planned.push(self.add_child(shared, child, id)?);
+        }
+        let plan = Plan::Static { config, children: planned };
+        check_one(&name, &plan, &self.places)?;
+        let Plan::Static { children: planned, .. } = &plan else { unreachable!("made above") };
+        let children = planned.iter().map(|child| child.id).collect();
+        self.place(id, &name, parent, Role::Supervisor { strategy, children });
+        Ok((plan, id))
+    }
+
+    fn add_child(
+        &mut self,
+        shared: &Arc<Shared>,
+        child: Child,
+        parent: ChildId,
+    ) -> Result<PlannedChild, StartError> {
+        match child {
+            Child::Agent(agent) => {
+                let spec = agent.child;
+                let id = self.add_agent(shared, agent, parent)?;
+                Ok(PlannedChild { id, spec, body: Body::Worker })
+            }
+            Child::Supervisor(supervisor) => {
+                let spec = supervisor.child;
+                let (plan, id) = self.add_supervisor(shared, supervisor, Some(parent))?;
+                Ok(PlannedChild { id, spec, body: Body::Supervisor(Arc::new(plan)) })
+            }
+            Child::Dynamic(supervisor) => self.add_dynamic(supervisor, parent),
+        }
+    }
+
+    fn add_dynamic(
+        &mut self,
+        supervisor: DynamicSupervisor,
+        parent: ChildId,
+    ) -> Result<PlannedChild, StartError> {
+        let DynamicSupervisor { name, config, child: spec, template } = supervisor;
+        let id = self.declare(&name, ChildKind::Supervisor, &[])?;
+        let plan = Plan::Dynamic(config);
+        check_one(&name, &plan, &self.places)?;
+        self.place(id, &name, Some(parent), Role::Dynamic { template, children: Vec::new() });
+        Ok(PlannedChild { id, spec, body: Body::Supervisor(Arc::new(plan)) })
+    }
+
+    /// Declares an agent, makes its cell, and enters it into the directory.
+    pub(crate) fn add_agent(
+        &mut self,
+        shared: &Arc<Shared>,
+        mut agent: AgentSpec,
+        parent: ChildId,
+    ) -> Result<ChildId, StartError> {
+        let tags: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
+        let id = self.declare(&agent.name, ChildKind::Worker, &tags)?;
+        let Some(build) = agent.build.take() else {
+            unreachable!("a specification is built once, when it is added")
+        };
+        let launch = build(&agent, Arc::clone(shared));
+        let cell = launch.cell();
+        let name = Arc::clone(&cell.core().name);
+        // The registry has just accepted the name, and the directory follows the registry.
+        let _ = shared.directory.insert(name, Arc::new(crate::runtime::Entry(cell)));
+        let name = agent.name.clone();
+        self.place(id, &name, Some(parent), Role::Agent(launch));
+        Ok(id)
+    }
+
+    fn place(&mut self, id: ChildId, name: &str, parent: Option<ChildId>, role: Role) {
+        self.places.insert(id, Place { name: Arc::from(name), parent, role });
+    }
+
+    fn declare(
+        &mut self,
+        name: &str,
+        kind: ChildKind,
+        capabilities: &[&str],
+    ) -> Result<ChildId, StartError> {
+        let declared = self.node.declare(name, kind, capabilities, &mut self.actions);
+        self.actions.clear();
+        declared.map(|name| ChildId(name.0)).map_err(|error| {
+            let name = name.to_owned();
+            if error == DeclareNameError::Registry(DeclareError::Taken) {
+                return StartError::DuplicateName { name };
+            }
+            StartError::BadName { name, detail: error.to_string() }
+        })
+    }
+}
+
+/// Deeper trees are refused: every level costs a step of recursion when the tree is assembled.
+const DEPTH_MAX: usize = 256;
+
+/// Checks all names before the first is declared: the grammar, and that each is used once.
+fn check_names(root: &Supervisor) -> Result<(), StartError> {
+    let mut seen = BTreeMap::new();
+    let mut note = |name: &str| {
+        Names::check(name).map_err(|error| StartError::BadName {
+            name: name.to_owned(),
+            detail: error.to_string(),
+        })?;
+        match seen.insert(name.to_owned(), ()) {
+            None => Ok(()),
+            Some(()) => Err(StartError::DuplicateName { name: name.to_owned() }),
+        }
+    };
+    let mut rest = vec![(root, 1)];
+    while let Some((supervisor, depth)) = rest.pop() {
+        note(&supervisor.name)?;
+        if depth > DEPTH_MAX {
+            let detail = format!("more than {DEPTH_MAX} supervisors on top of each other");
+            return Err(StartError::BadSupervisor { name: supervisor.name.clone(), detail });
+        }
+        for child in &supervisor.children {
+            match child {
+                Child::Agent(agent) => note(&agent.name)?,
+                Child::Dynamic(dynamic) => note(&dynamic.name)?,
+                Child::Supervisor(below) => rest.push((below, depth + 1)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks one supervisor, so that an error can name it and its child.
+fn check_one(name: &str, plan: &Plan, places: &BTreeMap<ChildId, Place>) -> Result<(), StartError> {
+    use lictor_kernel::supervisor::ConfigError;
+    // Only the supervisor itself: what is below has been checked, and is not looked at again.
+    let alone = match plan {
+        Plan::Static { config, children } => Plan::Static {
+            config: config.clone(),
+            children: children
+                .iter()
+                .map(|child| PlannedChild { body: Body::Worker, ..child.clone() })
+                .collect(),
+        },
+        Plan::Dynamic(config) => Plan::Dynamic(config.clone()),
+    };
+    alone.check().map_err(|error| {
+        let mut detail = error.to_string();
+        if let ConfigError::BadCombination(id) = error {
+            let child = places.get(&id).map_or("?", |place| &*place.name);
+            detail = format!(
+                "child {child:?} is significant, so it must not be permanent and the \
+                 supervisor's auto_shutdown must not be never"
+            );
+        }
+        StartError::BadSupervisor { name: name.to_owned(), detail }
+    })
+}
+
+/// What a spawned child is supervised by: its dynamic supervisor's template.
+pub(crate) const fn spawned(template: ChildSpec, id: ChildId) -> PlannedChild {
+    PlannedChild { id, spec: template, body: Body::Worker }
+}

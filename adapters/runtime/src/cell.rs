@@ -1,0 +1,330 @@
+//! A name's place in the runtime: its mailbox, its status, its counters.
+//!
+//! A cell belongs to the name and not to an incarnation: it is made when the name is declared and
+//! survives every restart, and so does what is queued in it. References point here.
+
+use std::any::Any;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use lictor_kernel::{Instant, ProcessId};
+
+use crate::error::SendError;
+use crate::events::EventKind;
+use crate::executor::Task;
+use crate::mailbox::{Lane, Mailbox, MailboxConfig, Overflow, PushError};
+use crate::message::{Message, Protocol, is_reserved};
+use crate::process::Life;
+use crate::reply::ReplyFailure;
+use crate::runtime::Shared;
+use crate::view::{AgentKind, Status};
+
+/// What the runtime tells an agent, past all messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Control {
+    /// To this process only: one that comes too late must not stop the next incarnation.
+    Shutdown {
+        process: ProcessId,
+    },
+    Suspend {
+        reason: Arc<str>,
+    },
+    Resume {
+        approver: Arc<str>,
+    },
+    Restart {
+        by: Arc<str>,
+    },
+    ChildTerminated {
+        child: Arc<str>,
+        reason: &'static str,
+    },
+}
+
+/// A message in a mailbox.
+#[derive(Debug)]
+pub(crate) struct Envelope<P> {
+    pub(crate) message: P,
+    /// How often it was delivered before.
+    pub(crate) attempt: u32,
+}
+
+/// What a cell is, whatever its agent understands.
+pub(crate) struct Core {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: AgentKind,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) shared: Arc<Shared>,
+    overflow: Overflow,
+    status: AtomicU8,
+    starts: AtomicU64,
+    handled: AtomicU64,
+    dead: AtomicU64,
+    /// Stop only when the queue is empty.
+    drain: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn status(&self) -> Status {
+        Status::from_code(self.status.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        self.status.store(status.code(), Ordering::Release);
+    }
+
+    pub(crate) fn starts(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_incarnation(&self) -> u64 {
+        self.drain.store(false, Ordering::Relaxed);
+        self.starts.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// One more message was handled. Only the one consumer calls it, so it need not be atomic as a
+    /// whole.
+    pub(crate) fn count_handled(&self) {
+        self.handled.store(self.handled.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handled(&self) -> u64 {
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dead(&self) -> u64 {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn drains(&self) -> bool {
+        self.drain.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn count_dead(&self, count: u64, reason: ReplyFailure) {
+        self.dead.fetch_add(count, Ordering::Relaxed);
+        let reason = failure_name(reason);
+        let name = Arc::clone(&self.name);
+        self.shared.emit(EventKind::DeadLetters { name, count, reason });
+    }
+}
+
+pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
+    match failure {
+        ReplyFailure::Unanswered => "unanswered",
+        ReplyFailure::Crashed => "crashed",
+        ReplyFailure::Stopped => "stopped",
+        ReplyFailure::Down => "down",
+        ReplyFailure::Killed => "killed",
+        ReplyFailure::Evicted => "evicted",
+        ReplyFailure::Skipped => "skipped",
+        ReplyFailure::Unencodable => "unencodable",
+    }
+}
+
+/// The cell of an agent that understands `P`.
+pub(crate) struct Cell<P> {
+    pub(crate) core: Core,
+    pub(crate) mailbox: Mailbox<Control, Envelope<P>>,
+}
+
+impl<P: Protocol> Cell<P> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        kind: AgentKind,
+        capabilities: Vec<String>,
+        mailbox: MailboxConfig,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let core = Core {
+            name,
+            kind,
+            capabilities,
+            shared,
+            overflow: mailbox.overflow,
+            status: AtomicU8::new(Status::Initializing.code()),
+            starts: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            drain: AtomicBool::new(false),
+        };
+        Self { core, mailbox: Mailbox::new(mailbox) }
+    }
+
+    /// Sends without waiting.
+    pub(crate) fn try_send(&self, lane: Lane, message: P) -> Result<(), SendError> {
+        tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
+        let message = self.as_on_a_wire(message)?;
+        match self.mailbox.try_push(lane, Envelope { message, attempt: 0 }) {
+            Ok(None) => Ok(()),
+            Ok(Some(evicted)) => {
+                self.dead_letter(evicted.message, ReplyFailure::Evicted);
+                Ok(())
+            }
+            Err(PushError::Full(envelope)) => {
+                refuse(envelope.message, ReplyFailure::Evicted);
+                Err(SendError::Full { name: Arc::clone(&self.core.name) })
+            }
+            Err(PushError::Closed(envelope)) => Err(self.refuse_closed(envelope)),
+        }
+    }
+
+    /// Sends, waiting for room until `deadline` if the agent's mailbox is one that waits.
+    pub(crate) async fn send(
+        &self,
+        lane: Lane,
+        message: P,
+        deadline: Instant,
+    ) -> Result<(), SendError> {
+        if self.core.overflow != Overflow::Wait {
+            return self.try_send(lane, message);
+        }
+        tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
+        let message = self.as_on_a_wire(message)?;
+        let envelope = match self.mailbox.try_push(lane, Envelope { message, attempt: 0 }) {
+            Ok(_) => return Ok(()),
+            Err(PushError::Closed(envelope)) => return Err(self.refuse_closed(envelope)),
+            Err(PushError::Full(envelope)) => envelope,
+        };
+        let push = self.mailbox.push(lane, envelope);
+        match self.core.shared.timers.timeout(deadline, push).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.refuse_closed(error.into_inner())),
+            Err(_) => Err(SendError::Timeout { name: Arc::clone(&self.core.name) }),
+        }
+    }
+
+    fn refuse_closed(&self, envelope: Envelope<P>) -> SendError {
+        refuse(envelope.message, ReplyFailure::Down);
+        SendError::Down { name: Arc::clone(&self.core.name) }
+    }
+
+    /// In the test mode that forces encoding, the message as a remote receiver would get it.
+    fn as_on_a_wire(&self, message: P) -> Result<P, SendError> {
+        if !self.core.shared.config.encode_messages {
+            return Ok(message);
+        }
+        message.encode().and_then(P::decode).map_err(|error| SendError::NotUnderstood {
+            name: Arc::clone(&self.core.name),
+            detail: error.0,
+        })
+    }
+
+    /// A message that nobody will handle: counted, told, and its asker answered.
+    pub(crate) fn dead_letter(&self, message: P, reason: ReplyFailure) {
+        refuse(message, reason);
+        self.core.count_dead(1, reason);
+    }
+
+    pub(crate) fn decode(&self, message: Message) -> Result<P, SendError> {
+        if is_reserved(message.kind()) {
+            return Err(SendError::Reserved { kind: message.kind().to_owned() });
+        }
+        P::decode(message).map_err(|error| SendError::NotUnderstood {
+            name: Arc::clone(&self.core.name),
+            detail: error.0,
+        })
+    }
+}
+
+/// Drops a message, telling its asker why.
+pub(crate) fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
+    let hold = message.in_hand();
+    drop(message);
+    if let Some(hold) = hold {
+        hold.release(Some(reason));
+    }
+}
+
+/// A cell whose protocol is not known statically.
+pub(crate) trait AnyCell: Send + Sync {
+    fn core(&self) -> &Core;
+    fn queued(&self) -> usize;
+    fn counters(&self) -> crate::mailbox::MailboxCounters;
+    fn control(&self, control: Control) -> bool;
+    /// Refuses messages from now on; what is queued becomes dead letters.
+    fn close(&self, reason: ReplyFailure);
+    /// Refuses messages from now on; what is queued is still handled.
+    fn close_intake(&self);
+    /// Takes messages again.
+    fn reopen(&self);
+    fn try_send_raw(&self, lane: Lane, message: Message) -> Result<(), SendError>;
+    fn send_raw<'a>(
+        &'a self,
+        lane: Lane,
+        message: Message,
+        deadline: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<P: Protocol> AnyCell for Cell<P> {
+    fn core(&self) -> &Core {
+        &self.core
+    }
+
+    fn queued(&self) -> usize {
+        self.mailbox.len()
+    }
+
+    fn counters(&self) -> crate::mailbox::MailboxCounters {
+        self.mailbox.counters()
+    }
+
+    fn control(&self, control: Control) -> bool {
+        self.mailbox.push_control(control).is_ok()
+    }
+
+    fn close(&self, reason: ReplyFailure) {
+        let leftover = self.mailbox.close().messages;
+        let count = leftover.len() as u64;
+        for envelope in leftover {
+            refuse(envelope.message, reason);
+        }
+        if count > 0 {
+            self.core.count_dead(count, reason);
+        }
+    }
+
+    fn close_intake(&self) {
+        self.core.drain.store(true, Ordering::Release);
+        self.mailbox.close_intake();
+    }
+
+    fn reopen(&self) {
+        self.mailbox.reopen();
+    }
+
+    fn try_send_raw(&self, lane: Lane, message: Message) -> Result<(), SendError> {
+        self.try_send(lane, self.decode(message)?)
+    }
+
+    fn send_raw<'a>(
+        &'a self,
+        lane: Lane,
+        message: Message,
+        deadline: Instant,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
+        Box::pin(async move {
+            let message = self.decode(message)?;
+            self.send(lane, message, deadline).await
+        })
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl<P> Debug for Cell<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell").field("name", &self.core.name).finish_non_exhaustive()
+    }
+}
+
+/// What can make incarnations for a cell.
+pub(crate) trait Launch: Send + Sync {
+    fn cell(&self) -> Arc<dyn AnyCell>;
+    /// The body of one incarnation.
+    fn launch(&self, process: ProcessId, life: Arc<Life>) -> Task;
+}

@@ -1,0 +1,251 @@
+//! What an agent can do from inside its handlers.
+
+use std::fmt::{self, Debug};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::agent::Agent;
+use crate::cell::{Cell, Envelope};
+use crate::error::{AgentError, AskError, ControlError, SendError};
+use crate::mailbox::Lane;
+use crate::message::{Message, Value, from_value, to_value};
+use crate::refs::AgentRef;
+use crate::runtime::{Drain, Runtime};
+use crate::token::Token;
+
+/// The agent's view of its runtime while it handles something.
+pub struct Context<A: Agent> {
+    cell: Arc<Cell<A::Message>>,
+    incarnation: u64,
+    /// Raised when the incarnation ends: its timers end with it.
+    ended: Arc<Token>,
+    pub(crate) ending: Ending,
+}
+
+/// Whether the agent asked for its own end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    No,
+    Stop,
+    Ignore,
+}
+
+impl<A: Agent> Context<A> {
+    pub(crate) fn new(cell: Arc<Cell<A::Message>>, incarnation: u64) -> Self {
+        Self { cell, incarnation, ended: Arc::new(Token::new()), ending: Ending::No }
+    }
+
+    /// The agent's own name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.cell.core.name
+    }
+
+    /// How often this agent has been started, this time included.
+    #[must_use]
+    pub const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The runtime that the agent lives in.
+    #[must_use]
+    pub fn runtime(&self) -> Runtime {
+        Runtime::of(Arc::clone(&self.cell.core.shared))
+    }
+
+    /// A reference to this agent.
+    #[must_use]
+    pub fn this(&self) -> AgentRef<A> {
+        AgentRef::new(Arc::clone(&self.cell))
+    }
+
+    /// A reference to another agent of a known type.
+    ///
+    /// # Errors
+    /// `Unknown`, `WrongType`.
+    pub fn agent<B: Agent>(&self, name: &str) -> Result<AgentRef<B>, SendError> {
+        self.runtime().agent(name)
+    }
+
+    /// Sends a raw message to the agent of this name.
+    ///
+    /// # Errors
+    /// See [`SendError`]. A message to itself never waits: a full mailbox is `Full`, because nobody
+    /// could ever make room.
+    pub async fn send(&self, to: &str, message: Message) -> Result<(), SendError> {
+        let target = self.runtime().raw(to)?;
+        let message = message.sent_by(Arc::clone(&self.cell.core.name));
+        if to == self.name() {
+            return target.try_send(message);
+        }
+        target.send(message).await
+    }
+
+    /// Asks the agent of this name. `timeout` covers the enqueuing and the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`]. A question to itself is refused: it could never be answered.
+    pub async fn ask(
+        &self,
+        to: &str,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<Value, AskError> {
+        if to == self.name() {
+            return Err(SendError::ToSelf { name: Arc::clone(&self.cell.core.name) }.into());
+        }
+        let message = message.sent_by(Arc::clone(&self.cell.core.name));
+        self.runtime().raw(to)?.ask(message, timeout).await
+    }
+
+    /// Sends a raw message to every agent whose name matches the pattern, this one excepted, and
+    /// says how many took it. Supervisors and system names get none.
+    ///
+    /// # Errors
+    /// `BadPattern`. A receiver that is down or full is skipped, not an error.
+    pub async fn broadcast(
+        &self,
+        pattern: &str,
+        kind: &str,
+        payload: Value,
+    ) -> Result<usize, SendError> {
+        let sender = Some(Arc::clone(&self.cell.core.name));
+        self.runtime().broadcast_from(sender, pattern, kind, payload).await
+    }
+
+    /// Sends a raw message to one running agent that has the capability.
+    ///
+    /// # Errors
+    /// `NoCapability`; else as [`Context::send`].
+    pub async fn send_to_capable(
+        &self,
+        capability: &str,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let to = self.runtime().capable(capability)?;
+        self.send(&to, message).await
+    }
+
+    /// Sends a message to this agent itself after a delay. The timer ends with the incarnation, or
+    /// when its handle says so.
+    ///
+    /// If the mailbox is full when the time comes, the timer waits for room.
+    pub fn send_after<M>(&self, delay: Duration, message: M) -> TimerHandle
+    where
+        A::Message: From<M>,
+    {
+        let handle = TimerHandle(Arc::new(Token::new()));
+        let cancelled = Arc::clone(&handle.0);
+        let ended = Arc::clone(&self.ended);
+        let cell = Arc::clone(&self.cell);
+        let message = A::Message::from(message);
+        let shared = Arc::clone(&self.cell.core.shared);
+        let at = shared.executor.now().saturating_add(delay);
+        shared.executor.spawn(Box::pin(async move {
+            let deliver = async {
+                cell.core.shared.timers.wait_until(at).await;
+                // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
+                // its timer.
+                let _ = cell.mailbox.push(Lane::Normal, Envelope { message, attempt: 0 }).await;
+            };
+            let mut deliver = pin!(deliver);
+            let (mut cancelled, mut ended) = (pin!(cancelled.raised()), pin!(ended.raised()));
+            poll_fn(|cx| {
+                if cancelled.as_mut().poll(cx).is_ready() || ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                deliver.as_mut().poll(cx)
+            })
+            .await;
+        }));
+        handle
+    }
+
+    /// Keeps a checkpoint of this state under the agent's name.
+    ///
+    /// # Errors
+    /// The state cannot be JSON, or the store could not write.
+    pub async fn checkpoint<T: Serialize + Sync>(&self, state: &T) -> Result<(), AgentError> {
+        let state = to_value(state)?;
+        Ok(self.cell.core.shared.config.store.set(&self.cell.core.name, state).await?)
+    }
+
+    /// The last checkpoint of this agent, of this or an earlier incarnation.
+    ///
+    /// # Errors
+    /// The checkpoint is of another shape, or the store could not read.
+    pub async fn restore<T: DeserializeOwned>(&self) -> Result<Option<T>, AgentError> {
+        let state = self.cell.core.shared.config.store.get(&self.cell.core.name).await?;
+        Ok(state.map(from_value).transpose()?)
+    }
+
+    /// Spawns a child of a registered type under the nearest dynamic supervisor: the first among
+    /// the siblings in the closest enclosing supervisor that has one.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn spawn(&self, kind: &str, name: &str, config: Value) -> Result<(), ControlError> {
+        let own = Arc::clone(&self.cell.core.name);
+        self.runtime().spawn_for(Some(own), None, kind, name, config).await
+    }
+
+    /// Ends a child at once.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn despawn(&self, name: &str) -> Result<(), ControlError> {
+        self.runtime().despawn(name).await
+    }
+
+    /// Stops a child.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn stop_agent(
+        &self,
+        name: &str,
+        drain: Drain,
+        timeout: Duration,
+    ) -> Result<(), ControlError> {
+        self.runtime().stop_agent(name, drain, timeout).await
+    }
+
+    /// Ends this agent normally when the present method has returned.
+    pub const fn stop(&mut self) {
+        self.ending = Ending::Stop;
+    }
+
+    /// In [`Agent::start`]: there is nothing to do here, and that is no failure (OTP `ignore`).
+    pub const fn ignore_start(&mut self) {
+        self.ending = Ending::Ignore;
+    }
+}
+
+impl<A: Agent> Drop for Context<A> {
+    fn drop(&mut self) {
+        self.ended.raise();
+    }
+}
+
+impl<A: Agent> Debug for Context<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("agent", &self.cell.core.name).finish_non_exhaustive()
+    }
+}
+
+/// A pending [`Context::send_after`].
+#[derive(Clone, Debug)]
+pub struct TimerHandle(Arc<Token>);
+
+impl TimerHandle {
+    /// The message will not be sent, unless it has been.
+    pub fn cancel(&self) {
+        self.0.raise();
+    }
+}

@@ -1,0 +1,182 @@
+//! The names of a node: a concurrent map that is read far more often than written.
+//!
+//! Sharded, so that readers on several threads seldom touch the same lock word. The hasher is
+//! fixed: with a random one, anything that leaked the order of a map would differ from run to run.
+//! Nothing here does leak it, a snapshot is in name order. The price: whoever may register names
+//! at will can choose colliding ones; bound the number of names where peers are not trusted.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use crate::sync::RwLock;
+
+/// Enough that two threads rarely meet, few enough that an empty directory is small. Loom pays
+/// for each lock in every execution.
+const SHARDS: usize = if cfg!(loom) { 2 } else { 64 };
+
+type Shard<T> = RwLock<HashMap<Name, Arc<T>, BuildHasherDefault<NameHasher>>>;
+
+/// Names and what they stand for.
+pub struct Directory<T> {
+    shards: Box<[Shard<T>]>,
+}
+
+impl<T> Directory<T> {
+    /// An empty directory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| RwLock::new(HashMap::default())).collect() }
+    }
+
+    /// What `name` stands for. `O(1)`; takes one read lock.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<T>> {
+        self.shard(name).read().get(name).cloned()
+    }
+
+    /// Takes a name that is free.
+    ///
+    /// # Errors
+    /// Who has the name.
+    pub fn insert(&self, name: Arc<str>, value: Arc<T>) -> Result<(), Arc<T>> {
+        use std::collections::hash_map::Entry;
+        match self.shard(&name).write().entry(Name(name)) {
+            Entry::Occupied(holder) => Err(Arc::clone(holder.get())),
+            Entry::Vacant(free) => {
+                free.insert(value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Frees a name and returns what it stood for.
+    pub fn remove(&self, name: &str) -> Option<Arc<T>> {
+        self.shard(name).write().remove(name)
+    }
+
+    /// Frees a name if it still stands for this very `value`, and says whether it did.
+    ///
+    /// For a late clean-up, which must not free a name that somebody else has taken meanwhile.
+    pub fn remove_if(&self, name: &str, value: &Arc<T>) -> bool {
+        let mut shard = self.shard(name).write();
+        if !shard.get(name).is_some_and(|holder| Arc::ptr_eq(holder, value)) {
+            return false;
+        }
+        let removed = shard.remove(name);
+        // What is dropped may be the last handle, and its `Drop` is not ours.
+        drop(shard);
+        removed.is_some()
+    }
+
+    /// All names and what they stand for, in name order. `O(n log n)`.
+    ///
+    /// Each shard is read at one moment, the shards one after the other: a name that comes or
+    /// goes meanwhile may be in or not.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(Arc<str>, Arc<T>)> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            let shard = shard.read();
+            all.extend(shard.iter().map(|(name, value)| (Arc::clone(&name.0), Arc::clone(value))));
+        }
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// How many names are taken. `O(shards)`.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// Whether no name is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn shard(&self, name: &str) -> &Shard<T> {
+        let mut hasher = NameHasher::default();
+        hasher.write(name.as_bytes());
+        // The map inside uses the lowest and the highest bits of the same hash.
+        let index = (hasher.finish() >> 32) % SHARDS as u64;
+        &self.shards[usize::try_from(index).unwrap_or(0)]
+    }
+}
+
+impl<T> Default for Directory<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Debug for Directory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A name as a key, looked up by `str`.
+#[derive(PartialEq, Eq)]
+struct Name(Arc<str>);
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::hash::Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As `str` hashes, which `Borrow` demands.
+        (*self.0).hash(state);
+    }
+}
+
+/// A fixed hasher: eight bytes at a time, each folded in by a wide multiplication.
+#[derive(Clone, Copy)]
+struct NameHasher(u64);
+
+impl NameHasher {
+    fn fold(&mut self, word: u64) {
+        // Two odd constants without structure: digits of pi.
+        const KEY: u64 = 0x2436_A885_A308_D313;
+        const MULTIPLIER: u64 = 0x1319_8A2E_0370_7345;
+        let product = u128::from(self.0 ^ word ^ KEY) * u128::from(MULTIPLIER);
+        let (high, low) = (product >> 64, product & u128::from(u64::MAX));
+        self.0 = u64::try_from(high ^ low).unwrap_or(0);
+    }
+}
+
+impl Default for NameHasher {
+    fn default() -> Self {
+        Self(0x4093_8222_99F3_1D01)
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut words = bytes.chunks_exact(8);
+        for word in &mut words {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(word);
+            self.fold(u64::from_le_bytes(eight));
+        }
+        let mut last = [0; 8];
+        let rest = words.remainder();
+        last[..rest.len()].copy_from_slice(rest);
+        self.fold(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        // The end mark of `str`; the length is in already.
+        self.0 ^= u64::from(byte);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

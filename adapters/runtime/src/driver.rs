@@ -1,0 +1,383 @@
+//! The driver: the one place where the kernel's decisions are carried out.
+//!
+//! One task per runtime. It takes what processes and callers say from the inbox, hands it to the
+//! kernel's [`Node`], and carries out the actions in their order. Decisions are made under the
+//! world's lock; what runs foreign code (waking, closing a mailbox full of the user's messages) is
+//! an [`Effect`] and happens after the lock is gone, still in order. Messages between agents never
+//! pass through here.
+
+mod actions;
+mod commands;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use lictor_kernel::node::{Action, Event};
+use lictor_kernel::supervisor::{self};
+use lictor_kernel::tree::{self};
+use lictor_kernel::{
+    ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, ProcessId, Strategy,
+    SupervisorId,
+};
+
+use crate::cell::{AnyCell, Control, Launch};
+use crate::error::{ControlError, StartError};
+use crate::events::{EventKind, reason_name};
+use crate::executor::Task;
+use crate::inbox::{Fact, Input, Outcome};
+use crate::process::Life;
+use crate::reply::{ReplyFailure, ReplyTo};
+use crate::runtime::{OnRootExit, Phase, Shared};
+use crate::spec::AgentSpec;
+use crate::view::Status;
+
+type Answer<E> = ReplyTo<Result<(), E>>;
+
+/// What callers ask of the driver.
+pub(crate) enum Command {
+    Stop {
+        deadline: Option<Instant>,
+        answer: ReplyTo<()>,
+    },
+    Spawn {
+        supervisor: Dynamic,
+        spawner: Option<Arc<str>>,
+        agent: AgentSpec,
+        answer: Answer<ControlError>,
+    },
+    StopChild {
+        name: String,
+        how: StopHow,
+        answer: Answer<ControlError>,
+    },
+    Control {
+        name: String,
+        control: Control,
+        answer: Answer<ControlError>,
+    },
+}
+
+/// Which dynamic supervisor.
+pub(crate) enum Dynamic {
+    Named(String),
+    /// The nearest to this agent.
+    NearestTo(Arc<str>),
+}
+
+pub(crate) enum StopHow {
+    Kill,
+    Current(Duration),
+    All(Duration),
+}
+
+/// A name's place in the tree.
+pub(crate) struct Place {
+    pub(crate) name: Arc<str>,
+    pub(crate) parent: Option<ChildId>,
+    pub(crate) role: Role,
+}
+
+pub(crate) enum Role {
+    Agent(Arc<dyn Launch>),
+    Supervisor { strategy: Strategy, children: Vec<ChildId> },
+    Dynamic { template: ChildSpec, children: Vec<ChildId> },
+}
+
+impl Role {
+    pub(crate) fn children(&self) -> &[ChildId] {
+        match self {
+            Self::Agent(_) => &[],
+            Self::Supervisor { children, .. } | Self::Dynamic { children, .. } => children,
+        }
+    }
+}
+
+/// Everything the driver knows. Others may look, under the lock.
+pub(crate) struct World {
+    pub(crate) node: Node,
+    pub(crate) places: BTreeMap<ChildId, Place>,
+    pub(crate) root: Option<ChildId>,
+    pub(crate) phase: Phase,
+    /// The supervisors that run now, by their place.
+    running: BTreeMap<ChildId, SupervisorId>,
+    lives: BTreeMap<ProcessId, Arc<Life>>,
+    killed: Deadlines<ProcessId>,
+    /// What the last failure of a child said.
+    details: BTreeMap<ChildId, Arc<str>>,
+    start: Option<Answer<StartError>>,
+    first_failure: Option<(Arc<str>, Arc<str>)>,
+    stops: Vec<ReplyTo<()>>,
+    spawns: BTreeMap<ChildId, Answer<ControlError>>,
+    removals: BTreeMap<ChildId, Vec<Answer<ControlError>>>,
+    pub(crate) actions: Vec<Action>,
+    effects: VecDeque<Effect>,
+}
+
+/// What is done after the lock is gone.
+pub(crate) enum Effect {
+    Launch(Task),
+    Kill(Arc<Life>),
+    Control(Arc<dyn AnyCell>, Control),
+    Close(Arc<dyn AnyCell>, ReplyFailure),
+    Reopen(Arc<dyn AnyCell>),
+    Forget(Arc<str>),
+    Event(EventKind),
+    Answer(Answer<ControlError>, Result<(), ControlError>),
+    Started(Answer<StartError>, Result<(), StartError>),
+    Stopped(ReplyTo<()>),
+    /// The tree is gone: whoever waits for the end is told.
+    Ended(ExitReason, Phase),
+}
+
+/// Runs until the tree has ended.
+pub(crate) async fn drive(shared: Arc<Shared>) {
+    let mut inputs = VecDeque::new();
+    loop {
+        let deadline = shared.world().poll_timeout();
+        wait(&shared, deadline, &mut inputs).await;
+        let effects = {
+            let mut world = shared.world();
+            while let Some(input) = inputs.pop_front() {
+                let now = shared.executor.now();
+                world.input(&shared, now, input);
+            }
+            world.timeout(shared.executor.now());
+            std::mem::take(&mut world.effects)
+        };
+        if carry_out(&shared, effects) {
+            return;
+        }
+    }
+}
+
+/// Waits for input or for the deadline, whichever is first.
+async fn wait(shared: &Shared, deadline: Option<Instant>, inputs: &mut VecDeque<Input>) {
+    let mut sleep = pin!(shared.timers.wait_until(deadline.unwrap_or(Instant::MAX)));
+    poll_fn(|cx| {
+        if shared.inbox.poll_take(cx, inputs).is_ready() {
+            return Poll::Ready(());
+        }
+        match deadline {
+            Some(_) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// Carries out effects in order; true when the tree has ended.
+pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool {
+    let mut ended = false;
+    for effect in effects {
+        match effect {
+            Effect::Launch(task) => shared.executor.spawn(task),
+            Effect::Kill(life) => life.kill(),
+            // A control lane that is full belongs to an agent that no longer takes anything; the
+            // kernel's deadlines deal with it.
+            Effect::Control(cell, control) => drop(cell.control(control)),
+            Effect::Close(cell, failure) => cell.close(failure),
+            Effect::Reopen(cell) => cell.reopen(),
+            Effect::Forget(name) => drop(shared.directory.remove(&name)),
+            Effect::Event(kind) => shared.emit(kind),
+            // Whoever asked may have given up waiting.
+            Effect::Answer(answer, result) => drop(answer.send(result)),
+            Effect::Started(answer, result) => drop(answer.send(result)),
+            Effect::Stopped(answer) => drop(answer.send(())),
+            Effect::Ended(reason, phase) => {
+                ended = true;
+                shared.ended(reason, phase);
+            }
+        }
+    }
+    ended
+}
+
+impl World {
+    pub(crate) fn new(node: Node) -> Self {
+        Self {
+            node,
+            places: BTreeMap::new(),
+            root: None,
+            phase: Phase::New,
+            running: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            killed: Deadlines::default(),
+            details: BTreeMap::new(),
+            start: None,
+            first_failure: None,
+            stops: Vec::new(),
+            spawns: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            actions: Vec::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match (self.node.poll_timeout(), self.killed.next()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Starts the assembled tree. The answer comes when every child is up or the start has failed.
+    pub(crate) fn start(
+        &mut self,
+        shared: &Arc<Shared>,
+        plan: &Arc<tree::Plan>,
+        answer: Answer<StartError>,
+    ) {
+        self.phase = Phase::Starting;
+        self.start = Some(answer);
+        let now = shared.executor.now();
+        let mut actions = std::mem::take(&mut self.actions);
+        let started = self.node.start(now, plan, &mut actions);
+        assert!(started.is_ok(), "the plan was checked when it was assembled");
+        self.perform(now, &mut actions);
+    }
+
+    pub(crate) fn take_effects(&mut self) -> VecDeque<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        if self.node.poll_timeout().is_some_and(|at| at <= now) {
+            let mut actions = std::mem::take(&mut self.actions);
+            self.node.handle_timeout(now, &mut actions);
+            self.perform(now, &mut actions);
+        }
+        while let Some((_, process)) = self.killed.pop_due(now) {
+            self.unresponsive(now, process);
+        }
+    }
+
+    fn input(&mut self, shared: &Arc<Shared>, now: Instant, input: Input) {
+        match input {
+            Input::Fact(fact) => self.fact(now, fact),
+            Input::Command(Command::Stop { deadline, answer }) => {
+                self.stops.push(answer);
+                self.phase = Phase::Stopping;
+                let mut actions = std::mem::take(&mut self.actions);
+                self.node.shutdown(now, deadline, &mut actions);
+                self.perform(now, &mut actions);
+            }
+            Input::Command(Command::Spawn { supervisor, spawner, agent, answer }) => {
+                self.spawn(shared, now, &supervisor, spawner.as_deref(), agent, answer);
+            }
+            Input::Command(Command::StopChild { name, how, answer }) => {
+                self.stop_child(now, &name, &how, answer);
+            }
+            Input::Command(Command::Control { name, control, answer }) => {
+                let result = self.control(&name, control);
+                self.effects.push_back(Effect::Answer(answer, result));
+            }
+        }
+    }
+
+    /// Something a process did: tell the watchers, then the kernel.
+    fn fact(&mut self, now: Instant, fact: Fact) {
+        let Fact { process, outcome } = fact;
+        let (supervisor, pid) = (process.supervisor, process.pid);
+        let Some(place) = self.places.get(&pid.child) else { return };
+        let name = Arc::clone(&place.name);
+        let cell = self.cell(pid.child);
+        let event = match outcome {
+            Outcome::Started { incarnation } => {
+                self.event(EventKind::Started { name, incarnation });
+                supervisor::Event::Started { pid }
+            }
+            Outcome::Ignored => {
+                self.ended(process, cell, Status::Stopped);
+                supervisor::Event::StartIgnored { pid }
+            }
+            Outcome::StartFailed { detail } => {
+                self.ended(process, cell, Status::Crashed);
+                self.failed_start(pid.child, name, detail);
+                supervisor::Event::StartFailed { pid }
+            }
+            Outcome::Exited { reason, detail } => {
+                let status = if reason.is_clean() { Status::Stopped } else { Status::Crashed };
+                self.ended(process, cell, status);
+                self.exited(pid.child, name, reason, detail);
+                supervisor::Event::Exited { pid, reason }
+            }
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        self.node.handle(now, Event::Supervision(supervisor, event), &mut actions);
+        self.perform(now, &mut actions);
+    }
+
+    fn ended(&mut self, process: ProcessId, cell: Option<Arc<dyn AnyCell>>, status: Status) {
+        self.lives.remove(&process);
+        if let Some(cell) = cell {
+            cell.core().set_status(status);
+        }
+    }
+
+    fn failed_start(&mut self, child: ChildId, name: Arc<str>, detail: Arc<str>) {
+        self.details.insert(child, Arc::clone(&detail));
+        if self.phase == Phase::Starting && self.first_failure.is_none() {
+            self.first_failure = Some((Arc::clone(&name), Arc::clone(&detail)));
+        }
+        self.event(EventKind::StartFailed { name, detail });
+    }
+
+    fn exited(
+        &mut self,
+        child: ChildId,
+        name: Arc<str>,
+        reason: ExitReason,
+        detail: Option<Arc<str>>,
+    ) {
+        let reason_text = reason_name(reason);
+        if reason.is_clean() {
+            self.event(EventKind::Stopped { name, reason: reason_text });
+            return;
+        }
+        let detail = detail.unwrap_or_else(|| Arc::from(reason_text));
+        self.details.insert(child, Arc::clone(&detail));
+        if self.phase == Phase::Starting && self.first_failure.is_none() {
+            self.first_failure = Some((Arc::clone(&name), Arc::clone(&detail)));
+        }
+        self.event(EventKind::Crashed { name, reason: reason_text, detail });
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        self.effects.push_back(Effect::Event(kind));
+    }
+
+    pub(crate) fn cell(&self, id: ChildId) -> Option<Arc<dyn AnyCell>> {
+        match self.places.get(&id)?.role {
+            Role::Agent(ref launch) => Some(launch.cell()),
+            Role::Supervisor { .. } | Role::Dynamic { .. } => None,
+        }
+    }
+
+    fn id_of(&self, name: &str) -> Option<ChildId> {
+        let id = ChildId(self.node.names().lookup(name)?.0);
+        self.places.contains_key(&id).then_some(id)
+    }
+
+    pub(crate) fn supervisor_status(&self, id: ChildId) -> Status {
+        if self.running.contains_key(&id) {
+            return Status::Running;
+        }
+        let entry = self.node.registry().lookup(NameId(id.0));
+        match entry.map(|entry| entry.status) {
+            Some(lictor_kernel::Status::Down) | None => Status::Stopped,
+            Some(_) => Status::Initializing,
+        }
+    }
+}
+
+/// What the runtime does when the root ends by itself.
+pub(crate) const fn after_root_exit(policy: OnRootExit) -> Phase {
+    match policy {
+        OnRootExit::Stop => Phase::Stopped,
+        OnRootExit::Stay => Phase::Failed,
+    }
+}

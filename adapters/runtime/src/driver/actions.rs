@@ -1,0 +1,277 @@
+//! From the kernel's actions to effects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lictor_kernel::dynamic_supervisor::{Removal, SpawnerId};
+use lictor_kernel::node::Action;
+use lictor_kernel::supervisor::Report;
+use lictor_kernel::tree::{self, Stage};
+use lictor_kernel::{
+    ChildId, Deadlines, ExitReason, Instant, NameId, ProcessId, Signal, SupervisorId,
+};
+
+use super::{Effect, Place, Role, World};
+use crate::cell::Control;
+use crate::error::{ControlError, StartError};
+use crate::events::{EventKind, display_delay, reason_name};
+use crate::inbox::{Fact, Outcome};
+use crate::process::Life;
+use crate::reply::ReplyFailure;
+use crate::runtime::Phase;
+
+/// How long a killed process may stay inside one poll before it is reported.
+const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
+
+impl World {
+    /// Turns the kernel's actions into effects, in order.
+    pub(super) fn perform(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Supervision(action) => self.supervision(now, action),
+                Action::Status { name, status } => self.status(ChildId(name.0), status),
+                // Peers, calls over a wire and watches come with the transports.
+                Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {}
+            }
+        }
+        self.actions = std::mem::take(actions);
+    }
+
+    fn supervision(&mut self, now: Instant, action: tree::Action) {
+        match action {
+            tree::Action::Start { process } => self.launch(process),
+            tree::Action::Signal { process, signal } => self.signal(now, process, signal),
+            tree::Action::Supervisor { supervisor, process, stage } => {
+                self.stage(supervisor, process, stage);
+            }
+            tree::Action::Removed { child, spawner, why, .. } => self.removed(child, spawner, why),
+            tree::Action::Report { supervisor, report } => self.report(now, supervisor, report),
+        }
+    }
+
+    fn launch(&mut self, process: ProcessId) {
+        let Some(Place { role: Role::Agent(launch), .. }) = self.places.get(&process.pid.child)
+        else {
+            return;
+        };
+        let life = Arc::new(Life::new());
+        let task = launch.launch(process, Arc::clone(&life));
+        self.effects.push_back(Effect::Reopen(launch.cell()));
+        self.effects.push_back(Effect::Launch(task));
+        self.lives.insert(process, life);
+    }
+
+    fn signal(&mut self, now: Instant, process: ProcessId, signal: Signal) {
+        match signal {
+            Signal::Shutdown => {
+                if let Some(cell) = self.cell(process.pid.child) {
+                    let control = Control::Shutdown { process };
+                    self.effects.push_back(Effect::Control(cell, control));
+                }
+            }
+            Signal::Kill => {
+                if let Some(life) = self.lives.get(&process) {
+                    self.effects.push_back(Effect::Kill(Arc::clone(life)));
+                    self.killed.set(now.saturating_add(UNRESPONSIVE_AFTER), process);
+                }
+            }
+        }
+    }
+
+    /// A process that was killed has not gone: it blocks its thread. While the runtime stops, it
+    /// is given up, or the stop would never end.
+    pub(super) fn unresponsive(&mut self, now: Instant, process: ProcessId) {
+        if !self.lives.contains_key(&process) {
+            return;
+        }
+        if let Some(place) = self.places.get(&process.pid.child) {
+            let name = Arc::clone(&place.name);
+            self.event(EventKind::Unresponsive { name });
+        }
+        if self.phase == Phase::Stopping || self.first_failure.is_some() {
+            let outcome = Outcome::Exited { reason: ExitReason::Killed, detail: None };
+            self.fact(now, Fact { process, outcome });
+        }
+    }
+
+    fn stage(&mut self, supervisor: SupervisorId, process: Option<ProcessId>, stage: Stage) {
+        let Some(id) = process.map(|process| process.pid.child).or(self.root) else { return };
+        let Some(name) = self.places.get(&id).map(|place| Arc::clone(&place.name)) else { return };
+        match stage {
+            Stage::Initializing => {
+                self.running.insert(id, supervisor);
+                self.event(EventKind::SupervisorStarting { name });
+            }
+            Stage::Ready => {
+                self.event(EventKind::SupervisorStarted { name });
+                if process.is_none() && self.phase == Phase::Starting {
+                    self.phase = Phase::Running;
+                    self.first_failure = None;
+                    if let Some(answer) = self.start.take() {
+                        self.effects.push_back(Effect::Started(answer, Ok(())));
+                    }
+                }
+            }
+            Stage::Exited(reason) => {
+                self.running.remove(&id);
+                self.event(EventKind::SupervisorStopped { name, reason: reason_name(reason) });
+                if process.is_none() {
+                    self.root_exited(reason);
+                }
+            }
+        }
+    }
+
+    /// The end of the tree: asked for, failed at its start, or by itself.
+    fn root_exited(&mut self, reason: ExitReason) {
+        let phase = match self.phase {
+            Phase::Starting => {
+                let error = match self.first_failure.take() {
+                    Some((name, detail)) => StartError::AgentFailed {
+                        name: name.to_string(),
+                        detail: detail.to_string(),
+                    },
+                    None => StartError::Stopped,
+                };
+                self.tear_down();
+                if let Some(answer) = self.start.take() {
+                    self.effects.push_back(Effect::Started(answer, Err(error)));
+                }
+                Phase::New
+            }
+            Phase::Stopping => {
+                self.tear_down();
+                Phase::Stopped
+            }
+            Phase::New | Phase::Running | Phase::Stopped | Phase::Failed => Phase::Failed,
+        };
+        if let Some(answer) = self.start.take() {
+            self.effects.push_back(Effect::Started(answer, Err(StartError::Stopped)));
+        }
+        for answer in std::mem::take(&mut self.stops) {
+            self.effects.push_back(Effect::Stopped(answer));
+        }
+        let waiting = std::mem::take(&mut self.spawns).into_values();
+        for answer in waiting.chain(std::mem::take(&mut self.removals).into_values().flatten()) {
+            self.effects.push_back(Effect::Answer(answer, Err(ControlError::NotRunning)));
+        }
+        self.phase = phase;
+        self.effects.push_back(Effect::Ended(reason, phase));
+    }
+
+    /// Gives every name back. What is still queued becomes dead letters.
+    pub(crate) fn tear_down(&mut self) {
+        for (id, place) in std::mem::take(&mut self.places) {
+            if let Role::Agent(launch) = place.role {
+                self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Stopped));
+                self.effects.push_back(Effect::Forget(place.name));
+            }
+            self.node.retract(NameId(id.0), &mut Vec::new());
+        }
+        self.root = None;
+        self.running.clear();
+        self.details.clear();
+        self.killed = Deadlines::default();
+    }
+
+    fn status(&mut self, id: ChildId, status: lictor_kernel::Status) {
+        match status {
+            lictor_kernel::Status::Up => {
+                if let Some(answer) = self.spawns.remove(&id) {
+                    self.effects.push_back(Effect::Answer(answer, Ok(())));
+                }
+            }
+            lictor_kernel::Status::Down => {
+                if let Some(cell) = self.cell(id) {
+                    self.effects.push_back(Effect::Close(cell, ReplyFailure::Down));
+                }
+            }
+            lictor_kernel::Status::Starting
+            | lictor_kernel::Status::Restarting
+            | lictor_kernel::Status::Suspended => {}
+        }
+    }
+
+    /// A child is gone for good: its name is free, its waiters and its spawner are told.
+    fn removed(&mut self, id: ChildId, spawner: Option<SpawnerId>, why: Option<Removal>) {
+        let Some(place) = self.places.remove(&id) else { return };
+        let parent = place.parent.and_then(|parent| self.places.get_mut(&parent));
+        if let Some(Place {
+            role: Role::Supervisor { children, .. } | Role::Dynamic { children, .. },
+            ..
+        }) = parent
+            && let Ok(at) = children.binary_search(&id)
+        {
+            children.remove(at);
+        }
+        let detail = self.details.remove(&id);
+        let reason = why.map_or("temporary", removal_name);
+        if let Role::Agent(launch) = &place.role {
+            self.effects.push_back(Effect::Forget(Arc::clone(&place.name)));
+            self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
+        }
+        if let Some(answer) = self.spawns.remove(&id) {
+            let detail = detail.map_or_else(|| reason.to_owned(), |detail| detail.to_string());
+            let name = place.name.to_string();
+            let error = ControlError::StartFailed { name, detail };
+            self.effects.push_back(Effect::Answer(answer, Err(error)));
+        } else if let Some(SpawnerId(spawner)) = spawner
+            && let Some(cell) = u32::try_from(spawner).ok().and_then(|id| self.cell(ChildId(id)))
+        {
+            let child = Arc::clone(&place.name);
+            self.effects
+                .push_back(Effect::Control(cell, Control::ChildTerminated { child, reason }));
+        }
+        for answer in self.removals.remove(&id).into_iter().flatten() {
+            self.effects.push_back(Effect::Answer(answer, Ok(())));
+        }
+        self.event(EventKind::Removed { name: place.name, reason });
+    }
+
+    fn report(&mut self, now: Instant, supervisor: SupervisorId, report: Report) {
+        let name_of =
+            |world: &Self, id: &ChildId| world.places.get(id).map(|place| Arc::clone(&place.name));
+        let kind = match report {
+            Report::RestartScheduled { child, at } => name_of(self, &child).map(|name| {
+                let delay = display_delay(at.saturating_since(now));
+                EventKind::RestartScheduled { name, delay }
+            }),
+            Report::RestartsExhausted { child } => {
+                let id = self.node.tree().name_of(supervisor).map(|name| ChildId(name.0));
+                let name = id.or(self.root).and_then(|id| name_of(self, &id));
+                let child = name_of(self, &child);
+                name.zip(child).map(|(name, child)| EventKind::RestartsExhausted { name, child })
+            }
+            Report::ShutdownError { pid, reason } => name_of(self, &pid.child)
+                .map(|name| EventKind::ShutdownError { name, reason: reason_name(reason) }),
+            Report::StartFailed { pid, reason: ExitReason::StartTimeout } => {
+                if let Some(name) = name_of(self, &pid.child) {
+                    let detail: Arc<str> = Arc::from("did not come up within its start_timeout");
+                    self.failed_start(pid.child, name, detail);
+                }
+                None
+            }
+            // These were told when the process said so itself.
+            Report::ChildTerminated { .. }
+            | Report::StartFailed { .. }
+            | Report::StaleEvent { .. } => None,
+        };
+        if let Some(kind) = kind {
+            self.event(kind);
+        }
+    }
+}
+
+const fn removal_name(removal: Removal) -> &'static str {
+    match removal {
+        Removal::Exited(
+            ExitReason::Normal | ExitReason::Shutdown | ExitReason::ShutdownBecause,
+        ) => "clean_exit",
+        Removal::Exited(_) => "crashed",
+        Removal::RestartsExhausted => "restarts_exhausted",
+        Removal::StartFailed => "start_failed",
+        Removal::StartIgnored => "start_ignored",
+        Removal::Terminated => "terminated",
+        Removal::SupervisorStopped => "supervisor_stopped",
+    }
+}

@@ -1,0 +1,173 @@
+//! What callers ask of the driver.
+
+use std::sync::Arc;
+
+use lictor_kernel::dynamic_supervisor::SpawnerId;
+use lictor_kernel::{ChildId, Instant, NameId, Shutdown, SupervisorId};
+
+use super::{Answer, Dynamic, Effect, Place, Role, StopHow, World};
+use crate::assemble::spawned;
+use crate::cell::Control;
+use crate::error::{ControlError, StartError};
+use crate::runtime::Shared;
+use crate::spec::AgentSpec;
+use crate::view::Status;
+
+impl World {
+    pub(super) fn spawn(
+        &mut self,
+        shared: &Arc<Shared>,
+        now: Instant,
+        supervisor: &Dynamic,
+        spawner: Option<&str>,
+        agent: AgentSpec,
+        answer: Answer<ControlError>,
+    ) {
+        match self.try_spawn(shared, now, supervisor, spawner, agent) {
+            // The process may have come up or failed within this very step only in virtual
+            // executors that run tasks at once; ours never do, so the waiter is in time.
+            Ok(id) => drop(self.spawns.insert(id, answer)),
+            Err(error) => self.effects.push_back(Effect::Answer(answer, Err(error))),
+        }
+    }
+
+    fn try_spawn(
+        &mut self,
+        shared: &Arc<Shared>,
+        now: Instant,
+        supervisor: &Dynamic,
+        spawner: Option<&str>,
+        agent: AgentSpec,
+    ) -> Result<ChildId, ControlError> {
+        let parent = self.dynamic(supervisor)?;
+        let refused = |detail: String| ControlError::Refused { name: agent.name.clone(), detail };
+        let Some(running) = self.running.get(&parent).copied() else {
+            return Err(refused("its dynamic supervisor is not running".to_owned()));
+        };
+        let Some(Place { role: Role::Dynamic { template, .. }, .. }) = self.places.get(&parent)
+        else {
+            return Err(refused("its supervisor is not a dynamic one".to_owned()));
+        };
+        let template = *template;
+        let name = agent.name.clone();
+        let spawner = spawner.and_then(|name| self.id_of(name));
+        let spawner = spawner.map(|id| SpawnerId(u64::from(id.0)));
+        let id = self.add_agent(shared, agent, parent).map_err(|error| {
+            let name = name.clone();
+            if matches!(error, StartError::DuplicateName { .. }) {
+                return ControlError::NameTaken { name };
+            }
+            ControlError::BadName { name, detail: error.to_string() }
+        })?;
+        let mut actions = std::mem::take(&mut self.actions);
+        let spawned = self.node.spawn(now, running, spawned(template, id), spawner, &mut actions);
+        if let Err(error) = spawned {
+            self.places.remove(&id);
+            drop(shared.directory.remove(&name));
+            self.node.retract(NameId(id.0), &mut actions);
+            self.perform(now, &mut actions);
+            return Err(ControlError::Refused { name, detail: error.to_string() });
+        }
+        if let Some(Place { role: Role::Dynamic { children, .. }, .. }) =
+            self.places.get_mut(&parent)
+        {
+            children.push(id);
+        }
+        self.perform(now, &mut actions);
+        Ok(id)
+    }
+
+    fn dynamic(&self, which: &Dynamic) -> Result<ChildId, ControlError> {
+        match which {
+            Dynamic::Named(name) => {
+                self.id_of(name).ok_or_else(|| ControlError::Unknown { name: name.clone() })
+            }
+            Dynamic::NearestTo(name) => self.nearest_dynamic(name).ok_or_else(|| {
+                let detail = "no supervisor above it has a dynamic supervisor".to_owned();
+                ControlError::Refused { name: name.to_string(), detail }
+            }),
+        }
+    }
+
+    /// The first dynamic supervisor among the siblings, in the closest supervisor that has one.
+    fn nearest_dynamic(&self, name: &str) -> Option<ChildId> {
+        let mut at = self.places.get(&self.id_of(name)?)?.parent;
+        while let Some(id) = at {
+            let place = self.places.get(&id)?;
+            if matches!(place.role, Role::Dynamic { .. }) {
+                return Some(id);
+            }
+            let is_dynamic = |id: &&ChildId| {
+                matches!(self.places.get(id), Some(Place { role: Role::Dynamic { .. }, .. }))
+            };
+            if let Some(found) = place.role.children().iter().find(is_dynamic) {
+                return Some(*found);
+            }
+            at = place.parent;
+        }
+        None
+    }
+
+    pub(super) fn stop_child(
+        &mut self,
+        now: Instant,
+        name: &str,
+        how: &StopHow,
+        answer: Answer<ControlError>,
+    ) {
+        let (id, supervisor) = match self.dynamic_child(name) {
+            Ok(found) => found,
+            Err(error) => return self.effects.push_back(Effect::Answer(answer, Err(error))),
+        };
+        let shutdown = match how {
+            StopHow::Kill => Shutdown::BrutalKill,
+            StopHow::Current(timeout) => Shutdown::Timeout(*timeout),
+            StopHow::All(timeout) => {
+                if let Some(cell) = self.cell(id) {
+                    cell.close_intake();
+                }
+                Shutdown::Timeout(*timeout)
+            }
+        };
+        self.removals.entry(id).or_default().push(answer);
+        let mut actions = std::mem::take(&mut self.actions);
+        // The child is known, or we would not be here; if it is being removed, so much the better.
+        let _ = self.node.terminate_child(now, supervisor, id, Some(shutdown), &mut actions);
+        self.perform(now, &mut actions);
+    }
+
+    fn dynamic_child(&self, name: &str) -> Result<(ChildId, SupervisorId), ControlError> {
+        let unknown = || ControlError::Unknown { name: name.to_owned() };
+        let id = self.id_of(name).ok_or_else(unknown)?;
+        let parent = self.places.get(&id).and_then(|place| place.parent);
+        let is_dynamic = parent.and_then(|parent| self.places.get(&parent));
+        let (Some(parent), Some(Place { role: Role::Dynamic { .. }, .. })) = (parent, is_dynamic)
+        else {
+            let detail = "it is not a child of a dynamic supervisor".to_owned();
+            return Err(ControlError::Refused { name: name.to_owned(), detail });
+        };
+        let supervisor = self.running.get(&parent).copied().ok_or_else(unknown)?;
+        Ok((id, supervisor))
+    }
+
+    pub(super) fn control(&mut self, name: &str, control: Control) -> Result<(), ControlError> {
+        let unknown = || ControlError::Unknown { name: name.to_owned() };
+        let id = self.id_of(name).ok_or_else(unknown)?;
+        let refused = |detail: &str| ControlError::Refused {
+            name: name.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let cell = self.cell(id).ok_or_else(|| refused("it is a supervisor"))?;
+        let fits = match (&control, cell.core().status()) {
+            (Control::Suspend { .. } | Control::Restart { .. }, Status::Running) => Ok(()),
+            (Control::Restart { .. }, Status::Suspended) => Ok(()),
+            (Control::Suspend { .. }, Status::Suspended) => Err(refused("it is suspended already")),
+            (Control::Resume { .. }, Status::Suspended) => Ok(()),
+            (Control::Resume { .. }, _) => Err(refused("it is not suspended")),
+            (_, status) => Err(refused(&format!("it is {}", status.name()))),
+        };
+        fits?;
+        self.effects.push_back(Effect::Control(cell, control));
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! What can go wrong between agents, each with its cause and who it concerns.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+
+use crate::reply::ReplyFailure;
+
+/// Why an agent failed: any error, or a text. It is what [`Agent`](crate::Agent) methods return.
+///
+/// It is not itself a [`std::error::Error`], so that `?` can turn any error into it.
+pub struct AgentError(Box<dyn std::error::Error + Send + Sync>);
+
+impl AgentError {
+    /// An error with this text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into().into())
+    }
+
+    /// The cause, as the type that it had.
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
+}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for AgentError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.0, f)
+    }
+}
+
+impl Debug for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.0, f)
+    }
+}
+
+/// Why a message was not sent. The receiver has not seen it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No agent has this name.
+    Unknown {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The agent has ended for good, or for as long as nobody starts it again.
+    Down {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The mailbox is full, and the sender may not wait: it asked not to, its agent rejects, or it
+    /// is the agent itself.
+    Full {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// There was no room in the mailbox before the deadline.
+    Timeout {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The agent does not understand the message: an unknown type, or a payload that does not fit.
+    NotUnderstood {
+        /// The name.
+        name: Arc<str>,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The type or name belongs to the system: applications cannot send control messages.
+    Reserved {
+        /// The type.
+        kind: String,
+    },
+    /// The name is that of an agent of another type, or of a supervisor.
+    WrongType {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// No running agent has the capability.
+    NoCapability {
+        /// The capability.
+        capability: String,
+    },
+    /// An agent asked itself: it could never answer.
+    ToSelf {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The pattern is not one.
+    BadPattern {
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { name } => write!(f, "no agent has the name {name:?}"),
+            Self::Down { name } => write!(f, "agent {name:?} is down"),
+            Self::Full { name } => write!(f, "the mailbox of {name:?} is full"),
+            Self::Timeout { name } => {
+                write!(f, "the mailbox of {name:?} had no room before the deadline")
+            }
+            Self::NotUnderstood { name, detail } => {
+                write!(f, "agent {name:?} does not understand the message: {detail}")
+            }
+            Self::Reserved { kind } => {
+                write!(f, "messages of type {kind:?} belong to the system and cannot be sent")
+            }
+            Self::WrongType { name } => write!(f, "{name:?} is not an agent of this type"),
+            Self::NoCapability { capability } => {
+                write!(f, "no running agent has the capability {capability:?}")
+            }
+            Self::ToSelf { name } => write!(f, "agent {name:?} cannot wait for its own answer"),
+            Self::BadPattern { detail } => write!(f, "bad pattern: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// Why a question has no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The question was not sent: the agent has not seen it.
+    NotSent(SendError),
+    /// No answer before the deadline. The agent may or may not have seen the question.
+    Timeout {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The agent had the question and did not answer: it crashed, was killed, stopped, or returned
+    /// without replying.
+    Failed {
+        /// The name.
+        name: Arc<str>,
+        /// How.
+        failure: ReplyFailure,
+    },
+    /// The answer is not of the type that was asked for.
+    BadReply {
+        /// The name.
+        name: Arc<str>,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) => Display::fmt(error, f),
+            Self::Timeout { name } => write!(f, "agent {name:?} did not answer in time"),
+            Self::Failed { name, failure } => write!(f, "agent {name:?}: {failure}"),
+            Self::BadReply { name, detail } => {
+                write!(f, "agent {name:?} answered with something else: {detail}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotSent(error) => Some(error),
+            Self::Timeout { .. } | Self::Failed { .. } | Self::BadReply { .. } => None,
+        }
+    }
+}
+
+impl From<SendError> for AskError {
+    fn from(error: SendError) -> Self {
+        Self::NotSent(error)
+    }
+}
+
+/// Why a tree was not started. Nothing of it runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The runtime has a tree already, or has stopped.
+    AlreadyStarted,
+    /// A name cannot be a name.
+    BadName {
+        /// The name.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// Two agents or supervisors have the same name.
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A supervisor cannot work as it is set up.
+    BadSupervisor {
+        /// Its name.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// An agent did not come up; what had started was stopped again.
+    AgentFailed {
+        /// Its name.
+        name: String,
+        /// What it said.
+        detail: String,
+    },
+    /// The start was given up because the runtime was told to stop.
+    Stopped,
+    /// The topology names an agent type that is not registered, or gives it a bad configuration.
+    BadAgent {
+        /// The name of the agent.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+}
+
+impl Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyStarted => f.write_str("the runtime has been started already"),
+            Self::BadName { name, detail } => write!(f, "{name:?} cannot be a name: {detail}"),
+            Self::DuplicateName { name } => write!(f, "the name {name:?} is used twice"),
+            Self::BadSupervisor { name, detail } => write!(f, "supervisor {name:?}: {detail}"),
+            Self::AgentFailed { name, detail } => {
+                write!(f, "agent {name:?} failed to start: {detail}")
+            }
+            Self::Stopped => f.write_str("the runtime was stopped during its start"),
+            Self::BadAgent { name, detail } => write!(f, "agent {name:?}: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why an operation on an agent or supervisor was not carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The runtime has not started, is stopping, or has stopped.
+    NotRunning,
+    /// No agent or supervisor has this name.
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The name is in use.
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A name cannot be a name.
+    BadName {
+        /// The name.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// It cannot be done to this one, or not in the state that it is in.
+    Refused {
+        /// The name.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// The agent did not come up.
+    StartFailed {
+        /// The name.
+        name: String,
+        /// What it said.
+        detail: String,
+    },
+    /// No agent type of this name is registered.
+    UnknownType {
+        /// The type.
+        kind: String,
+    },
+}
+
+impl Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRunning => f.write_str("the runtime is not running"),
+            Self::Unknown { name } => write!(f, "nothing has the name {name:?}"),
+            Self::NameTaken { name } => write!(f, "the name {name:?} is in use"),
+            Self::BadName { name, detail } => write!(f, "{name:?} cannot be a name: {detail}"),
+            Self::Refused { name, detail } => write!(f, "{name:?}: {detail}"),
+            Self::StartFailed { name, detail } => {
+                write!(f, "agent {name:?} failed to start: {detail}")
+            }
+            Self::UnknownType { kind } => write!(f, "no agent type {kind:?} is registered"),
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}

@@ -1,0 +1,307 @@
+//! What a runtime tells those who watch it.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Debug};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use lictor_kernel::{ExitReason, Instant};
+use serde::Serialize;
+
+/// Something that happened in a runtime.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RuntimeEvent {
+    /// Seconds since the executor's origin.
+    pub at: f64,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A supervisor begins to start its children.
+    SupervisorStarting {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// All children of a supervisor are up.
+    SupervisorStarted {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// A supervisor and all its children are gone.
+    SupervisorStopped {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An incarnation of an agent is up.
+    Started {
+        /// Its name.
+        name: Arc<str>,
+        /// How often it has been started, this time included.
+        incarnation: u64,
+    },
+    /// An incarnation could not be started.
+    StartFailed {
+        /// Its name.
+        name: Arc<str>,
+        /// What it said.
+        detail: Arc<str>,
+    },
+    /// An incarnation ended cleanly.
+    Stopped {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An incarnation failed.
+    Crashed {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: &'static str,
+        /// The error or the panic message.
+        detail: Arc<str>,
+    },
+    /// An agent will be started again after a wait.
+    RestartScheduled {
+        /// Its name.
+        name: Arc<str>,
+        /// The wait, in seconds, as text with nanosecond precision.
+        delay: String,
+    },
+    /// A supervisor's restart budget is used up.
+    RestartsExhausted {
+        /// The supervisor.
+        name: Arc<str>,
+        /// The child whose crash went over it.
+        child: Arc<str>,
+    },
+    /// An agent told to stop ended otherwise than asked.
+    ShutdownError {
+        /// Its name.
+        name: Arc<str>,
+        /// How it ended.
+        reason: &'static str,
+    },
+    /// An agent told to end is still inside one poll: it blocks its thread and cannot be killed.
+    Unresponsive {
+        /// Its name.
+        name: Arc<str>,
+    },
+    /// An agent takes only control messages until it is resumed.
+    Suspended {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// An agent works again.
+    Resumed {
+        /// Its name.
+        name: Arc<str>,
+        /// Who said so.
+        approver: Arc<str>,
+    },
+    /// Messages will not be handled.
+    DeadLetters {
+        /// Whose mailbox they were for.
+        name: Arc<str>,
+        /// How many.
+        count: u64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An agent is gone for good and its name is free.
+    Removed {
+        /// Its name.
+        name: Arc<str>,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The root supervisor has ended by itself; `failed` if the runtime stays up without it.
+    Terminated {
+        /// Why.
+        reason: &'static str,
+        /// Whether the runtime stays, reporting FAILED.
+        failed: bool,
+    },
+}
+
+/// The name of an exit reason, as events and trees show it.
+#[must_use]
+pub const fn reason_name(reason: ExitReason) -> &'static str {
+    match reason {
+        ExitReason::Normal => "normal",
+        ExitReason::Shutdown => "shutdown",
+        ExitReason::ShutdownBecause => "shutdown_because",
+        ExitReason::Killed => "killed",
+        ExitReason::Crashed => "crashed",
+        ExitReason::StartTimeout => "start_timeout",
+        ExitReason::NoConnection => "no_connection",
+        ExitReason::RestartsExhausted => "restarts_exhausted",
+    }
+}
+
+/// How many events wait for one watcher; more make the oldest go.
+const WATCHER_LIMIT: usize = 4096;
+
+#[derive(Default)]
+pub(crate) struct EventHub {
+    watchers: Mutex<Vec<Weak<Watcher>>>,
+    count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Watcher(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<RuntimeEvent>,
+    missed: u64,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl Watcher {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventHub {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Watcher>>> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn watch(&self) -> Events {
+        let watcher = Arc::new(Watcher::default());
+        let mut watchers = self.lock();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(&watcher));
+        self.count.store(watchers.len(), Ordering::Relaxed);
+        Events(watcher)
+    }
+
+    pub(crate) fn emit(&self, at: Instant, kind: EventKind) {
+        trace(&kind);
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "for display")]
+        let event = RuntimeEvent { at: at.as_nanos() as f64 / 1e9, kind };
+        for watcher in self.lock().iter().filter_map(Weak::upgrade) {
+            let mut waiting = watcher.lock();
+            if waiting.events.len() == WATCHER_LIMIT {
+                waiting.events.pop_front();
+                waiting.missed += 1;
+            }
+            waiting.events.push_back(event.clone());
+            if let Some(waker) = waiting.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        for watcher in self.lock().iter().filter_map(Weak::upgrade) {
+            let mut waiting = watcher.lock();
+            waiting.closed = true;
+            if let Some(waker) = waiting.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// A watcher's view of what happens in a runtime, from the moment it was made.
+///
+/// It holds 4096 events; if they are not taken, the oldest go and are counted.
+pub struct Events(Arc<Watcher>);
+
+impl Events {
+    /// The next event; `None` when the runtime has stopped and every event was taken. Cancel-safe.
+    pub async fn next(&mut self) -> Option<RuntimeEvent> {
+        poll_fn(|cx| {
+            let mut waiting = self.0.lock();
+            if let Some(event) = waiting.events.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if waiting.closed {
+                return Poll::Ready(None);
+            }
+            waiting.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The next event, if there is one already.
+    pub fn try_next(&mut self) -> Option<RuntimeEvent> {
+        self.0.lock().events.pop_front()
+    }
+
+    /// How many events went because they were not taken in time.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.0.lock().missed
+    }
+}
+
+impl Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("waiting", &self.0.lock().events.len()).finish()
+    }
+}
+
+/// A wait for display: seconds, as Rust writes them.
+pub(crate) fn display_delay(delay: Duration) -> String {
+    format!("{delay:?}")
+}
+
+fn trace(kind: &EventKind) {
+    use EventKind as K;
+    match kind {
+        K::Crashed { name, reason, detail } => {
+            tracing::warn!(target: "lictor", agent = &**name, reason, "crashed: {detail}");
+        }
+        K::StartFailed { name, detail } => {
+            tracing::warn!(target: "lictor", agent = &**name, "failed to start: {detail}");
+        }
+        K::RestartsExhausted { name, child } => {
+            tracing::error!(target: "lictor", supervisor = &**name, child = &**child,
+                "restart budget used up");
+        }
+        K::Terminated { reason, failed } => {
+            tracing::error!(target: "lictor", reason, failed, "the root supervisor has ended");
+        }
+        K::DeadLetters { name, count, reason } => {
+            tracing::warn!(target: "lictor", agent = &**name, count, reason, "dead letters");
+        }
+        K::ShutdownError { name, reason } => {
+            tracing::warn!(target: "lictor", agent = &**name, reason, "did not stop as asked");
+        }
+        K::Unresponsive { name } => {
+            tracing::error!(target: "lictor", agent = &**name, "blocks its thread");
+        }
+        K::SupervisorStarting { .. }
+        | K::SupervisorStarted { .. }
+        | K::SupervisorStopped { .. }
+        | K::Started { .. }
+        | K::Stopped { .. }
+        | K::RestartScheduled { .. }
+        | K::Suspended { .. }
+        | K::Resumed { .. }
+        | K::Removed { .. } => tracing::info!(target: "lictor", "{kind:?}"),
+    }
+}

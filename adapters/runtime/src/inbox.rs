@@ -1,0 +1,91 @@
+//! What the driver hears: facts from processes and commands from outside, in order of arrival.
+//!
+//! Facts are bounded by the processes that are alive (each reports one start and one end), commands
+//! by the tasks that wait for their answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use lictor_kernel::{ExitReason, ProcessId};
+
+use crate::driver::Command;
+use crate::sync::Mutex;
+
+/// Something a process did.
+#[derive(Debug)]
+pub(crate) struct Fact {
+    pub(crate) process: ProcessId,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Started { incarnation: u64 },
+    Ignored,
+    StartFailed { detail: Arc<str> },
+    Exited { reason: ExitReason, detail: Option<Arc<str>> },
+}
+
+pub(crate) enum Input {
+    Fact(Fact),
+    Command(Command),
+}
+
+pub(crate) struct Inbox(Mutex<State>);
+
+struct State {
+    inputs: VecDeque<Input>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State { inputs: VecDeque::new(), waker: None, closed: false }))
+    }
+
+    pub(crate) fn fact(&self, fact: Fact) {
+        self.push(Input::Fact(fact));
+    }
+
+    /// Hands a command to the driver; `false` if there is none (any more).
+    pub(crate) fn command(&self, command: Command) -> bool {
+        self.push(Input::Command(command))
+    }
+
+    fn push(&self, input: Input) -> bool {
+        let mut state = self.0.lock();
+        if state.closed {
+            drop(state);
+            // A command's waiter learns of it by the drop, outside the lock.
+            drop(input);
+            return false;
+        }
+        state.inputs.push_back(input);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Takes everything that is in; pending if there is nothing.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<Input>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.inputs.is_empty() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut state.inputs, into);
+        Poll::Ready(())
+    }
+
+    /// From now on nobody listens, or somebody listens again.
+    pub(crate) fn set_closed(&self, closed: bool) -> VecDeque<Input> {
+        let mut state = self.0.lock();
+        state.closed = closed;
+        std::mem::take(&mut state.inputs)
+    }
+}

@@ -1,0 +1,52 @@
+//! Agents, mailboxes, references, and the driver that carries out the kernel's decisions.
+//!
+//! This crate names no executor: it runs on anything that implements [`Executor`].
+
+// So that `messages!` finds serde under one path, whether it is used here or through `lictor`.
+#[doc(hidden)]
+pub use serde;
+
+mod sync;
+
+mod agent;
+mod assemble;
+mod cell;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod context;
+pub mod directory;
+mod driver;
+mod error;
+mod events;
+pub mod executor;
+mod inbox;
+pub mod mailbox;
+pub mod message;
+mod process;
+mod protocol;
+mod refs;
+pub mod reply;
+mod runtime;
+mod server;
+mod spec;
+mod store;
+pub mod timers;
+mod token;
+mod types;
+mod view;
+
+pub use agent::{Agent, ErrorAction, InHandPolicy};
+pub use context::{Context, TimerHandle};
+pub use error::{AgentError, AskError, ControlError, SendError, StartError};
+pub use events::{EventKind, Events, RuntimeEvent, reason_name};
+pub use executor::{Executor, Task};
+pub use mailbox::Overflow;
+pub use message::{DecodeError, Message, Protocol, ReplyTo, Request, Value};
+pub use refs::{AgentRef, RawRef};
+pub use reply::{InHand, ReplyFailure};
+pub use runtime::{Drain, OnRootExit, Runtime, RuntimeConfig, Terminated, Tree};
+pub use server::{Server, ServerAgent, ServerContext, ServerMessage};
+pub use spec::{AgentSpec, DynamicSupervisor, Supervisor, agent};
+pub use store::{MemoryStore, StateStore, StoreError, StoreFuture};
+pub use types::{AgentTypes, Setup};
+pub use view::{AgentInfo, AgentKind, Status, strategy_name};

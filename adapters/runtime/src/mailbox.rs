@@ -1,0 +1,574 @@
+//! The mailbox: bounded, with lanes, belonging to a name and not to an incarnation.
+//!
+//! An agent crashes and comes back; what was queued for it stays here, and so do its senders. So a
+//! mailbox is not a channel with a receiving end that dies: it is a place, with one consumer at a
+//! time, and consumers come and go. Only [`Mailbox::close`] ends it.
+//!
+//! **Why one mutex and not a lock-free queue.** Lanes, eviction of the oldest, redelivery at the
+//! front and a fair queue of waiting senders must agree on one bound; under one lock they do, a
+//! push or a pop takes it once, and nothing of the user's runs under it: wakers are called and
+//! dropped, and messages are dropped, only after it has been released.
+//!
+//! **Why waiting senders get a reserved slot** and not a mere wake-up: a slot that is free for
+//! everybody while a woken sender is on its way would go to whoever is faster, and a slow sender
+//! could wait for ever. A sender that is dropped while it holds a slot passes it on.
+
+mod lane;
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use self::lane::{Claim, Ticket, Waiting};
+use crate::sync::Mutex;
+
+/// The queue of a mailbox in which a message waits.
+///
+/// The third lane, control, is not for messages: see [`Mailbox::push_control`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Lane {
+    /// Served before [`Lane::Normal`] and after control.
+    Priority,
+    /// Served last.
+    Normal,
+}
+
+/// What happens to a message for a lane that is full.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub enum Overflow {
+    /// [`Mailbox::push`] waits for room, first come first served; [`Mailbox::try_push`] refuses.
+    #[default]
+    Wait,
+    /// The message is refused.
+    Reject,
+    /// The message is taken, and the oldest of its lane is handed to the sender of the new one.
+    DropOldest,
+}
+
+/// The bounds of a mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MailboxConfig {
+    /// How many messages wait in [`Lane::Normal`]; zero counts as one.
+    pub capacity: u32,
+    /// How many messages wait in [`Lane::Priority`]; zero counts as one.
+    pub priority_capacity: u32,
+    /// How many control items wait; further ones are refused whatever `overflow` says.
+    pub control_limit: u32,
+    /// What happens to a message for a full lane.
+    pub overflow: Overflow,
+}
+
+impl Default for MailboxConfig {
+    fn default() -> Self {
+        Self {
+            capacity: 1000,
+            priority_capacity: 100,
+            control_limit: 1024,
+            overflow: Overflow::Wait,
+        }
+    }
+}
+
+/// Which lanes a consumer wants to be served from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Accept {
+    /// Control, then priority, then normal.
+    All,
+    /// Control alone: messages stay queued and do not wake the consumer.
+    ControlOnly,
+}
+
+/// What a consumer gets from a mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Popped<C, T> {
+    /// The oldest control item.
+    Control(C),
+    /// The oldest message of the most urgent lane that has one, and that lane.
+    Message(Lane, T),
+    /// Nothing is left and nothing can come: the intake is closed and the lanes are empty.
+    Drained,
+}
+
+/// Why an item was not taken; the item comes back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PushError<T> {
+    /// The lane is full.
+    Full(T),
+    /// The mailbox takes no more.
+    Closed(T),
+}
+
+impl<T> PushError<T> {
+    /// The item that was refused.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(item) | Self::Closed(item) => item,
+        }
+    }
+}
+
+impl<T> Display for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the mailbox is full",
+            Self::Closed(_) => "the mailbox is closed",
+        })
+    }
+}
+
+impl<T: Debug> Error for PushError<T> {}
+
+/// What was still queued when a mailbox was closed, oldest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leftover<C, T> {
+    /// Control items.
+    pub control: Vec<C>,
+    /// Messages: those of [`Lane::Priority`], then those of [`Lane::Normal`].
+    pub messages: Vec<T>,
+}
+
+/// What a mailbox has seen since it was made. Control items are not counted.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct MailboxCounters {
+    /// Messages taken, those evicted later included; redelivery is not counted again.
+    pub pushed: u64,
+    /// Messages evicted by [`Overflow::DropOldest`].
+    pub dropped: u64,
+    /// Messages refused because their lane was full.
+    pub rejected: u64,
+}
+
+/// Where the messages of one name wait; see the head of this file for the why.
+///
+/// Order: control before priority before normal; within a lane, first in first out, hence so for
+/// each sender. Senders share it freely. There is **one consumer at a time**; the next incarnation
+/// simply polls, which replaces the waker of the one before it.
+///
+/// Each method takes one lock for `O(1)` work, or `O(log waiting senders)` where senders wait.
+pub struct Mailbox<C, T> {
+    state: Mutex<State<C, T>>,
+}
+
+struct State<C, T> {
+    control: VecDeque<C>,
+    priority: lane::Queue<T>,
+    normal: lane::Queue<T>,
+    /// The consumer that found nothing: it is woken, once, by the first item that it accepts.
+    parked: Option<(Waker, Accept)>,
+    counters: MailboxCounters,
+    control_limit: u32,
+    overflow: Overflow,
+    intake: Intake,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Intake {
+    Open,
+    /// No new messages; control items still come, so that a draining agent can be killed.
+    Draining,
+    Closed,
+}
+
+impl<C, T> Mailbox<C, T> {
+    /// An empty, open mailbox. It allocates nothing until the first item comes.
+    #[must_use]
+    pub fn new(config: MailboxConfig) -> Self {
+        Self {
+            state: Mutex::new(State {
+                control: VecDeque::new(),
+                priority: lane::Queue::new(config.priority_capacity),
+                normal: lane::Queue::new(config.capacity),
+                parked: None,
+                counters: MailboxCounters::default(),
+                control_limit: config.control_limit,
+                overflow: config.overflow,
+                intake: Intake::Open,
+            }),
+        }
+    }
+
+    /// Queues a message without waiting, and returns the message evicted in its favour, if any.
+    ///
+    /// Room that is reserved for a waiting sender does not count as room.
+    ///
+    /// # Errors
+    /// [`PushError::Full`] unless the policy is [`Overflow::DropOldest`]; [`PushError::Closed`]
+    /// after [`Mailbox::close`] or [`Mailbox::close_intake`].
+    pub fn try_push(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+        let mut state = self.state.lock();
+        let result = state.push(lane, message);
+        let consumer = if result.is_ok() { state.unpark(Accept::All) } else { None };
+        if matches!(result, Err(PushError::Full(_))) {
+            state.counters.rejected += 1;
+        }
+        drop(state);
+        wake(consumer);
+        result
+    }
+
+    /// Queues a message, waiting for room if the policy is [`Overflow::Wait`].
+    ///
+    /// The future is cancel-safe: it owns the message until the mailbox has it, so dropping it
+    /// before it is ready sends nothing. Waiting senders of a lane are served in the order of
+    /// their first poll. A future that has been given room and is neither polled nor dropped keeps
+    /// that room. It resolves as [`Mailbox::try_push`] returns, but never to
+    /// [`PushError::Full`] under [`Overflow::Wait`].
+    pub fn push(&self, lane: Lane, message: T) -> Push<'_, C, T> {
+        Push { mailbox: self, lane, message: Some(message), ticket: None }
+    }
+
+    /// Queues a control item.
+    ///
+    /// # Errors
+    /// [`PushError::Full`] beyond the limit of this lane, [`PushError::Closed`] after
+    /// [`Mailbox::close`]; a closed intake still takes control items.
+    pub fn push_control(&self, item: C) -> Result<(), PushError<C>> {
+        let mut state = self.state.lock();
+        if state.intake == Intake::Closed {
+            return Err(PushError::Closed(item));
+        }
+        if state.control.len() >= state.control_limit as usize {
+            return Err(PushError::Full(item));
+        }
+        state.control.push_back(item);
+        let consumer = state.unpark(Accept::ControlOnly);
+        drop(state);
+        wake(consumer);
+        Ok(())
+    }
+
+    /// Puts the message in hand back at the head of the lane from which it was popped.
+    ///
+    /// It may exceed the bound of the lane by one: the room that the message left may have been
+    /// given away meanwhile. A closed intake takes it, because it had been taken before.
+    ///
+    /// # Errors
+    /// The message, after [`Mailbox::close`].
+    pub fn push_front(&self, lane: Lane, message: T) -> Result<(), T> {
+        let mut state = self.state.lock();
+        if state.intake == Intake::Closed {
+            return Err(message);
+        }
+        state.lane(lane).push_front(message);
+        let consumer = state.unpark(Accept::All);
+        drop(state);
+        wake(consumer);
+        Ok(())
+    }
+
+    /// Waits for the next item; see [`Mailbox::poll_pop`].
+    pub fn pop(&self, accept: Accept) -> Pop<'_, C, T> {
+        Pop { mailbox: self, accept }
+    }
+
+    /// Takes the next item, or parks the consumer until there is one that it accepts.
+    ///
+    /// Cancel-safe: an item is taken in the poll that returns it, never before. The waker of the
+    /// last poll is the one that is woken. [`Popped::Drained`] comes when nothing is left and
+    /// nothing that `accept` allows can come any more; it repeats.
+    pub fn poll_pop(&self, cx: &mut Context<'_>, accept: Accept) -> Poll<Popped<C, T>> {
+        let mut state = self.state.lock();
+        let (popped, sender) = state.pop(accept);
+        // A waker is dropped outside the lock: it may be the last handle of a task that owns a
+        // `Push` into this very mailbox.
+        let stale = match (&popped, &mut state.parked) {
+            (Some(_), parked) => parked.take(),
+            (None, Some((waker, parked))) if waker.will_wake(cx.waker()) => {
+                *parked = accept;
+                None
+            }
+            (None, parked) => parked.replace((cx.waker().clone(), accept)),
+        };
+        drop(state);
+        drop(stale);
+        wake(sender);
+        popped.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Takes the next item if there is one, and never parks.
+    pub fn try_pop(&self, accept: Accept) -> Option<Popped<C, T>> {
+        let mut state = self.state.lock();
+        let (popped, sender) = state.pop(accept);
+        drop(state);
+        wake(sender);
+        popped
+    }
+
+    /// Refuses everything from now on and returns what was queued, for the dead letters.
+    ///
+    /// Waiting senders resolve to [`PushError::Closed`], the consumer to [`Popped::Drained`].
+    pub fn close(&self) -> Leftover<C, T> {
+        let mut state = self.state.lock();
+        let waiting = state.stop_intake(Intake::Closed);
+        let consumer = state.unpark(Accept::ControlOnly);
+        let control = std::mem::take(&mut state.control);
+        let priority = state.priority.take_all();
+        let normal = state.normal.take_all();
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+        wake(consumer);
+        Leftover { control: control.into(), messages: priority.into_iter().chain(normal).collect() }
+    }
+
+    /// Refuses new messages and lets the consumer take what is queued, then [`Popped::Drained`].
+    ///
+    /// Waiting senders resolve to [`PushError::Closed`]. Does nothing to a closed mailbox.
+    pub fn close_intake(&self) {
+        let mut state = self.state.lock();
+        if state.intake == Intake::Closed {
+            return;
+        }
+        let waiting = state.stop_intake(Intake::Draining);
+        let consumer = state.unpark(Accept::All);
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+        wake(consumer);
+    }
+
+    /// Takes messages again, after [`Mailbox::close`] or [`Mailbox::close_intake`]: the name has
+    /// been started anew. Senders that were waiting at the closing stay refused.
+    pub fn reopen(&self) {
+        self.state.lock().intake = Intake::Open;
+    }
+
+    /// Whether messages are refused because the mailbox or its intake is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().intake != Intake::Open
+    }
+
+    /// How many messages are queued, over both lanes; control items are not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let state = self.state.lock();
+        state.priority.len() + state.normal.len()
+    }
+
+    /// Whether no message is queued.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bound of a lane.
+    #[must_use]
+    pub fn capacity(&self, lane: Lane) -> usize {
+        self.state.lock().lane(lane).capacity()
+    }
+
+    /// What this mailbox has seen.
+    #[must_use]
+    pub fn counters(&self) -> MailboxCounters {
+        self.state.lock().counters
+    }
+}
+
+impl<C, T> Debug for Mailbox<C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Mailbox")
+            .field("control", &state.control.len())
+            .field("priority", &state.priority.len())
+            .field("normal", &state.normal.len())
+            .field("intake", &state.intake)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C, T> State<C, T> {
+    fn lane(&mut self, lane: Lane) -> &mut lane::Queue<T> {
+        match lane {
+            Lane::Priority => &mut self.priority,
+            Lane::Normal => &mut self.normal,
+        }
+    }
+
+    fn push(&mut self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+        if self.intake != Intake::Open {
+            return Err(PushError::Closed(message));
+        }
+        let overflow = self.overflow;
+        let queue = self.lane(lane);
+        let evicted = if queue.has_room() {
+            None
+        } else if overflow == Overflow::DropOldest {
+            queue.evict()
+        } else {
+            return Err(PushError::Full(message));
+        };
+        queue.push_back(message);
+        self.counters.pushed += 1;
+        self.counters.dropped += u64::from(evicted.is_some());
+        Ok(evicted)
+    }
+
+    /// The next item, and the waiting sender that the room it left has been given to.
+    fn pop(&mut self, accept: Accept) -> (Option<Popped<C, T>>, Option<Waker>) {
+        if let Some(item) = self.control.pop_front() {
+            lane::release_memory(&mut self.control);
+            return (Some(Popped::Control(item)), None);
+        }
+        if accept == Accept::ControlOnly {
+            let end = (self.intake == Intake::Closed).then_some(Popped::Drained);
+            return (end, None);
+        }
+        if let Some(message) = self.priority.pop() {
+            return (Some(Popped::Message(Lane::Priority, message)), self.priority.grant());
+        }
+        if let Some(message) = self.normal.pop() {
+            return (Some(Popped::Message(Lane::Normal, message)), self.normal.grant());
+        }
+        ((self.intake != Intake::Open).then_some(Popped::Drained), None)
+    }
+
+    /// The waker of a parked consumer, if it accepts what has just come: with `ControlOnly`
+    /// every consumer does, with `All` only one that takes messages.
+    fn unpark(&mut self, needed: Accept) -> Option<Waker> {
+        let (_, accept) = self.parked.as_ref()?;
+        if needed == Accept::All && *accept == Accept::ControlOnly {
+            return None;
+        }
+        self.parked.take().map(|(waker, _)| waker)
+    }
+
+    fn stop_intake(&mut self, intake: Intake) -> Vec<Waker> {
+        self.intake = intake;
+        let mut waiting = self.priority.dismiss();
+        waiting.append(&mut self.normal.dismiss());
+        waiting
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Future of [`Mailbox::push`].
+///
+/// # Panics
+/// Polling it after it was ready.
+#[must_use = "a push sends nothing until it is polled"]
+pub struct Push<'a, C, T> {
+    mailbox: &'a Mailbox<C, T>,
+    lane: Lane,
+    /// Ours until the mailbox has it.
+    message: Option<T>,
+    /// Our place in the queue of waiting senders.
+    ticket: Option<Ticket>,
+}
+
+/// No field is pinned structurally.
+impl<C, T> Unpin for Push<'_, C, T> {}
+
+impl<C, T> Future for Push<'_, C, T> {
+    type Output = Result<Option<T>, PushError<T>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match this.ticket {
+            None => this.poll_first(cx),
+            Some(ticket) => this.poll_waiting(ticket, cx),
+        }
+    }
+}
+
+impl<C, T> Push<'_, C, T> {
+    fn take_message(&mut self) -> T {
+        self.message.take().expect("polled after it was ready")
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let message = self.take_message();
+        let mut state = self.mailbox.state.lock();
+        match state.push(self.lane, message) {
+            Err(PushError::Full(message)) if state.overflow == Overflow::Wait => {
+                self.ticket = Some(state.lane(self.lane).wait(cx.waker().clone()));
+                self.message = Some(message);
+                Poll::Pending
+            }
+            Err(PushError::Full(message)) => {
+                state.counters.rejected += 1;
+                Poll::Ready(Err(PushError::Full(message)))
+            }
+            Err(PushError::Closed(message)) => Poll::Ready(Err(PushError::Closed(message))),
+            Ok(evicted) => {
+                let consumer = state.unpark(Accept::All);
+                drop(state);
+                wake(consumer);
+                Poll::Ready(Ok(evicted))
+            }
+        }
+    }
+
+    fn poll_waiting(
+        &mut self,
+        ticket: Ticket,
+        cx: &mut Context<'_>,
+    ) -> Poll<<Self as Future>::Output> {
+        let message = self.take_message();
+        let mut state = self.mailbox.state.lock();
+        match state.lane(self.lane).claim(ticket, cx.waker()) {
+            Claim::Waiting(stale) => {
+                self.message = Some(message);
+                drop(state);
+                drop(stale);
+                Poll::Pending
+            }
+            Claim::Granted => {
+                state.lane(self.lane).push_back(message);
+                state.counters.pushed += 1;
+                let consumer = state.unpark(Accept::All);
+                drop(state);
+                wake(consumer);
+                Poll::Ready(Ok(None))
+            }
+            Claim::Dismissed => Poll::Ready(Err(PushError::Closed(message))),
+        }
+    }
+}
+
+impl<C, T> Drop for Push<'_, C, T> {
+    fn drop(&mut self) {
+        let (Some(_), Some(ticket)) = (&self.message, self.ticket) else {
+            return;
+        };
+        let mut state = self.mailbox.state.lock();
+        let Waiting { own, next } = state.lane(self.lane).forget(ticket);
+        drop(state);
+        drop(own);
+        wake(next);
+    }
+}
+
+impl<C, T> Debug for Push<'_, C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push").field("lane", &self.lane).finish_non_exhaustive()
+    }
+}
+
+/// Future of [`Mailbox::pop`].
+#[must_use = "a pop takes nothing until it is polled"]
+pub struct Pop<'a, C, T> {
+    mailbox: &'a Mailbox<C, T>,
+    accept: Accept,
+}
+
+impl<C, T> Future for Pop<'_, C, T> {
+    type Output = Popped<C, T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.mailbox.poll_pop(cx, self.accept)
+    }
+}
+
+impl<C, T> Debug for Pop<'_, C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pop").field("accept", &self.accept).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! One lane of a mailbox: its queue, and the senders that wait for room in it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+/// A sender's place among those that wait; never reused within a lane.
+pub(super) type Ticket = u64;
+
+pub(super) struct Queue<T> {
+    queue: VecDeque<T>,
+    capacity: u32,
+    /// Slots given to waiting senders that have not used them yet.
+    reserved: u32,
+    /// Made by the first sender that has to wait: most lanes never see one.
+    waiters: Option<Box<Waiters>>,
+}
+
+/// The waiting senders in the order in which they came. Those below `granted_below` hold a
+/// reserved slot and have been woken. While one does not, the lane has no room.
+#[derive(Default)]
+struct Waiters {
+    next: Ticket,
+    granted_below: Ticket,
+    entries: BTreeMap<Ticket, Option<Waker>>,
+}
+
+/// What became of a waiting sender.
+pub(super) enum Claim {
+    /// Still waiting, now with its newest waker; the one before it is to be dropped unlocked.
+    Waiting(Option<Waker>),
+    /// It had a slot, and has used it up: the caller pushes now.
+    Granted,
+    /// The lane was closed meanwhile.
+    Dismissed,
+}
+
+/// What is left of a sender that gave up: both wakers are for after the lock.
+pub(super) struct Waiting {
+    /// Its own waker, to be dropped.
+    pub(super) own: Option<Waker>,
+    /// The sender that got its slot, to be woken.
+    pub(super) next: Option<Waker>,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(capacity: u32) -> Self {
+        Self { queue: VecDeque::new(), capacity: capacity.max(1), reserved: 0, waiters: None }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.len() + (self.reserved as usize) < self.capacity as usize
+    }
+
+    pub(super) fn push_back(&mut self, message: T) {
+        self.queue.push_back(message);
+    }
+
+    pub(super) fn push_front(&mut self, message: T) {
+        self.queue.push_front(message);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let message = self.queue.pop_front()?;
+        release_memory(&mut self.queue);
+        Some(message)
+    }
+
+    /// Removes the oldest message and keeps the memory for the one that takes its place.
+    pub(super) fn evict(&mut self) -> Option<T> {
+        self.queue.pop_front()
+    }
+
+    /// Empties the lane, memory included.
+    pub(super) fn take_all(&mut self) -> VecDeque<T> {
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Reserves a free slot, if there is one, for the sender that has waited longest.
+    #[must_use = "a sender that is not woken waits for ever"]
+    pub(super) fn grant(&mut self) -> Option<Waker> {
+        if !self.has_room() {
+            return None;
+        }
+        let waiters = self.waiters.as_mut()?;
+        let (ticket, waker) = waiters.entries.range_mut(waiters.granted_below..).next()?;
+        waiters.granted_below = ticket + 1;
+        self.reserved += 1;
+        waker.take()
+    }
+
+    pub(super) fn wait(&mut self, waker: Waker) -> Ticket {
+        let waiters = self.waiters.get_or_insert_default();
+        let ticket = waiters.next;
+        waiters.next += 1;
+        waiters.entries.insert(ticket, Some(waker));
+        ticket
+    }
+
+    pub(super) fn claim(&mut self, ticket: Ticket, waker: &Waker) -> Claim {
+        let Some(waiters) = self.waiters.as_mut() else {
+            return Claim::Dismissed;
+        };
+        let Some(entry) = waiters.entries.get_mut(&ticket) else {
+            return Claim::Dismissed;
+        };
+        if ticket < waiters.granted_below {
+            waiters.entries.remove(&ticket);
+            self.reserved -= 1;
+            return Claim::Granted;
+        }
+        let stale = match entry {
+            Some(known) if known.will_wake(waker) => None,
+            _ => entry.replace(waker.clone()),
+        };
+        Claim::Waiting(stale)
+    }
+
+    /// Removes a sender that gave up, and passes on the slot that it may have held.
+    pub(super) fn forget(&mut self, ticket: Ticket) -> Waiting {
+        let removed = self.waiters.as_mut().and_then(|waiters| {
+            let own = waiters.entries.remove(&ticket)?;
+            Some((own, ticket < waiters.granted_below))
+        });
+        let Some((own, granted)) = removed else {
+            return Waiting { own: None, next: None };
+        };
+        if granted {
+            self.reserved -= 1;
+        }
+        Waiting { own, next: self.grant() }
+    }
+
+    /// Sends all waiting senders away, those with a slot included, and returns whom to wake.
+    pub(super) fn dismiss(&mut self) -> Vec<Waker> {
+        self.reserved = 0;
+        let Some(waiters) = self.waiters.as_mut() else {
+            return Vec::new();
+        };
+        // The tickets go on from where they are: a dismissed sender must not find its number
+        // among those that wait after a reopening.
+        std::mem::take(&mut waiters.entries).into_values().flatten().collect()
+    }
+}
+
+/// Gives back the memory of a burst once it has been worked off; a little is kept, so that a queue
+/// in steady use allocates nothing.
+pub(super) fn release_memory<T>(queue: &mut VecDeque<T>) {
+    const KEPT_BYTES: usize = 1024;
+    let kept = (KEPT_BYTES / size_of::<T>().max(1)).max(8);
+    if queue.is_empty() && queue.capacity() > kept {
+        *queue = VecDeque::new();
+    }
+}

@@ -1,0 +1,505 @@
+//! One incarnation of an agent: its loop, and the guard around it.
+//!
+//! Whatever happens inside (a return, an error, a panic, a kill, the host going away), the driver
+//! hears of exactly one end. Panics of the agent's methods are caught at the method, so that the
+//! loop still knows which message was in hand; the guard around the loop catches what is left.
+
+use std::any::Any;
+use std::fmt::{self, Debug};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use lictor_kernel::{ExitReason, ProcessId};
+
+use crate::agent::{Agent, ErrorAction, InHandPolicy};
+use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, refuse};
+use crate::context::{Context, Ending};
+use crate::error::AgentError;
+use crate::events::EventKind;
+use crate::executor::Task;
+use crate::inbox::{Fact, Inbox, Outcome};
+use crate::mailbox::{Accept, Lane, Popped};
+use crate::message::Protocol;
+use crate::reply::{InHand, ReplyFailure};
+use crate::sync::Mutex;
+use crate::view::Status;
+
+/// How an agent's incarnations work.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Work {
+    /// Redeliveries of one message before it counts as failed for good.
+    pub(crate) max_retries: u32,
+    /// How long one delivery may take.
+    pub(crate) handle_timeout: Option<Duration>,
+    /// What becomes of the message in hand at a crash.
+    pub(crate) in_hand: InHandPolicy,
+}
+
+/// After this many messages in one poll the agent lets others run.
+const MESSAGES_PER_POLL: u32 = 128;
+
+/// The outside's hold on an incarnation: kill it.
+#[derive(Debug)]
+pub(crate) struct Life {
+    killed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Self { killed: AtomicBool::new(false), waker: Mutex::new(None) }
+    }
+
+    /// Ends the incarnation at its next await.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn register(&self, cx: &TaskContext<'_>) {
+        let mut waker = self.waker.lock();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+/// How an incarnation ended.
+#[derive(Debug)]
+struct End {
+    outcome: Outcome,
+}
+
+impl End {
+    const fn exited(reason: ExitReason, detail: Option<Arc<str>>) -> Self {
+        Self { outcome: Outcome::Exited { reason, detail } }
+    }
+}
+
+/// Reports one end, and ends at once when killed.
+struct Guarded<F> {
+    body: Option<Pin<Box<F>>>,
+    life: Arc<Life>,
+    inbox: Arc<Inbox>,
+    process: ProcessId,
+}
+
+impl<F: Future<Output = End>> Guarded<F> {
+    fn end(&mut self, outcome: Outcome) {
+        // The body goes first: what it holds (a message in hand) is settled before the driver
+        // hears of the end and starts the next incarnation.
+        let body = self.body.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
+        self.inbox.fact(Fact { process: self.process, outcome });
+    }
+}
+
+impl<F: Future<Output = End>> Future for Guarded<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.life.register(cx);
+        if this.life.killed.load(Ordering::Acquire) {
+            this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
+            return Poll::Ready(());
+        }
+        let Some(body) = &mut this.body else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(end)) => {
+                this.end(end.outcome);
+                Poll::Ready(())
+            }
+            Err(panic) => {
+                let detail = Some(panic_text(&*panic));
+                this.end(Outcome::Exited { reason: ExitReason::Crashed, detail });
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<F> Drop for Guarded<F> {
+    fn drop(&mut self) {
+        // Dropped unfinished: the host is going away.
+        if let Some(body) = self.body.take() {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
+            let outcome = Outcome::Exited { reason: ExitReason::Killed, detail: None };
+            self.inbox.fact(Fact { process: self.process, outcome });
+        }
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Arc<str> {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        Arc::from(*text)
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        Arc::from(text.as_str())
+    } else {
+        Arc::from("panicked without a text")
+    }
+}
+
+/// Makes incarnations of `A` for one cell.
+pub(crate) struct Launcher<A: Agent> {
+    pub(crate) cell: Arc<Cell<A::Message>>,
+    pub(crate) factory: Arc<dyn Fn() -> A + Send + Sync>,
+    pub(crate) work: Work,
+}
+
+impl<A: Agent> Launch for Launcher<A> {
+    fn cell(&self) -> Arc<dyn AnyCell> {
+        Arc::<Cell<A::Message>>::clone(&self.cell)
+    }
+
+    fn launch(&self, process: ProcessId, life: Arc<Life>) -> Task {
+        let cell = Arc::clone(&self.cell);
+        let inbox = Arc::clone(&cell.core.shared.inbox);
+        let incarnation = Incarnation {
+            cell,
+            inbox: Arc::clone(&inbox),
+            process,
+            work: self.work,
+            factory: Arc::clone(&self.factory),
+        };
+        Box::pin(Guarded { body: Some(Box::pin(incarnation.run())), life, inbox, process })
+    }
+}
+
+struct Incarnation<A: Agent> {
+    cell: Arc<Cell<A::Message>>,
+    inbox: Arc<Inbox>,
+    process: ProcessId,
+    work: Work,
+    factory: Arc<dyn Fn() -> A + Send + Sync>,
+}
+
+/// Where the loop goes after a message or a control.
+enum Next {
+    Go,
+    Suspend,
+    Resume,
+    Stop(ExitReason),
+    /// Stop, but handle what is queued first.
+    Crash(Arc<str>),
+    /// The state is not to be trusted: no `stop` hook.
+    Panicked(Arc<str>),
+}
+
+impl<A: Agent> Incarnation<A> {
+    async fn run(self) -> End {
+        let incarnation = self.cell.core.begin_incarnation();
+        self.cell.core.set_status(Status::Initializing);
+        let mut agent = match catch_unwind(AssertUnwindSafe(|| (self.factory)())) {
+            Ok(agent) => agent,
+            Err(panic) => {
+                return End { outcome: Outcome::StartFailed { detail: panic_text(&*panic) } };
+            }
+        };
+        let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
+        let failed = match caught(agent.start(&mut cx)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some((Arc::from(error.to_string()), true)),
+            Err(panic) => Some((panic, false)),
+        };
+        if let Some((detail, may_stop)) = failed {
+            if may_stop {
+                let _ = caught(agent.stop(&mut cx)).await;
+            }
+            return End { outcome: Outcome::StartFailed { detail } };
+        }
+        if cx.ending == Ending::Ignore {
+            return End { outcome: Outcome::Ignored };
+        }
+        self.cell.core.set_status(Status::Running);
+        let outcome = Outcome::Started { incarnation };
+        self.inbox.fact(Fact { process: self.process, outcome });
+        let end = self.work(&mut agent, &mut cx).await;
+        if let Next::Panicked(detail) = end {
+            return End::exited(ExitReason::Crashed, Some(detail));
+        }
+        self.cell.core.set_status(Status::Stopping);
+        let stopped = caught(agent.stop(&mut cx)).await;
+        match (end, stopped) {
+            (Next::Crash(detail), _) => End::exited(ExitReason::Crashed, Some(detail)),
+            (_, Err(panic)) => End::exited(ExitReason::Crashed, Some(panic)),
+            (Next::Stop(reason), Ok(())) => End::exited(reason, None),
+            (Next::Go | Next::Suspend | Next::Resume | Next::Panicked(_), Ok(())) => {
+                End::exited(ExitReason::Normal, None)
+            }
+        }
+    }
+
+    /// Handles controls and messages until something ends the incarnation.
+    async fn work(&self, agent: &mut A, cx: &mut Context<A>) -> Next {
+        let mut accept = Accept::All;
+        let mut in_this_poll = 0;
+        if cx.ending == Ending::Stop {
+            return Next::Stop(ExitReason::Normal);
+        }
+        loop {
+            let next = match self.cell.mailbox.pop(accept).await {
+                Popped::Control(control) => self.control(agent, control),
+                Popped::Message(lane, envelope) => {
+                    let next = self.deliver(agent, cx, lane, envelope).await;
+                    self.cell.core.count_handled();
+                    next
+                }
+                Popped::Drained => Next::Stop(ExitReason::Shutdown),
+            };
+            match next {
+                Next::Go if cx.ending == Ending::Stop => return Next::Stop(ExitReason::Normal),
+                Next::Go => {}
+                Next::Suspend => accept = Accept::ControlOnly,
+                Next::Resume => accept = Accept::All,
+                end @ (Next::Stop(_) | Next::Crash(_) | Next::Panicked(_)) => return end,
+            }
+            in_this_poll += 1;
+            if in_this_poll == MESSAGES_PER_POLL {
+                in_this_poll = 0;
+                yield_now().await;
+            }
+        }
+    }
+
+    fn control(&self, agent: &mut A, control: Control) -> Next {
+        let core = &self.cell.core;
+        let name = Arc::clone(&core.name);
+        let hook = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).err();
+        let (panic, next) = match control {
+            Control::Shutdown { process } if process != self.process => (None, Next::Go),
+            // While it drains, the end of the queue stops it.
+            Control::Shutdown { .. } if core.drains() => (None, Next::Go),
+            Control::Shutdown { .. } => (None, Next::Stop(ExitReason::Shutdown)),
+            Control::Restart { by } => (None, Next::Crash(format!("restart asked by {by}").into())),
+            Control::Suspend { reason } => {
+                core.set_status(Status::Suspended);
+                let panic = hook(&mut || agent.on_suspend(&reason));
+                core.shared.emit(EventKind::Suspended { name, reason });
+                (panic, Next::Suspend)
+            }
+            Control::Resume { approver } => {
+                core.set_status(Status::Running);
+                let panic = hook(&mut || agent.on_resume(&approver));
+                core.shared.emit(EventKind::Resumed { name, approver });
+                (panic, Next::Resume)
+            }
+            Control::ChildTerminated { child, reason } => {
+                (hook(&mut || agent.on_child_terminated(&child, reason)), Next::Go)
+            }
+        };
+        panic.map_or(next, |panic| Next::Panicked(panic_text(&*panic)))
+    }
+
+    /// Delivers one message, as often as its errors ask for.
+    async fn deliver(
+        &self,
+        agent: &mut A,
+        cx: &mut Context<A>,
+        lane: Lane,
+        envelope: Envelope<A::Message>,
+    ) -> Next {
+        let Envelope { message, attempt } = envelope;
+        let mut hand = Hand::take(self, lane, &message, attempt);
+        let mut message = message;
+        loop {
+            let error = match self.handle_once(agent, cx, message).await {
+                Ok(Ok(())) => {
+                    hand.done();
+                    return Next::Go;
+                }
+                Ok(Err(error)) => error,
+                Err(panic) => {
+                    hand.failed(ReplyFailure::Crashed);
+                    return Next::Panicked(panic);
+                }
+            };
+            match agent.on_error(&error, hand.attempt) {
+                ErrorAction::Retry if hand.attempt < self.work.max_retries => {
+                    let Some(again) = hand.again() else {
+                        hand.failed(ReplyFailure::Crashed);
+                        return Next::Crash(error.to_string().into());
+                    };
+                    message = again;
+                }
+                ErrorAction::Retry | ErrorAction::Escalate => {
+                    hand.failed(ReplyFailure::Crashed);
+                    return Next::Crash(error.to_string().into());
+                }
+                ErrorAction::Skip => {
+                    hand.skipped();
+                    return Next::Go;
+                }
+                ErrorAction::Stop => {
+                    hand.stopped();
+                    return Next::Stop(ExitReason::Normal);
+                }
+            }
+        }
+    }
+
+    async fn handle_once(
+        &self,
+        agent: &mut A,
+        cx: &mut Context<A>,
+        message: A::Message,
+    ) -> Result<Result<(), AgentError>, Arc<str>> {
+        let handle = caught(async {
+            let Some(timeout) = self.work.handle_timeout else {
+                return agent.handle(message, cx).await;
+            };
+            let shared = Arc::clone(&self.cell.core.shared);
+            let deadline = shared.executor.now().saturating_add(timeout);
+            let handled = shared.timers.timeout(deadline, agent.handle(message, cx)).await;
+            handled.unwrap_or_else(|_| {
+                Err(AgentError::new(format!("one message took longer than {timeout:?}")))
+            })
+        });
+        if tracing::enabled!(target: "lictor", tracing::Level::DEBUG) {
+            let core = &self.cell.core;
+            let name = &*core.name;
+            let incarnation = core.starts();
+            let span = tracing::debug_span!(target: "lictor", "handle", agent = name, incarnation);
+            let mut handle = pin!(handle);
+            return poll_fn(|cx| span.in_scope(|| handle.as_mut().poll(cx))).await;
+        }
+        handle.await
+    }
+}
+
+/// The message in hand, as the loop still knows it while the handler has the message itself.
+///
+/// However the incarnation ends, this settles the message: also when it is killed and only the
+/// destructors run.
+struct Hand<'a, A: Agent> {
+    incarnation: &'a Incarnation<A>,
+    lane: Lane,
+    attempt: u32,
+    hold: Option<InHand>,
+    /// A spare, if one may be needed.
+    copy: Option<A::Message>,
+    settled: bool,
+}
+
+impl<'a, A: Agent> Hand<'a, A> {
+    fn take(
+        incarnation: &'a Incarnation<A>,
+        lane: Lane,
+        message: &A::Message,
+        attempt: u32,
+    ) -> Self {
+        let work = incarnation.work;
+        let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
+        let copy = if wanted { message.duplicate() } else { None };
+        let hold = message.in_hand();
+        Self { incarnation, lane, attempt, hold, copy, settled: false }
+    }
+
+    /// The message once more, for the next attempt.
+    fn again(&mut self) -> Option<A::Message> {
+        let message = self.copy.take()?;
+        self.copy = message.duplicate();
+        // The new hold is taken before the old one ends, so that the question stays open.
+        let hold = message.in_hand();
+        drop(std::mem::replace(&mut self.hold, hold));
+        self.attempt += 1;
+        Some(message)
+    }
+
+    fn done(&mut self) {
+        self.settled = true;
+        if let Some(hold) = self.hold.take() {
+            hold.release(None);
+        }
+    }
+
+    fn skipped(&mut self) {
+        self.settled = true;
+        self.tell(ReplyFailure::Skipped);
+        self.incarnation.cell.core.count_dead(1, ReplyFailure::Skipped);
+    }
+
+    fn stopped(&mut self) {
+        self.settled = true;
+        self.tell(ReplyFailure::Stopped);
+    }
+
+    fn tell(&mut self, failure: ReplyFailure) {
+        if let Some(hold) = self.hold.take() {
+            hold.release(Some(failure));
+        }
+    }
+
+    /// The incarnation ends with the message in hand: what becomes of it is the agent's policy.
+    fn failed(&mut self, failure: ReplyFailure) {
+        self.settled = true;
+        let work = self.incarnation.work;
+        let cell = &self.incarnation.cell;
+        let redeliver = work.in_hand == InHandPolicy::Redeliver && self.attempt < work.max_retries;
+        if redeliver && let Some(message) = self.copy.take() {
+            // Held while the old hold ends, so that the question stays open.
+            let hold = message.in_hand();
+            drop(self.hold.take());
+            drop(hold);
+            let envelope = Envelope { message, attempt: self.attempt + 1 };
+            if let Err(envelope) = cell.mailbox.push_front(self.lane, envelope) {
+                refuse(envelope.message, failure);
+                cell.core.count_dead(1, failure);
+            }
+            return;
+        }
+        self.tell(failure);
+        if work.in_hand != InHandPolicy::Drop {
+            cell.core.count_dead(1, failure);
+        }
+    }
+}
+
+impl<A: Agent> Drop for Hand<'_, A> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.failed(ReplyFailure::Killed);
+        }
+    }
+}
+
+/// Catches panics of a future, wherever in it they happen.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
+    })
+    .await
+}
+
+/// Lets everything else that is ready run once.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+impl<A: Agent> Debug for Incarnation<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Incarnation({:?})", self.process)
+    }
+}

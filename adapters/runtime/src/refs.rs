@@ -1,0 +1,185 @@
+//! References: how agents are reached.
+
+use std::fmt::{self, Debug};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lictor_kernel::Instant;
+
+use crate::agent::Agent;
+use crate::cell::{AnyCell, Cell};
+use crate::error::{AskError, SendError};
+use crate::mailbox::Lane;
+use crate::message::{Message, ReplyTo, Request, Value};
+use crate::reply::{Reply, reply_slot};
+use crate::runtime::Shared;
+
+/// A reference to an agent of a known type. It survives restarts: it means the name, not an
+/// incarnation. Cheap to clone.
+pub struct AgentRef<A: Agent> {
+    cell: Arc<Cell<A::Message>>,
+    agent: PhantomData<fn(A)>,
+}
+
+impl<A: Agent> AgentRef<A> {
+    pub(crate) const fn new(cell: Arc<Cell<A::Message>>) -> Self {
+        Self { cell, agent: PhantomData }
+    }
+
+    /// The agent's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.cell.core.name
+    }
+
+    /// Sends a message; if the mailbox is full and its policy is to wait, waits for room up to the
+    /// runtime's `send_timeout`. Messages of one sender arrive in the order in which it sent them.
+    ///
+    /// # Errors
+    /// `Down`, `Full`, `Timeout`; the agent has not seen the message then.
+    pub async fn send<M>(&self, message: M) -> Result<(), SendError>
+    where
+        A::Message: From<M>,
+    {
+        let deadline = self.cell.core.shared.send_deadline();
+        self.cell.send(Lane::Normal, message.into(), deadline).await
+    }
+
+    /// As [`AgentRef::send`], but served before ordinary messages.
+    ///
+    /// # Errors
+    /// As [`AgentRef::send`].
+    pub async fn send_priority<M>(&self, message: M) -> Result<(), SendError>
+    where
+        A::Message: From<M>,
+    {
+        let deadline = self.cell.core.shared.send_deadline();
+        self.cell.send(Lane::Priority, message.into(), deadline).await
+    }
+
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    /// `Full` at once when there is no room; else as [`AgentRef::send`].
+    pub fn try_send<M>(&self, message: M) -> Result<(), SendError>
+    where
+        A::Message: From<M>,
+    {
+        self.cell.try_send(Lane::Normal, message.into())
+    }
+
+    /// Asks, and waits for the answer. `timeout` covers both the wait for room in the mailbox and
+    /// the wait for the answer.
+    ///
+    /// # Errors
+    /// [`AskError`] says whether the agent has seen the question. A crash of the agent while it has
+    /// the question in hand is told at once.
+    pub async fn ask<Q>(&self, question: Q, timeout: Duration) -> Result<Q::Reply, AskError>
+    where
+        Q: Request,
+        A::Message: From<(Q, ReplyTo<Q::Reply>)>,
+    {
+        let shared = &self.cell.core.shared;
+        let deadline = shared.executor.now().saturating_add(timeout);
+        let (reply_to, reply) = reply_slot();
+        let message = A::Message::from((question, ReplyTo::new(reply_to)));
+        match self.cell.send(Lane::Normal, message, deadline).await {
+            Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
+            sent => sent?,
+        }
+        answer(shared, &self.cell.core.name, deadline, reply).await
+    }
+
+    /// This reference without its type.
+    #[must_use]
+    pub fn raw(&self) -> RawRef {
+        let cell: Arc<dyn AnyCell> = Arc::<Cell<A::Message>>::clone(&self.cell);
+        RawRef(cell)
+    }
+}
+
+impl<A: Agent> Clone for AgentRef<A> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.cell))
+    }
+}
+
+impl<A: Agent> Debug for AgentRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AgentRef({})", self.name())
+    }
+}
+
+/// A reference to an agent of any type: takes raw messages. It survives restarts.
+#[derive(Clone)]
+pub struct RawRef(pub(crate) Arc<dyn AnyCell>);
+
+impl RawRef {
+    /// The agent's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.core().name
+    }
+
+    /// As [`AgentRef::send`].
+    ///
+    /// # Errors
+    /// As [`AgentRef::send`], and `NotUnderstood` or `Reserved` for a message that does not fit.
+    pub async fn send(&self, message: Message) -> Result<(), SendError> {
+        let deadline = self.0.core().shared.send_deadline();
+        self.0.send_raw(Lane::Normal, message, deadline).await
+    }
+
+    /// As [`AgentRef::send_priority`].
+    ///
+    /// # Errors
+    /// As [`RawRef::send`].
+    pub async fn send_priority(&self, message: Message) -> Result<(), SendError> {
+        let deadline = self.0.core().shared.send_deadline();
+        self.0.send_raw(Lane::Priority, message, deadline).await
+    }
+
+    /// As [`AgentRef::try_send`].
+    ///
+    /// # Errors
+    /// As [`RawRef::send`], without `Timeout`.
+    pub fn try_send(&self, message: Message) -> Result<(), SendError> {
+        self.0.try_send_raw(Lane::Normal, message)
+    }
+
+    /// As [`AgentRef::ask`].
+    ///
+    /// # Errors
+    /// As [`AgentRef::ask`].
+    pub async fn ask(&self, message: Message, timeout: Duration) -> Result<Value, AskError> {
+        let core = self.0.core();
+        let deadline = core.shared.executor.now().saturating_add(timeout);
+        let (reply_to, reply) = reply_slot();
+        let message = message.with_reply_to(ReplyTo::new(reply_to));
+        match self.0.send_raw(Lane::Normal, message, deadline).await {
+            Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
+            sent => sent?,
+        }
+        answer(&core.shared, &core.name, deadline, reply).await
+    }
+}
+
+impl Debug for RawRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawRef({})", self.name())
+    }
+}
+
+async fn answer<R>(
+    shared: &Shared,
+    name: &Arc<str>,
+    deadline: Instant,
+    reply: Reply<R>,
+) -> Result<R, AskError> {
+    match shared.timers.timeout(deadline, reply).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(failure)) => Err(AskError::Failed { name: Arc::clone(name), failure }),
+        Err(_) => Err(AskError::Timeout { name: Arc::clone(name) }),
+    }
+}

@@ -1,0 +1,341 @@
+//! The single-use reply slot of a call.
+//!
+//! A call must end exactly once and never in silence: an answer, a typed failure, or the asker's
+//! own deadline. The hard case is the crash. When a handler panics, the [`ReplyTo`] that it holds
+//! is dropped while the stack unwinds, before the agent's loop knows what happened; failing the
+//! call right there would tell the asker less than the loop will know a moment later. So the loop
+//! takes an [`InHand`] first: while it exists, a drop only marks the slot, and
+//! [`InHand::release`] says what the asker is told. A handler that put its `ReplyTo` away, to
+//! answer later, is not disturbed.
+//!
+//! One allocation per call: the slot, shared by the three handles.
+
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use crate::sync::Mutex;
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ReplyFailure {
+    /// The callee finished with the message and did not answer.
+    Unanswered,
+    /// The callee crashed while it had the message.
+    Crashed,
+    /// The callee stopped before it answered.
+    Stopped,
+    /// The name is down for good.
+    Down,
+    /// The callee was killed while it had the message.
+    Killed,
+    /// The message was evicted from a full mailbox.
+    Evicted,
+    /// The callee failed on the message and skipped it.
+    Skipped,
+    /// The callee answered with what cannot be converted to the answer's type.
+    Unencodable,
+}
+
+impl Display for ReplyFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unanswered => "the callee did not answer",
+            Self::Crashed => "the callee crashed while it had the message",
+            Self::Stopped => "the callee stopped before it answered",
+            Self::Down => "the callee is down",
+            Self::Killed => "the callee was killed while it had the message",
+            Self::Evicted => "the message was evicted from a full mailbox",
+            Self::Skipped => "the callee failed on the message and skipped it",
+            Self::Unencodable => "the answer could not be converted",
+        })
+    }
+}
+
+impl Error for ReplyFailure {}
+
+/// Makes a slot for one answer: the callee's end and the asker's.
+pub fn reply_slot<R>() -> (ReplyTo<R>, Reply<R>) {
+    let state = State { phase: Phase::Open, ends: 1, hands: 0 };
+    let slot = Arc::new(Slot { state: Mutex::new(state) });
+    let reply_to = ReplyTo { slot: Some(Arc::clone(&slot)), spare: AtomicBool::new(false) };
+    (reply_to, Reply { slot: Some(slot) })
+}
+
+struct Slot<R> {
+    state: Mutex<State<R>>,
+}
+
+/// The call fails when nobody can answer it any more: `ends` and `hands` are both zero.
+struct State<R> {
+    phase: Phase<R>,
+    /// Callee's ends that may still answer; spares do not count.
+    ends: u32,
+    /// How many [`InHand`]s are out.
+    hands: u32,
+}
+
+enum Phase<R> {
+    /// Neither end has done anything.
+    Open,
+    /// The asker waits.
+    Awaited(Waker),
+    /// For the asker to take.
+    Answered(Result<R, ReplyFailure>),
+    /// The asker has taken the answer or is gone.
+    Over,
+}
+
+impl<R> Slot<R> {
+    /// Ends the call and wakes the asker, or returns the answer that came too late.
+    fn complete(&self, answer: Result<R, ReplyFailure>) -> Result<(), Result<R, ReplyFailure>> {
+        let mut state = self.state.lock();
+        let asker = state.complete(answer)?;
+        drop(state);
+        if let Some(asker) = asker {
+            asker.wake();
+        }
+        Ok(())
+    }
+
+    /// A callee's end or a hand is gone; `last` tells with what the call fails if it was the last.
+    fn leave(&self, count: fn(&mut State<R>) -> &mut u32, last: impl FnOnce() -> ReplyFailure) {
+        let mut state = self.state.lock();
+        *count(&mut state) -= 1;
+        if state.ends > 0 || state.hands > 0 {
+            return;
+        }
+        // Too late is as good: nobody is there to be told.
+        let asker = state.complete(Err(last())).unwrap_or(None);
+        drop(state);
+        if let Some(asker) = asker {
+            asker.wake();
+        }
+    }
+}
+
+impl<R> State<R> {
+    fn complete(
+        &mut self,
+        answer: Result<R, ReplyFailure>,
+    ) -> Result<Option<Waker>, Result<R, ReplyFailure>> {
+        match mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Open => {
+                self.phase = Phase::Answered(answer);
+                Ok(None)
+            }
+            Phase::Awaited(asker) => {
+                self.phase = Phase::Answered(answer);
+                Ok(Some(asker))
+            }
+            settled @ (Phase::Answered(_) | Phase::Over) => {
+                self.phase = settled;
+                Err(answer)
+            }
+        }
+    }
+}
+
+/// The callee's end of a call: answers it once.
+///
+/// Dropped unanswered, it fails the call at once, with [`ReplyFailure::Crashed`] if the thread is
+/// unwinding and [`ReplyFailure::Unanswered`] otherwise; unless an [`InHand`] is out, which then
+/// decides.
+#[must_use = "dropping it fails the call"]
+pub struct ReplyTo<R> {
+    /// Taken when the call is answered.
+    slot: Option<Arc<Slot<R>>>,
+    /// Whether dropping this end means nothing. Only its owner changes it, and whoever drops it
+    /// owns it, so it needs no order of its own.
+    spare: AtomicBool,
+}
+
+impl<R> ReplyTo<R> {
+    /// Answers the call.
+    ///
+    /// # Errors
+    /// The answer, if it is late: the asker has given up, or has another answer already.
+    pub fn send(mut self, answer: R) -> Result<(), R> {
+        let Some(slot) = self.slot.take() else { return Err(answer) };
+        match slot.complete(Ok(answer)) {
+            Ok(()) | Err(Err(_)) => Ok(()),
+            Err(Ok(late)) => Err(late),
+        }
+    }
+
+    /// Fails the call, and says whether the asker was still there to be told.
+    pub fn fail(mut self, failure: ReplyFailure) -> bool {
+        self.slot.take().is_some_and(|slot| slot.complete(Err(failure)).is_ok())
+    }
+
+    /// Whether an answer would still reach the asker. `false` is final.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let Some(slot) = &self.slot else { return false };
+        matches!(slot.state.lock().phase, Phase::Open | Phase::Awaited(_))
+    }
+
+    /// A spare end, for a redelivery of the question.
+    ///
+    /// It can answer, but dropping it means nothing, until [`ReplyTo::in_hand`] makes it count as
+    /// an end like any other. So to redeliver: take the spare in hand, then release the first
+    /// hand, and the call stays open for the second.
+    pub fn duplicate(&self) -> Self {
+        Self { slot: self.slot.clone(), spare: AtomicBool::new(true) }
+    }
+}
+
+impl<R: Send + 'static> ReplyTo<R> {
+    /// Takes the message in hand: from here to [`InHand::release`], a drop of this end does not
+    /// fail the call.
+    pub fn in_hand(&self) -> InHand {
+        let Some(slot) = &self.slot else { return InHand { slot: None } };
+        let mut state = slot.state.lock();
+        state.hands += 1;
+        // A load first: the swap is dear, and spares are rare.
+        if self.spare.load(Ordering::Relaxed) && self.spare.swap(false, Ordering::Relaxed) {
+            state.ends += 1;
+        }
+        drop(state);
+        let slot: Arc<dyn Release> = Arc::<Slot<R>>::clone(slot);
+        InHand { slot: Some(slot) }
+    }
+}
+
+impl<R> Drop for ReplyTo<R> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        if *self.spare.get_mut() {
+            return;
+        }
+        slot.leave(
+            |state| &mut state.ends,
+            || {
+                if std::thread::panicking() {
+                    ReplyFailure::Crashed
+                } else {
+                    ReplyFailure::Unanswered
+                }
+            },
+        );
+    }
+}
+
+impl<R> Debug for ReplyTo<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplyTo").finish_non_exhaustive()
+    }
+}
+
+/// What an [`InHand`] needs of a slot, whatever the type of its answer.
+trait Release: Send + Sync {
+    fn release(&self, outcome: ReplyFailure);
+}
+
+impl<R: Send> Release for Slot<R> {
+    fn release(&self, outcome: ReplyFailure) {
+        self.leave(|state| &mut state.hands, || outcome);
+    }
+}
+
+/// The agent loop's hold on a call while a handler has its message; see the head of this file.
+///
+/// Dropping it releases it with no outcome.
+#[must_use = "dropping it releases the call"]
+pub struct InHand {
+    slot: Option<Arc<dyn Release>>,
+}
+
+impl InHand {
+    /// Ends the hold. A call whose callee's end was dropped unanswered fails with `outcome`, or
+    /// [`ReplyFailure::Unanswered`] if it is `None`; a call that was answered, or whose callee's
+    /// end is still alive, is left as it is.
+    pub fn release(mut self, outcome: Option<ReplyFailure>) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Option<ReplyFailure>) {
+        if let Some(slot) = self.slot.take() {
+            slot.release(outcome.unwrap_or(ReplyFailure::Unanswered));
+        }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl Debug for InHand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InHand").finish_non_exhaustive()
+    }
+}
+
+/// The asker's end of a call: a future of its answer. Dropping it makes later answers late.
+///
+/// # Panics
+/// Polling it after it was ready.
+#[must_use = "dropping it makes the answer late"]
+pub struct Reply<R> {
+    /// Taken when the answer is.
+    slot: Option<Arc<Slot<R>>>,
+}
+
+impl<R> Future for Reply<R> {
+    type Output = Result<R, ReplyFailure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let slot = self.slot.as_ref().expect("polled after it was ready");
+        let mut state = slot.state.lock();
+        // Wakers are dropped outside the lock: one may be the last handle of a task that owns
+        // the callee's end of this very slot.
+        let stale = match &mut state.phase {
+            Phase::Answered(_) => {
+                let answered = mem::replace(&mut state.phase, Phase::Over);
+                drop(state);
+                self.slot = None;
+                let Phase::Answered(answer) = answered else { unreachable!("matched above") };
+                return Poll::Ready(answer);
+            }
+            Phase::Awaited(waker) => {
+                if waker.will_wake(cx.waker()) {
+                    return Poll::Pending;
+                }
+                Some(mem::replace(waker, cx.waker().clone()))
+            }
+            Phase::Open => {
+                state.phase = Phase::Awaited(cx.waker().clone());
+                None
+            }
+            Phase::Over => unreachable!("only this end closes the slot, and it still has it"),
+        };
+        drop(state);
+        drop(stale);
+        Poll::Pending
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            let mut state = slot.state.lock();
+            let last = mem::replace(&mut state.phase, Phase::Over);
+            drop(state);
+            drop(last);
+        }
+    }
+}
+
+impl<R> Debug for Reply<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").finish_non_exhaustive()
+    }
+}

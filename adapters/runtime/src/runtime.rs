@@ -1,0 +1,634 @@
+//! A runtime: one tree of agents in one process, and the handle that reaches it.
+
+use std::fmt::{self, Debug};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use lictor_kernel::node::{self, Node};
+use lictor_kernel::{Choice, ExitReason, Glob, Instant, Match, Route, Router, Undeliverable};
+
+use crate::agent::Agent;
+use crate::cell::{AnyCell, Cell, Control};
+use crate::directory::Directory;
+use crate::driver::{Command, Dynamic, StopHow, World, after_root_exit, carry_out, drive};
+use crate::error::{AskError, ControlError, SendError, StartError};
+use crate::events::{EventHub, EventKind, Events, reason_name};
+use crate::executor::Executor;
+use crate::inbox::Inbox;
+use crate::message::{Message, Value, is_reserved};
+use crate::refs::{AgentRef, RawRef};
+use crate::reply::{ReplyTo, reply_slot};
+use crate::spec::Supervisor;
+use crate::store::{MemoryStore, StateStore};
+use crate::timers::Timers;
+use crate::types::{AgentTypes, Setup};
+use crate::view::AgentInfo;
+
+/// How a runtime works.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// How long a send waits for room in a full mailbox. Default 5 seconds.
+    pub send_timeout: Duration,
+    /// How long [`Runtime::stop`] lets agents stop before it kills them. Default 30 seconds.
+    pub stop_timeout: Duration,
+    /// What happens when the root supervisor ends by itself.
+    pub on_root_exit: OnRootExit,
+    /// How one of several agents with a capability is chosen.
+    pub choice: Choice,
+    /// Seed of random choices.
+    pub seed: u64,
+    /// Where checkpoints are kept.
+    pub store: Arc<dyn StateStore>,
+    /// The agent types that may be spawned by name.
+    pub types: AgentTypes,
+    /// For tests: every message is encoded and decoded, as if it crossed a wire.
+    pub encode_messages: bool,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            send_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(30),
+            on_root_exit: OnRootExit::Stop,
+            choice: Choice::Random,
+            seed: 0,
+            store: Arc::new(MemoryStore::default()),
+            types: AgentTypes::new(),
+            encode_messages: false,
+        }
+    }
+}
+
+/// What happens when the root supervisor ends by itself: its budget is used up, or a significant
+/// child ended.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub enum OnRootExit {
+    /// The runtime stops; [`Runtime::terminated`] says why.
+    #[default]
+    Stop,
+    /// The runtime stays, reporting FAILED: its tree can be looked at, its names answer `Down`.
+    Stay,
+}
+
+/// How [`Runtime::stop_agent`] treats what is queued.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub enum Drain {
+    /// The message in hand is finished; the rest become dead letters.
+    #[default]
+    Current,
+    /// Everything that is queued is handled; nothing new is taken.
+    All,
+}
+
+/// How a runtime ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Terminated {
+    /// Why the root supervisor ended.
+    pub reason: ExitReason,
+    /// Whether somebody had asked for it.
+    pub asked: bool,
+}
+
+/// Where a runtime is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Phase {
+    New,
+    Starting,
+    Running,
+    Stopping,
+    Stopped,
+    /// The root ended by itself.
+    Failed,
+}
+
+/// What a name stands for.
+pub(crate) struct Entry(pub(crate) Arc<dyn AnyCell>);
+
+pub(crate) struct Shared {
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) timers: Timers,
+    pub(crate) directory: Directory<Entry>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) config: RuntimeConfig,
+    events: EventHub,
+    world: Mutex<World>,
+    end: Mutex<End>,
+}
+
+#[derive(Default)]
+struct End {
+    terminated: Option<Terminated>,
+    wakers: Vec<Waker>,
+}
+
+impl Shared {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) -> MutexGuard<'_, End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn send_deadline(&self) -> Instant {
+        self.executor.now().saturating_add(self.config.send_timeout)
+    }
+
+    pub(crate) fn emit(&self, kind: EventKind) {
+        self.events.emit(self.executor.now(), kind);
+    }
+
+    /// The tree has ended; called by the driver as its last act.
+    pub(crate) fn ended(&self, reason: ExitReason, phase: Phase) {
+        // Commands that came too late learn so by their dropped answers.
+        drop(self.inbox.set_closed(true));
+        if phase == Phase::New {
+            return;
+        }
+        let asked = phase == Phase::Stopped;
+        if !asked {
+            let after = after_root_exit(self.config.on_root_exit);
+            let failed = after == Phase::Failed;
+            self.emit(EventKind::Terminated { reason: reason_name(reason), failed });
+            let mut world = self.world();
+            world.phase = after;
+            if !failed {
+                world.tear_down();
+            }
+        }
+        let mut end = self.end();
+        end.terminated = Some(Terminated { reason, asked });
+        let wakers = std::mem::take(&mut end.wakers);
+        drop(end);
+        if asked || self.config.on_root_exit == OnRootExit::Stop {
+            self.events.close();
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A runtime. Cheap to clone: every clone is the same runtime.
+///
+/// A process may have as many runtimes as it likes; they share nothing.
+#[derive(Clone)]
+pub struct Runtime {
+    shared: Arc<Shared>,
+}
+
+impl Runtime {
+    /// A runtime on this executor, with defaults. Nothing runs until a tree is started in it.
+    #[must_use]
+    pub fn on(executor: Arc<dyn Executor>) -> Self {
+        Self::with_config(executor, RuntimeConfig::default())
+    }
+
+    /// A runtime on this executor.
+    #[must_use]
+    pub fn with_config(executor: Arc<dyn Executor>, config: RuntimeConfig) -> Self {
+        let node = Node::new(node::Config { seed: config.seed, ..node::Config::default() });
+        let inbox = Inbox::new();
+        drop(inbox.set_closed(true));
+        let shared = Shared {
+            timers: Timers::new(Arc::clone(&executor)),
+            executor,
+            directory: Directory::new(),
+            inbox: Arc::new(inbox),
+            config,
+            events: EventHub::default(),
+            world: Mutex::new(World::new(node)),
+            end: Mutex::new(End::default()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) const fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Starts a tree; returns when every child is up. Everything is checked before anything is
+    /// started, and a start that fails is rolled back: the runtime is then as it was before.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing of the tree runs then.
+    pub async fn start(&self, root: Supervisor) -> Result<Tree, StartError> {
+        let (answer, started) = reply_slot();
+        let effects = {
+            let mut world = self.shared.world();
+            if world.phase != Phase::New {
+                return Err(StartError::AlreadyStarted);
+            }
+            let plan = match world.assemble(&self.shared, root) {
+                Ok(plan) => plan,
+                Err(error) => {
+                    world.tear_down();
+                    let effects = world.take_effects();
+                    drop(world);
+                    carry_out(&self.shared, effects);
+                    return Err(error);
+                }
+            };
+            drop(self.shared.inbox.set_closed(false));
+            world.start(&self.shared, &plan, answer);
+            world.take_effects()
+        };
+        // A tree without workers may be up, and a tree may even be over, already.
+        if !carry_out(&self.shared, effects) {
+            self.shared.executor.spawn(Box::pin(drive(Arc::clone(&self.shared))));
+        }
+        match started.await {
+            Ok(Ok(())) => Ok(Tree { runtime: self.clone() }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::Stopped),
+        }
+    }
+
+    /// Stops the tree within [`RuntimeConfig::stop_timeout`]: children in reverse start order, each
+    /// with its own timeout; what is left then is killed. Returns when nothing of it is left.
+    /// Calling it again, or before a start, is fine.
+    pub async fn stop(&self) {
+        self.stop_within(self.shared.config.stop_timeout).await;
+    }
+
+    /// As [`Runtime::stop`], with another bound. A later call can only shorten the bound.
+    pub async fn stop_within(&self, timeout: Duration) {
+        let deadline = Some(self.shared.executor.now().saturating_add(timeout));
+        let (answer, stopped) = reply_slot();
+        if self.shared.inbox.command(Command::Stop { deadline, answer }) {
+            // A driver that has just ended drops the answer: then it has stopped, too.
+            let _ = stopped.await;
+        }
+        let mut world = self.shared.world();
+        if matches!(world.phase, Phase::New | Phase::Failed) {
+            world.phase = Phase::Stopped;
+            world.tear_down();
+            let effects = world.take_effects();
+            drop(world);
+            carry_out(&self.shared, effects);
+            self.shared.events.close();
+        }
+    }
+
+    /// Waits until the tree has ended, by itself or because somebody asked. Cancel-safe.
+    pub async fn terminated(&self) -> Terminated {
+        poll_fn(|cx| {
+            let mut end = self.shared.end();
+            if let Some(terminated) = end.terminated {
+                return Poll::Ready(terminated);
+            }
+            if !end.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                end.wakers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// A reference to an agent of a known type. It survives restarts.
+    ///
+    /// # Errors
+    /// `Unknown`; `WrongType` for an agent with other messages.
+    pub fn agent<A: Agent>(&self, name: &str) -> Result<AgentRef<A>, SendError> {
+        let cell = self.raw(name)?.0;
+        let wrong = SendError::WrongType { name: Arc::clone(&cell.core().name) };
+        let cell = cell.into_any().downcast::<Cell<A::Message>>().map_err(|_| wrong)?;
+        Ok(AgentRef::new(cell))
+    }
+
+    /// A reference to an agent of any type. It survives restarts.
+    ///
+    /// # Errors
+    /// `Unknown`.
+    pub fn raw(&self, name: &str) -> Result<RawRef, SendError> {
+        let entry = self.shared.directory.get(name);
+        let entry = entry.ok_or_else(|| SendError::Unknown { name: Arc::from(name) })?;
+        Ok(RawRef(Arc::clone(&entry.0)))
+    }
+
+    /// Sends a raw message to the agent of this name.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send(&self, to: &str, message: Message) -> Result<(), SendError> {
+        self.raw(to)?.send(message).await
+    }
+
+    /// Asks the agent of this name; `timeout` covers the enqueuing and the answer.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn ask(
+        &self,
+        to: &str,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<Value, AskError> {
+        self.raw(to)?.ask(message, timeout).await
+    }
+
+    /// Sends a raw message to every agent whose name matches the pattern (`*`, `?`, `[a-z]`,
+    /// `[!a-z]`), in name order, and says how many took it.
+    ///
+    /// # Errors
+    /// `BadPattern`, `Reserved`. A receiver that is down, full or does not understand is skipped.
+    pub async fn broadcast(
+        &self,
+        pattern: &str,
+        kind: &str,
+        payload: Value,
+    ) -> Result<usize, SendError> {
+        self.broadcast_from(None, pattern, kind, payload).await
+    }
+
+    pub(crate) async fn broadcast_from(
+        &self,
+        sender: Option<Arc<str>>,
+        pattern: &str,
+        kind: &str,
+        payload: Value,
+    ) -> Result<usize, SendError> {
+        let bad = |error: &dyn fmt::Display| SendError::BadPattern { detail: error.to_string() };
+        let glob = Glob::new(pattern).map_err(|error| bad(&error))?;
+        if is_reserved(kind) {
+            return Err(SendError::Reserved { kind: kind.to_owned() });
+        }
+        let mut routes = Vec::new();
+        let cells: Vec<Arc<dyn AnyCell>> = {
+            let mut world = self.shared.world();
+            let now = self.shared.executor.now();
+            let own = sender.as_deref().and_then(|name| world.node.names().lookup(name));
+            let (names, registry, _, _) = world.node.parts();
+            Router::broadcast(now, registry, names, &glob, own, &mut routes);
+            routes.iter().filter_map(|route| world.cell_of(route)).collect()
+        };
+        let mut taken = 0;
+        for cell in cells {
+            let mut message = Message::new(kind, payload.clone());
+            if let Some(sender) = &sender {
+                message = message.sent_by(Arc::clone(sender));
+            }
+            if RawRef(cell).send(message).await.is_ok() {
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Sends a raw message to one running agent that has the capability, chosen as
+    /// [`RuntimeConfig::choice`] says.
+    ///
+    /// # Errors
+    /// `NoCapability`; else see [`SendError`].
+    pub async fn send_to_capable(
+        &self,
+        capability: &str,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let to = self.capable(capability)?;
+        self.send(&to, message).await
+    }
+
+    /// The name of one running agent that has the capability.
+    ///
+    /// # Errors
+    /// `NoCapability`.
+    pub fn capable(&self, capability: &str) -> Result<Arc<str>, SendError> {
+        let mut world = self.shared.world();
+        let now = self.shared.executor.now();
+        let none = || SendError::NoCapability { capability: capability.to_owned() };
+        let tag = world.node.names().lookup(capability).ok_or_else(none)?;
+        let (_, registry, router, _) = world.node.parts();
+        let route = router.choose(now, registry, Match::Any, &[tag], self.shared.config.choice);
+        world.cell_of(&route).map(|cell| Arc::clone(&cell.core().name)).ok_or_else(none)
+    }
+
+    /// A call to a generic server.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn call(
+        &self,
+        to: &str,
+        request: Value,
+        timeout: Duration,
+    ) -> Result<Value, AskError> {
+        self.ask(to, Message::new("message", request), timeout).await
+    }
+
+    /// A cast to a generic server.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn cast(&self, to: &str, request: Value) -> Result<(), SendError> {
+        self.send(to, crate::server::ServerMessage::raw_cast(request)).await
+    }
+
+    /// Spawns an agent of a registered type under a dynamic supervisor; returns when it is up.
+    ///
+    /// # Errors
+    /// See [`ControlError`]. Nothing is left of a spawn that failed.
+    pub async fn spawn(
+        &self,
+        supervisor: &str,
+        kind: &str,
+        name: &str,
+        config: Value,
+    ) -> Result<(), ControlError> {
+        self.spawn_for(None, Some(supervisor), kind, name, config).await
+    }
+
+    pub(crate) async fn spawn_for(
+        &self,
+        spawner: Option<Arc<str>>,
+        supervisor: Option<&str>,
+        kind: &str,
+        name: &str,
+        config: Value,
+    ) -> Result<(), ControlError> {
+        let setup = Setup { name: name.to_owned(), config, credentials: Default::default() };
+        let made = self.shared.config.types.make(kind, &setup);
+        let made = made.ok_or_else(|| ControlError::UnknownType { kind: kind.to_owned() })?;
+        let agent = made.map_err(|error| ControlError::StartFailed {
+            name: name.to_owned(),
+            detail: error.to_string(),
+        })?;
+        let supervisor = match (supervisor, &spawner) {
+            (Some(name), _) => Dynamic::Named(name.to_owned()),
+            (None, Some(spawner)) => Dynamic::NearestTo(Arc::clone(spawner)),
+            (None, None) => return Err(ControlError::Unknown { name: String::new() }),
+        };
+        self.command(|answer| Command::Spawn { supervisor, spawner, agent, answer }).await
+    }
+
+    /// Ends a child of a dynamic supervisor at once; whoever waits for an answer of it is told.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn despawn(&self, name: &str) -> Result<(), ControlError> {
+        self.stop_child(name, StopHow::Kill).await
+    }
+
+    /// Stops a child of a dynamic supervisor and waits until it is gone; after `timeout` it is
+    /// killed.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn stop_agent(
+        &self,
+        name: &str,
+        drain: Drain,
+        timeout: Duration,
+    ) -> Result<(), ControlError> {
+        let how = match drain {
+            Drain::Current => StopHow::Current(timeout),
+            Drain::All => StopHow::All(timeout),
+        };
+        self.stop_child(name, how).await
+    }
+
+    async fn stop_child(&self, name: &str, how: StopHow) -> Result<(), ControlError> {
+        let name = name.to_owned();
+        self.command(|answer| Command::StopChild { name, how, answer }).await
+    }
+
+    /// Lets an agent take only control messages until it is resumed. The message in hand is
+    /// finished first.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn suspend(&self, name: &str, reason: &str) -> Result<(), ControlError> {
+        self.control(name, Control::Suspend { reason: Arc::from(reason) }).await
+    }
+
+    /// Lets a suspended agent work again. `approver` says who allows it, and must not be empty.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn resume(&self, name: &str, approver: &str) -> Result<(), ControlError> {
+        if approver.is_empty() {
+            let detail = "a resume needs an approver".to_owned();
+            return Err(ControlError::Refused { name: name.to_owned(), detail });
+        }
+        self.control(name, Control::Resume { approver: Arc::from(approver) }).await
+    }
+
+    /// Makes an agent crash after the message in hand, so that its supervisor restarts it. It
+    /// counts as any other crash.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub async fn restart_agent(&self, name: &str, by: &str) -> Result<(), ControlError> {
+        self.control(name, Control::Restart { by: Arc::from(by) }).await
+    }
+
+    async fn control(&self, name: &str, control: Control) -> Result<(), ControlError> {
+        let name = name.to_owned();
+        self.command(|answer| Command::Control { name, control, answer }).await
+    }
+
+    async fn command(
+        &self,
+        command: impl FnOnce(ReplyTo<Result<(), ControlError>>) -> Command,
+    ) -> Result<(), ControlError> {
+        let (answer, answered) = reply_slot();
+        self.shared.inbox.command(command(answer));
+        answered.await.unwrap_or(Err(ControlError::NotRunning))
+    }
+
+    /// All agents, dynamic children included, by name.
+    #[must_use]
+    pub fn agents(&self) -> Vec<AgentInfo> {
+        self.shared.world().agents()
+    }
+
+    /// The tree as text, dynamic children included.
+    #[must_use]
+    pub fn print_tree(&self) -> String {
+        self.shared.world().print()
+    }
+
+    /// Watches what happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.shared.events.watch()
+    }
+
+    /// The agent types that may be spawned by name.
+    #[must_use]
+    pub fn types(&self) -> &AgentTypes {
+        &self.shared.config.types
+    }
+
+    /// The clock of the runtime's executor.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.executor.now()
+    }
+}
+
+impl Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = self.shared.world().phase;
+        f.debug_struct("Runtime").field("phase", &phase).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    fn cell_of(&self, route: &Route) -> Option<Arc<dyn AnyCell>> {
+        match route {
+            Route::Local { name, .. } => self.cell(lictor_kernel::ChildId(name.0)),
+            Route::Remote { .. }
+            | Route::Undeliverable(
+                Undeliverable::NoSuchName
+                | Undeliverable::Down
+                | Undeliverable::LeaseExpired
+                | Undeliverable::NoCapability
+                | Undeliverable::NoneUp
+                | _,
+            ) => None,
+        }
+    }
+}
+
+/// A tree that was started.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    runtime: Runtime,
+}
+
+impl Tree {
+    /// As [`Runtime::agent`].
+    ///
+    /// # Errors
+    /// As [`Runtime::agent`].
+    pub fn agent<A: Agent>(&self, name: &str) -> Result<AgentRef<A>, SendError> {
+        self.runtime.agent(name)
+    }
+
+    /// As [`Runtime::raw`].
+    ///
+    /// # Errors
+    /// As [`Runtime::raw`].
+    pub fn raw(&self, name: &str) -> Result<RawRef, SendError> {
+        self.runtime.raw(name)
+    }
+
+    /// As [`Runtime::stop`].
+    pub async fn stop(&self) {
+        self.runtime.stop().await;
+    }
+
+    /// As [`Runtime::print_tree`].
+    #[must_use]
+    pub fn print(&self) -> String {
+        self.runtime.print_tree()
+    }
+
+    /// The runtime that the tree runs in.
+    #[must_use]
+    pub const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}

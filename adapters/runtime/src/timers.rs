@@ -1,0 +1,279 @@
+//! Many waits, one sleep.
+//!
+//! A call with a deadline is made millions of times a second and nearly always answered long
+//! before. So a wait here is an entry in a map and not a timer of the host: only the earliest one
+//! is, and a single background task holds it. Removing a wait does not touch that task. Its sleep
+//! may then end early for what is left; it takes the next deadline and sleeps on, or parks without
+//! a sleep. So a clock that only advances when everybody sleeps is bothered at most once per
+//! armed sleep, and never while nothing has been registered.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use lictor_kernel::Instant;
+
+use crate::executor::{Executor, Task};
+use crate::sync::Mutex;
+
+/// The deadline came before the future was ready.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Elapsed;
+
+impl Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the deadline has passed")
+    }
+}
+
+impl Error for Elapsed {}
+
+/// The waits of one runtime. Dropping it ends its background task.
+pub struct Timers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    executor: Arc<dyn Executor>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// In firing order: by deadline, then by registration.
+    waits: BTreeMap<Key, Waker>,
+    registered: u64,
+    /// Whether the background task lives.
+    spawned: bool,
+    /// The background task, when it is not already on its way.
+    background: Option<Waker>,
+    /// The instant at which the background task will look again by itself.
+    armed: Option<Instant>,
+    closed: bool,
+}
+
+type Key = (Instant, u64);
+
+impl Timers {
+    /// No waits yet, and no background task: the first wait spawns it on `executor`.
+    #[must_use]
+    pub fn new(executor: Arc<dyn Executor>) -> Self {
+        Self { shared: Arc::new(Shared { executor, state: Mutex::new(State::default()) }) }
+    }
+
+    /// The host's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.executor.now()
+    }
+
+    /// Waits until `deadline`. [`Instant::MAX`] never comes.
+    ///
+    /// The wait is registered when the future is first polled and removed when it is dropped, each
+    /// in `O(log n)`. Waits with one deadline end in the order of their registration.
+    pub fn wait_until(&self, deadline: Instant) -> Wait<'_> {
+        Wait { shared: &self.shared, deadline, key: None }
+    }
+
+    /// Runs `future` until `deadline`. A future that is ready wins over a deadline that has passed,
+    /// and one that is ready at once registers nothing.
+    ///
+    /// # Errors
+    /// [`Elapsed`], when the deadline came first.
+    pub async fn timeout<F: Future>(
+        &self,
+        deadline: Instant,
+        future: F,
+    ) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        let mut wait = self.wait_until(deadline);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            Pin::new(&mut wait).poll(cx).map(|()| Err(Elapsed))
+        })
+        .await
+    }
+
+    /// How many waits are registered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.state.lock().waits.len()
+    }
+
+    /// Whether no wait is registered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Timers {
+    fn drop(&mut self) {
+        let mut state = self.shared.state.lock();
+        state.closed = true;
+        let background = state.background.take();
+        drop(state);
+        if let Some(background) = background {
+            background.wake();
+        }
+    }
+}
+
+impl Debug for Timers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timers").field("waits", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Future of [`Timers::wait_until`].
+#[must_use = "a wait is registered when it is first polled"]
+pub struct Wait<'a> {
+    shared: &'a Arc<Shared>,
+    deadline: Instant,
+    /// Set from the registration to the end.
+    key: Option<Key>,
+}
+
+impl Future for Wait<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(key) = self.key else {
+            if self.deadline < Instant::MAX {
+                self.key = Some(self.shared.register(self.deadline, cx.waker().clone()));
+            }
+            return Poll::Pending;
+        };
+        let mut state = self.shared.state.lock();
+        let Some(waker) = state.waits.get_mut(&key) else {
+            drop(state);
+            self.key = None;
+            // Polled again, it is over again.
+            self.deadline = Instant::ZERO;
+            return Poll::Ready(());
+        };
+        if !waker.will_wake(cx.waker()) {
+            let stale = std::mem::replace(waker, cx.waker().clone());
+            drop(state);
+            drop(stale);
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            let mut state = self.shared.state.lock();
+            let removed = state.waits.remove(&key);
+            drop(state);
+            drop(removed);
+        }
+    }
+}
+
+impl Debug for Wait<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn register(self: &Arc<Self>, deadline: Instant, waker: Waker) -> Key {
+        let mut state = self.state.lock();
+        let key = (deadline, state.registered);
+        state.registered += 1;
+        state.waits.insert(key, waker);
+        let spawn = !state.spawned;
+        let mut background = None;
+        if spawn {
+            state.spawned = true;
+        } else if state.armed.is_none_or(|armed| deadline < armed) {
+            // Those that register next need not wake it again for this instant or later.
+            state.armed = Some(deadline);
+            background = state.background.take();
+        }
+        drop(state);
+        if spawn {
+            let shared = Arc::clone(self);
+            self.executor.spawn(Box::pin(Background { shared, sleep: None }));
+        }
+        if let Some(background) = background {
+            background.wake();
+        }
+        key
+    }
+
+    /// Takes the waits that are due and arms the next one.
+    ///
+    /// Returns `None` when the task has to end.
+    fn fire(&self, background: &Waker) -> Option<(Vec<Waker>, Option<Instant>, Option<Waker>)> {
+        let now = self.executor.now();
+        let mut due = Vec::new();
+        let mut state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        while let Some(first) = state.waits.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            due.push(first.remove());
+        }
+        state.armed = state.waits.first_key_value().map(|((deadline, _), _)| *deadline);
+        let armed = state.armed;
+        let stale = state.background.replace(background.clone());
+        Some((due, armed, stale))
+    }
+}
+
+/// The one task that sleeps for all waits.
+struct Background {
+    shared: Arc<Shared>,
+    sleep: Option<(Instant, Task)>,
+}
+
+impl Future for Background {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some((due, armed, stale)) = self.shared.fire(cx.waker()) else {
+                return Poll::Ready(());
+            };
+            drop(stale);
+            due.into_iter().for_each(Waker::wake);
+            let Some(deadline) = armed else {
+                self.sleep = None;
+                return Poll::Pending;
+            };
+            if self.sleep.as_ref().is_none_or(|(at, _)| *at != deadline) {
+                self.sleep = Some((deadline, self.shared.executor.sleep_until(deadline)));
+            }
+            let Some((_, sleep)) = &mut self.sleep else { return Poll::Pending };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.sleep = None;
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // The host may have dropped us while waits are registered, as a shut-down does: the next
+        // one to register tries again.
+        let mut state = self.shared.state.lock();
+        state.spawned = false;
+        state.armed = None;
+        let own = state.background.take();
+        drop(state);
+        drop(own);
+    }
+}

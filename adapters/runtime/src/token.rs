@@ -1,0 +1,66 @@
+//! A flag that can be awaited: raised once, by whoever ends what others wait with.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::sync::Mutex;
+
+#[derive(Debug)]
+pub(crate) struct Token(Mutex<State>);
+
+#[derive(Default, Debug)]
+struct State {
+    raised: bool,
+    next: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+impl Token {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State::default()))
+    }
+
+    pub(crate) fn raise(&self) {
+        let mut state = self.0.lock();
+        state.raised = true;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_values().for_each(Waker::wake);
+    }
+
+    pub(crate) fn raised(&self) -> Raised<'_> {
+        Raised { token: self, key: None }
+    }
+}
+
+pub(crate) struct Raised<'a> {
+    token: &'a Token,
+    key: Option<u64>,
+}
+
+impl Future for Raised<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.token.0.lock();
+        if state.raised {
+            return Poll::Ready(());
+        }
+        let key = self.key.unwrap_or(state.next);
+        state.next = state.next.max(key + 1);
+        state.wakers.insert(key, cx.waker().clone());
+        drop(state);
+        self.key = Some(key);
+        Poll::Pending
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.token.0.lock().wakers.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The directory against an ordered map.
+#![cfg(not(loom))]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lictor_runtime::directory::Directory;
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn behaves_as_an_ordered_map_does(
+        operations in prop::collection::vec((0_u8..4, "[a-c]{0,2}"), 1..200),
+    ) {
+        let (ours, mut model) = (Directory::new(), BTreeMap::new());
+        for (number, (kind, name)) in operations.into_iter().enumerate() {
+            match kind {
+                0 => prop_assert_eq!(ours.remove(&name), model.remove(&name)),
+                1 => {
+                    let stale = Arc::new(number);
+                    prop_assert!(!ours.remove_if(&name, &stale));
+                    if let Some(holder) = model.remove(&name) {
+                        prop_assert!(ours.remove_if(&name, &holder));
+                    }
+                }
+                _ => {
+                    let value = Arc::new(number);
+                    let expected = match model.get(&name) {
+                        Some(holder) => Err(Arc::clone(holder)),
+                        None => Ok(()),
+                    };
+                    let inserted = ours.insert(name.as_str().into(), Arc::clone(&value));
+                    prop_assert_eq!(&inserted, &expected);
+                    if inserted.is_ok() {
+                        model.insert(name.clone(), value);
+                    }
+                }
+            }
+            prop_assert_eq!(ours.get(&name), model.get(&name).cloned());
+            prop_assert_eq!(ours.len(), model.len());
+        }
+        let snapshot: Vec<_> =
+            ours.snapshot().into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        prop_assert_eq!(snapshot, model.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn similar_names_do_not_get_in_each_others_way() {
+    let directory = Directory::new();
+    let names: Vec<String> = (0..10_000)
+        .map(|number| format!("agent-{number}"))
+        .chain((0..32).map(|length| "\0".repeat(length)))
+        .collect();
+    for (number, name) in names.iter().enumerate() {
+        assert!(directory.insert(name.as_str().into(), Arc::new(number)).is_ok());
+    }
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(directory.get(name).as_deref(), Some(&number));
+    }
+}

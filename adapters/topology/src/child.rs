@@ -1,0 +1,382 @@
+//! The entries of `children`.
+
+use lictor_kernel::{ChildSpec, Shutdown};
+
+use crate::diagnostic::Quoted;
+use crate::fields::{Field, Fields, Schema};
+use crate::model::{AgentNode, Child, DynamicSupervisorNode, MailboxPolicy, SpawnLimits};
+use crate::policy::{BUDGETS, IN_HANDS, OVERFLOWS, RESTARTS, SPAWNED_RESTARTS};
+use crate::reader::Reader;
+use crate::suggest::nearest;
+use crate::topology::{Parent, origin};
+use crate::tree::{Entry, Item, Kind, Span};
+
+const MAX_MAILBOX: u32 = 10_000_000;
+
+const REFUSED: &[(&str, &str)] =
+    &[("public_key", "agents have no identity of their own yet; remove it")];
+
+macro_rules! agent_schema {
+    ($owner:literal $(, $key:literal)*) => {
+        Schema {
+            owner: $owner,
+            keys: &[
+                "name", "type", $($key,)* "restart", "shutdown", "shutdown_timeout", "significant",
+                "start_timeout", "config", "mailbox_size", "overflow", "handle_timeout",
+                "max_retries", "in_hand", "capabilities", "capability_metadata", "credentials",
+                "process",
+            ],
+            refused: REFUSED,
+        }
+    };
+}
+
+const AGENT: Schema = agent_schema!("an agent");
+const CLASS: Schema = agent_schema!("an agent given by class", "module", "class");
+
+const DYNAMIC: Schema = Schema {
+    owner: "a dynamic supervisor",
+    keys: &[
+        "type",
+        "name",
+        "max_children",
+        "max_total_spawns",
+        "max_children_per_spawner",
+        "max_total_spawns_per_spawner",
+        "restart",
+        "max_restarts",
+        "restart_window",
+        "budget",
+        "backoff",
+        "backoff_base",
+        "backoff_max",
+        "jitter",
+        "stable_after",
+        "shutdown",
+        "significant",
+        "start_timeout",
+        "process",
+    ],
+    refused: &[],
+};
+
+/// Node types of civitas that this version does not have.
+const PLANNED: [&str; 3] = ["eval_agent", "topology_server", "http_gateway"];
+
+/// Words that `type` takes besides agent types.
+const NODE_TYPES: [&str; 4] = ["agent", "gen_server", "dynamic_supervisor", "supervisor"];
+
+const FORMS: &str = "an entry is `- supervisor: {..}`, `- agent: {..}` or `- type: ..`";
+
+impl<'a> Reader<'a> {
+    pub(crate) fn children(&mut self, items: &'a [Item], parent: Parent) -> Vec<Child> {
+        let read = |(index, item): (usize, &Item)| {
+            self.at_index(index, |reader| {
+                reader.through_alias(*item, |reader| reader.child(*item, parent))
+            })
+        };
+        items.iter().enumerate().filter_map(read).collect()
+    }
+
+    fn child(&mut self, item: Item, parent: Parent) -> Option<Child> {
+        let tree = self.tree;
+        let Kind::Mapping(entries) = &tree.node(item).kind else {
+            if let Some(d) = self.wrong("wrong-type", item, format_args!("a mapping")) {
+                d.help(FORMS);
+            }
+            return None;
+        };
+        let heads: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| matches!(entry.key.as_str(), "supervisor" | "agent" | "type"))
+            .collect();
+        let hollow = |head: &&&Entry| head.key != "type" && self.is_null(head.value);
+        if entries.len() > 1
+            && let Some(head) = heads.iter().find(hollow)
+        {
+            let message = format_args!("`{}:` has no keys of its own", head.key);
+            if let Some(d) = self.error("bad-child", head.key_span, message) {
+                d.help("indent the lines below it by two more spaces");
+            }
+            return None;
+        }
+        match heads.as_slice() {
+            [] => self.headless(item, entries),
+            [head] if head.key == "type" => self.flat(item, head, parent),
+            [head] => self.wrapped(head, entries, parent),
+            [first, second, ..] => {
+                let message =
+                    format_args!("`{}` and `{}` exclude each other", first.key, second.key);
+                if let Some(d) = self.error("conflicting-keys", second.key_span, message) {
+                    d.related(first.key_span, "the other is here");
+                    d.help(FORMS);
+                }
+                None
+            }
+        }
+    }
+
+    /// An entry that does not say what it is.
+    fn headless(&mut self, item: Item, entries: &'a [Entry]) -> Option<Child> {
+        for entry in entries {
+            let meant = nearest(&entry.key, ["supervisor", "agent", "type"]);
+            let node_type = NODE_TYPES.contains(&entry.key.as_str());
+            if meant.is_none() && !node_type {
+                continue;
+            }
+            self.under_key(&entry.key, |reader| {
+                let message = format_args!("unknown key {} in an entry", Quoted(&entry.key));
+                if let Some(d) = reader.error("unknown-key", entry.key_span, message) {
+                    match meant {
+                        Some(meant) => d.help(format!("did you mean `{meant}`?")),
+                        None => d.help(format!("write `- type: {}` and its keys below", entry.key)),
+                    };
+                }
+            });
+            return None;
+        }
+        let message = format_args!("this entry does not say what it is");
+        if let Some(d) = self.error("bad-child", item.span, message) {
+            d.help(FORMS);
+        }
+        None
+    }
+
+    fn wrapped(&mut self, head: &'a Entry, entries: &'a [Entry], parent: Parent) -> Option<Child> {
+        for entry in entries.iter().filter(|entry| entry.key != head.key) {
+            self.under_key(&entry.key, |reader| {
+                let key = Quoted(&entry.key);
+                let message = format_args!("unknown key {key} beside `{}:`", head.key);
+                if let Some(d) = reader.error("unknown-key", entry.key_span, message) {
+                    d.help(format!("keys of the node stand below `{}:`, indented", head.key));
+                }
+            });
+        }
+        self.under_key(&head.key, |reader| {
+            if head.key == "supervisor" {
+                return reader.supervisor(head, parent).map(Child::Supervisor);
+            }
+            let fields = reader.fields(head.value, head.key_span, &AGENT)?;
+            let found = reader.field(&fields, "type", |r, item| r.agent_type(item, false));
+            if matches!(found, Field::Absent) {
+                reader.missing(&fields, "type");
+            }
+            let entry = head.key_span;
+            Some(Child::Agent(reader.agent(
+                &fields,
+                found.set().unwrap_or_default(),
+                entry,
+                parent,
+            )))
+        })
+    }
+
+    /// An entry with a `type`.
+    fn flat(&mut self, item: Item, head: &'a Entry, parent: Parent) -> Option<Child> {
+        let word = self.under_key("type", |reader| reader.text(head.value))?;
+        match word {
+            "agent" | "gen_server" => {
+                let fields = self.fields(item, item.span, &CLASS)?;
+                let class = self.class(&fields);
+                let node = self.agent(&fields, class, item.span, parent);
+                Some(if word == "agent" { Child::Agent(node) } else { Child::GenServer(node) })
+            }
+            "dynamic_supervisor" => {
+                let fields = self.fields(item, item.span, &DYNAMIC)?;
+                Some(Child::DynamicSupervisor(self.dynamic(&fields, item.span, parent)))
+            }
+            "supervisor" => {
+                let message = format_args!("`supervisor` is not a `type`");
+                if let Some(d) = self.error("bad-child", head.value.span, message) {
+                    d.help("write `- supervisor:` and its keys below, indented");
+                }
+                None
+            }
+            _ if PLANNED.contains(&word) => {
+                self.under_key("type", |r| r.planned(word, head.value.span));
+                None
+            }
+            _ => {
+                let fields = self.fields(item, item.span, &AGENT)?;
+                let found = self.field(&fields, "type", |r, item| r.agent_type(item, true));
+                let found = found.set().unwrap_or_default();
+                Some(Child::Agent(self.agent(&fields, found, item.span, parent)))
+            }
+        }
+    }
+
+    fn planned(&mut self, word: &str, span: Span) {
+        self.unavailable(word, span, "remove the entry");
+    }
+
+    /// The type of an agent. In the flat form a slip of a node type would pass for an agent type.
+    fn agent_type(&mut self, item: Item, flat: bool) -> Option<String> {
+        let word = self.text(item)?;
+        let known = self.options.known_types;
+        if known.is_some_and(|known| known.contains(&word)) {
+            return Some(word.to_owned());
+        }
+        if PLANNED.contains(&word) {
+            self.planned(word, item.span);
+            return None;
+        }
+        if NODE_TYPES.contains(&word) {
+            let message = format_args!("`{word}` is a kind of node, not an agent type");
+            if let Some(d) = self.error("unknown-type", item.span, message) {
+                d.help(FORMS);
+            }
+            return None;
+        }
+        let bad = |c: char| c.is_whitespace() || c.is_control();
+        if word.is_empty() || word.len() > 255 || word.contains(bad) {
+            let message = format_args!("{} cannot be a type", Quoted(word));
+            if let Some(d) = self.error("bad-type", item.span, message) {
+                d.help("types have 1 to 255 bytes and no white space");
+            }
+            return None;
+        }
+        let slip = if flat && !word.contains('.') { &NODE_TYPES[..] } else { &[] };
+        let candidates = slip.iter().chain(known.unwrap_or_default()).copied();
+        let meant = nearest(word, candidates);
+        if known.is_none() && meant.is_none() {
+            return Some(word.to_owned());
+        }
+        let message = format_args!("unknown agent type {}", Quoted(word));
+        if let Some(d) = self.error("unknown-type", item.span, message) {
+            match meant {
+                Some(meant) => d.help(format!("did you mean `{meant}`?")),
+                None => d.help("the application did not register this type"),
+            };
+        }
+        None
+    }
+
+    /// `module` and `class` as one agent type.
+    fn class(&mut self, fields: &Fields<'a>) -> String {
+        let mut parts = [None, None];
+        for (part, key) in parts.iter_mut().zip(["module", "class"]) {
+            let read = self.field(fields, key, |r, item| r.identifier(item, key == "module"));
+            if matches!(read, Field::Absent) {
+                self.missing(fields, key);
+            }
+            *part = read.set();
+        }
+        let [Some(module), Some(class)] = parts else { return String::new() };
+        let name = format!("{module}.{class}");
+        let Some(known) = self.options.known_types else { return name };
+        if !known.contains(&name.as_str()) {
+            let meant = nearest(&name, known.iter().copied());
+            let message = format_args!("unknown agent type {}", Quoted(&name));
+            if let Some(d) = self.error("unknown-type", fields.span("class"), message) {
+                match meant {
+                    Some(meant) => d.help(format!("did you mean `{meant}`?")),
+                    None => d.help("the application did not register this type"),
+                };
+            }
+        }
+        name
+    }
+
+    fn identifier(&mut self, item: Item, dots: bool) -> Option<&'a str> {
+        let word = self.text(item)?;
+        let part =
+            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let good = if dots { word.split('.').all(part) } else { part(word) };
+        if good && word.len() <= 127 {
+            return Some(word);
+        }
+        let message = format_args!("{} cannot be the name of a module or class", Quoted(word));
+        self.error("bad-type", item.span, message);
+        None
+    }
+
+    /// The keys of an agent other than its type.
+    fn agent(
+        &mut self,
+        fields: &Fields<'a>,
+        type_name: String,
+        entry: Span,
+        parent: Parent,
+    ) -> AgentNode {
+        let name = self.child_name(fields, entry);
+        let mut node = AgentNode::new(name, type_name);
+        self.process(fields);
+        node.spec = self.agent_spec(fields, parent);
+        let size = self.field(fields, "mailbox_size", |r, item| r.whole(item, 1, MAX_MAILBOX));
+        let overflow = self.field(fields, "overflow", |r, item| r.word(item, OVERFLOWS));
+        let default = MailboxPolicy::default();
+        node.mailbox =
+            MailboxPolicy { size: size.or(default.size), overflow: overflow.or_default() };
+        let timeout = self.nullable(fields, "handle_timeout", |r, item| r.duration(item, false));
+        node.handle_timeout = timeout.set();
+        let retries = self.field(fields, "max_retries", |r, item| r.whole(item, 0, u32::MAX));
+        node.max_retries = retries.or(node.max_retries);
+        node.in_hand = self.field(fields, "in_hand", |r, item| r.word(item, IN_HANDS)).or_default();
+        node.capabilities =
+            self.nullable(fields, "capabilities", |r, item| r.texts(item)).or_default();
+        node.capability_metadata =
+            self.nullable(fields, "capability_metadata", |r, item| r.json_map(item)).or_default();
+        node.config = self.nullable(fields, "config", |r, item| r.json_map(item)).or_default();
+        node.credentials =
+            self.nullable(fields, "credentials", |r, item| r.text_map(item)).or_default();
+        node.origin = origin(entry);
+        node
+    }
+
+    fn agent_spec(&mut self, fields: &Fields<'a>, parent: Parent) -> ChildSpec {
+        let restart = self.field(fields, "restart", |r, item| r.word(item, RESTARTS));
+        let worker = ChildSpec::worker();
+        let spec = ChildSpec { restart: restart.or(worker.restart), ..worker };
+        self.conflict(fields, "shutdown", "shutdown_timeout");
+        let timeout = self.field(fields, "shutdown_timeout", |r, item| r.duration(item, true));
+        let shutdown = timeout.set().map_or(spec.shutdown, Shutdown::Timeout);
+        self.child_spec(fields, ChildSpec { shutdown, ..spec }, parent)
+    }
+
+    fn child_name(&mut self, fields: &Fields<'a>, entry: Span) -> &'a str {
+        let name = self.field(fields, "name", |reader, item| reader.name(item, entry));
+        if matches!(name, Field::Absent) {
+            self.missing(fields, "name");
+        }
+        name.or("")
+    }
+
+    /// Only the process of the runtime itself is there.
+    fn process(&mut self, fields: &Fields<'a>) {
+        self.nullable(fields, "process", |reader, item| {
+            reader.text(item)?;
+            let message = format_args!("placing a node in another process is not available yet");
+            if let Some(d) = reader.error("not-available", item.span, message) {
+                d.help("it needs the transport `zmq` or `nats`; remove `process`");
+            }
+            None::<()>
+        });
+    }
+
+    fn dynamic(
+        &mut self,
+        fields: &Fields<'a>,
+        entry: Span,
+        parent: Parent,
+    ) -> DynamicSupervisorNode {
+        let name = self.child_name(fields, entry);
+        let mut node = DynamicSupervisorNode::new(name);
+        self.process(fields);
+        let mut limit =
+            |key| self.nullable(fields, key, |r, item| r.whole(item, 0, u32::MAX)).set();
+        node.limits = SpawnLimits {
+            max_children: limit("max_children"),
+            max_total_spawns: limit("max_total_spawns"),
+            max_children_per_spawner: limit("max_children_per_spawner"),
+            max_total_spawns_per_spawner: limit("max_total_spawns_per_spawner"),
+        };
+        let restart = self.field(fields, "restart", |r, item| r.word(item, SPAWNED_RESTARTS));
+        node.child_restart = restart.or_default();
+        node.intensity = self.intensity(fields);
+        node.budget = self.field(fields, "budget", |r, item| r.word(item, BUDGETS)).or_default();
+        node.backoff = self.backoff(fields);
+        node.spec = self.child_spec(fields, ChildSpec::supervisor(), parent);
+        node.origin = origin(entry);
+        node
+    }
+}

@@ -1,0 +1,312 @@
+//! The keys of one mapping, and the readers of their values.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::diagnostic::Quoted;
+use crate::policy::Words;
+use crate::quantity::{self, QuantityFault};
+use crate::reader::Reader;
+use crate::scalar::Resolved;
+use crate::suggest::{list, nearest};
+use crate::tree::{Entry, Item, Kind, Span};
+
+/// The keys that a kind of mapping may have.
+pub(crate) struct Schema {
+    /// What the mapping is, with an article.
+    pub(crate) owner: &'static str,
+    /// The keys that are read.
+    pub(crate) keys: &'static [&'static str],
+    /// Keys that are known and refused, and why.
+    pub(crate) refused: &'static [(&'static str, &'static str)],
+}
+
+/// The entries of a mapping, after unknown keys were reported.
+pub(crate) struct Fields<'a> {
+    entries: BTreeMap<&'a str, &'a Entry>,
+    /// Where the mapping is announced.
+    pub(crate) at: Span,
+    owner: &'static str,
+    /// Keys that an unknown key surely meant; their absence is not reported again.
+    meant: Vec<&'static str>,
+}
+
+/// The value of a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Field<T> {
+    /// Not there.
+    Absent,
+    /// There, and reported.
+    Bad,
+    /// There.
+    Set(T),
+}
+
+impl<T> Field<T> {
+    /// The value, or a default where there is none. After a report the value no longer matters.
+    pub(crate) fn or(self, default: T) -> T {
+        match self {
+            Self::Set(value) => value,
+            Self::Absent | Self::Bad => default,
+        }
+    }
+
+    pub(crate) fn or_default(self) -> T
+    where
+        T: Default,
+    {
+        match self {
+            Self::Set(value) => value,
+            Self::Absent | Self::Bad => T::default(),
+        }
+    }
+
+    pub(crate) fn set(self) -> Option<T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Absent | Self::Bad => None,
+        }
+    }
+
+    /// The value that holds, or `None` when it was reported.
+    pub(crate) fn valid_or(self, default: T) -> Option<T> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Absent => Some(default),
+            Self::Bad => None,
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn get(&self, key: &str) -> Option<&'a Entry> {
+        self.entries.get(key).copied()
+    }
+
+    /// Whether an unknown key surely meant this one.
+    pub(crate) fn means(&self, key: &str) -> bool {
+        self.meant.contains(&key)
+    }
+
+    /// Where a key's value is; where the mapping is announced when the key is not there.
+    pub(crate) fn span(&self, key: &str) -> Span {
+        self.get(key).map_or(self.at, |entry| entry.value.span)
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// The entries of a mapping that must be one. Unknown and refused keys are reported.
+    pub(crate) fn fields(
+        &mut self,
+        item: Item,
+        at: Span,
+        schema: &'static Schema,
+    ) -> Option<Fields<'a>> {
+        let tree = self.tree;
+        let Kind::Mapping(entries) = &tree.node(item).kind else {
+            let owner = schema.owner;
+            let added = self.wrong("wrong-type", item, format_args!("a mapping ({owner})"));
+            if let Some(d) = added {
+                d.help(format!("give it keys, such as `{}:`", schema.keys[0]));
+            }
+            return None;
+        };
+        let mut fields =
+            Fields { entries: BTreeMap::new(), at, owner: schema.owner, meant: Vec::new() };
+        for entry in entries {
+            let key = entry.key.as_str();
+            if let Some((_, why)) = schema.refused.iter().find(|(name, _)| *name == key) {
+                self.under_key(key, |reader| reader.unavailable(key, entry.key_span, why));
+            } else if schema.keys.contains(&key) {
+                fields.entries.insert(key, entry);
+            } else if let Some(meant) = self.unknown_key(entry, schema) {
+                fields.meant.push(meant);
+            }
+        }
+        Some(fields)
+    }
+
+    fn unknown_key(&mut self, entry: &'a Entry, schema: &'static Schema) -> Option<&'static str> {
+        let key = entry.key.as_str();
+        let known = if self.is_full() { &[] } else { schema.keys };
+        let meant = nearest(key, known.iter().copied());
+        let owner = schema.owner;
+        self.under_key(key, |reader| {
+            let message = format_args!("unknown key {} in {owner}", Quoted(key));
+            if let Some(d) = reader.error("unknown-key", entry.key_span, message) {
+                match meant {
+                    Some(meant) => d.help(format!("did you mean `{meant}`?")),
+                    None if key.contains("${") => {
+                        d.help("variables are put into values only, not into keys")
+                    }
+                    None => d.help(format!("{owner} takes {}", list(schema.keys))),
+                };
+            }
+        });
+        meant
+    }
+
+    pub(crate) fn unavailable(&mut self, what: &str, span: Span, why: &str) {
+        let message = format_args!("{} is not available in this version", Quoted(what));
+        if let Some(d) = self.error("not-available", span, message) {
+            d.help(why);
+        }
+    }
+
+    pub(crate) fn missing(&mut self, fields: &Fields<'a>, key: &'static str) {
+        if fields.means(key) {
+            return;
+        }
+        self.error("missing-key", fields.at, format_args!("{} needs `{key}`", fields.owner));
+    }
+
+    /// Reports two keys that say the same thing.
+    pub(crate) fn conflict(&mut self, fields: &Fields<'a>, first: &str, second: &str) -> bool {
+        let (Some(first), Some(second)) = (fields.get(first), fields.get(second)) else {
+            return false;
+        };
+        let (first, second) =
+            if first.key_span <= second.key_span { (first, second) } else { (second, first) };
+        let message = format_args!("`{}` and `{}` exclude each other", first.key, second.key);
+        if let Some(d) = self.error("conflicting-keys", second.key_span, message) {
+            d.related(first.key_span, "the other is here");
+            d.help("keep one of them");
+        }
+        true
+    }
+
+    /// Reads the value of a key with `read`, which reports what is wrong.
+    pub(crate) fn field<T>(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, Item) -> Option<T>,
+    ) -> Field<T> {
+        let Some(entry) = fields.get(key) else { return Field::Absent };
+        match self.under_key(key, |reader| read(reader, entry.value)) {
+            Some(value) => Field::Set(value),
+            None => Field::Bad,
+        }
+    }
+
+    /// As [`Reader::field`], for a key that may be null, which is as if it were not there.
+    pub(crate) fn nullable<T>(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, Item) -> Option<T>,
+    ) -> Field<T> {
+        match fields.get(key) {
+            Some(entry) if self.is_null(entry.value) => Field::Absent,
+            Some(_) | None => self.field(fields, key, read),
+        }
+    }
+
+    pub(crate) fn bool(&mut self, item: Item) -> Option<bool> {
+        match self.scalar(item).and_then(|scalar| scalar.resolved()) {
+            Some(Resolved::Bool(value)) => Some(value),
+            Some(_) | None => {
+                let added = self.wrong("wrong-type", item, format_args!("`true` or `false`"));
+                added.and(None)
+            }
+        }
+    }
+
+    pub(crate) fn whole(&mut self, item: Item, min: u32, max: u32) -> Option<u32> {
+        let must_be = format_args!("a whole number from {min} to {max}");
+        match self.scalar(item).and_then(|scalar| scalar.resolved()) {
+            Some(Resolved::Int(number)) => {
+                let number = number.and_then(|number| u32::try_from(number).ok());
+                let number = number.filter(|number| (min..=max).contains(number));
+                if number.is_none() {
+                    self.wrong("out-of-range", item, must_be);
+                }
+                number
+            }
+            Some(_) | None => {
+                self.wrong("wrong-type", item, must_be);
+                None
+            }
+        }
+    }
+
+    /// A duration. `zero` says whether it may be zero.
+    pub(crate) fn duration(&mut self, item: Item, zero: bool) -> Option<Duration> {
+        let scalar = self.scalar(item);
+        let read = scalar.and_then(|scalar| match scalar.resolved()? {
+            Resolved::Int(Some(number)) if number >= 0 => {
+                Some(quantity::seconds(&number.to_string()))
+            }
+            Resolved::Int(Some(_)) => Some(Err(QuantityFault::Negative)),
+            Resolved::Int(None) => Some(Err(QuantityFault::TooLong)),
+            Resolved::Float(number) if number.is_nan() => Some(Err(QuantityFault::NotANumber)),
+            Resolved::Float(f64::INFINITY) => Some(Err(QuantityFault::TooLong)),
+            Resolved::Float(f64::NEG_INFINITY) => Some(Err(QuantityFault::Negative)),
+            Resolved::Float(_) => Some(quantity::seconds(&scalar.text)),
+            Resolved::Text => Some(quantity::with_unit(&scalar.text)),
+            Resolved::Null | Resolved::Bool(_) | Resolved::LeadingZero => None,
+        });
+        match read {
+            Some(Ok(duration)) if zero || !duration.is_zero() => return Some(duration),
+            Some(Ok(_) | Err(QuantityFault::Negative)) => {
+                let sign = if zero { "not negative" } else { "more than 0" };
+                self.wrong("out-of-range", item, format_args!("a duration that is {sign}"));
+            }
+            Some(Err(QuantityFault::TooLong)) => {
+                self.wrong("out-of-range", item, format_args!("a duration of at most 100 years"));
+            }
+            Some(Err(QuantityFault::NotANumber)) | None => {
+                let added = self.wrong("wrong-type", item, format_args!("a duration"));
+                if let Some(d) = added {
+                    d.help(
+                        "write seconds as a plain number (`1.5`), or a unit: `500ms`, `10s`, `2m`",
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    /// One of a few words, in any case.
+    pub(crate) fn word<T: Copy>(&mut self, item: Item, words: Words<T>) -> Option<T> {
+        let scalar = self.scalar(item).filter(|_| !self.is_null(item));
+        let found = scalar.and_then(|scalar| {
+            words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&scalar.text))
+        });
+        if let Some((_, value)) = found {
+            return Some(*value);
+        }
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let meant = scalar.and_then(|scalar| nearest(&scalar.text, names.iter().copied()));
+        let must_be = format_args!("{}", list(&names)).to_string();
+        let code = if scalar.is_some() { "unknown-value" } else { "wrong-type" };
+        if let Some(d) = self.wrong(code, item, format_args!("{must_be}"))
+            && let Some(meant) = meant
+        {
+            d.help(format!("did you mean `{meant}`?"));
+        }
+        None
+    }
+
+    /// The items of a list that must be one.
+    pub(crate) fn items(&mut self, item: Item) -> Option<&'a [Item]> {
+        let tree = self.tree;
+        match &tree.node(item).kind {
+            Kind::Sequence(items) => Some(items),
+            Kind::Scalar(_) | Kind::Mapping(_) | Kind::Invalid => {
+                self.wrong("wrong-type", item, format_args!("a list"));
+                None
+            }
+        }
+    }
+
+    /// A list of strings.
+    pub(crate) fn texts(&mut self, item: Item) -> Option<Vec<String>> {
+        let items = self.items(item)?;
+        let mut texts = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            texts.extend(self.at_index(index, |reader| reader.text(*item)).map(str::to_owned));
+        }
+        Some(texts)
+    }
+}

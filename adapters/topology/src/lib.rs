@@ -1,0 +1,107 @@
+//! Topology files: YAML in, a validated [`Topology`] or every fault of the file out.
+//!
+//! ```
+//! use lictor_topology::{Options, parse};
+//!
+//! let yaml = b"
+//! supervision:
+//!   strategy: one_for_all
+//!   max_restart: 5
+//!   children:
+//!     - agent: { name: echo, type: lictor.echo }
+//! ";
+//! let faults = parse("app.yaml", yaml, &Options::default()).unwrap_err();
+//! let fault = faults.iter().next().unwrap();
+//! assert_eq!((fault.line, fault.column, fault.code), (4, 3, "unknown-key"));
+//! assert_eq!(fault.help.as_deref(), Some("did you mean `max_restarts`?"));
+//! ```
+//!
+//! The schema is strict: what is not understood is an error, never ignored. All faults are found in
+//! one run; only a fault of the YAML itself (a missing quote, a tab) hides what comes after it.
+//!
+//! The work is bounded whatever the input: 1 MiB of text, 64 levels, a budget for what aliases
+//! expand to, at most [`MAX_REPORTED`] reported faults (the rest are counted).
+//!
+//! The text is read by an event parser into a tree in which every value knows its place, and the
+//! tree is read by hand. Deriving the schema with serde would be shorter, but serde stops at the
+//! first fault, hides duplicate keys and loses places inside tagged enums.
+#![forbid(unsafe_code)]
+
+mod child;
+mod decode;
+mod diagnostic;
+mod emit;
+mod fields;
+mod json;
+mod model;
+mod name;
+mod options;
+mod parse;
+mod policy;
+mod quantity;
+mod reader;
+mod render;
+mod scalar;
+mod substitute;
+mod suggest;
+mod topology;
+mod tree;
+
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_REPORTED, Related, Severity};
+pub use model::{
+    AgentNode, Budget, Child, Credentials, DynamicSupervisorNode, InHand, MailboxPolicy, Origin,
+    Overflow, SpawnLimits, SupervisorNode, Topology, Transport,
+};
+pub use name::is_valid_name;
+pub use options::{Environment, NoEnvironment, Options, ProcessEnvironment};
+pub use render::Style;
+
+use diagnostic::Sink;
+use reader::Reader;
+
+/// The longest file that is read, in bytes.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// The deepest nesting of lists and mappings that is read, aliases included.
+pub const MAX_DEPTH: usize = 64;
+
+/// How many values a file may hold once its aliases are expanded.
+pub const MAX_VALUES: usize = 600_000;
+
+/// How many bytes of text a file may hold once its aliases and variables are expanded.
+pub const MAX_EXPANDED_BYTES: usize = 4 * 1024 * 1024;
+
+/// What [`check`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// The topology, unless there was an error.
+    pub topology: Option<Topology>,
+    /// All errors and warnings, in the order of the file.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads and validates a topology file.
+///
+/// `file_name` only appears in diagnostics; nothing is opened. Warnings are dropped when there is
+/// no error; [`check`] keeps them.
+///
+/// # Errors
+///
+/// Every fault of the file, errors and warnings, when at least one is an error.
+pub fn parse(file_name: &str, text: &[u8], options: &Options<'_>) -> Result<Topology, Diagnostics> {
+    let checked = check(file_name, text, options);
+    checked.topology.ok_or(checked.diagnostics)
+}
+
+/// Reads and validates a topology file, and keeps the warnings of a valid one.
+#[must_use]
+pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
+    let mut sink = Sink::default();
+    let source = decode::decode(text, &mut sink);
+    let tree = source.and_then(|source| parse::parse(source, options, &mut sink));
+    let topology = tree.as_ref().and_then(|tree| Reader::new(tree, options, &mut sink).topology());
+    let topology = topology.filter(|_| !sink.has_errors());
+    let text = source.map_or_else(|| String::from_utf8_lossy(text), Into::into);
+    Checked { topology, diagnostics: sink.finish(file_name, &text) }
+}

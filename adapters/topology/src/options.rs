@@ -1,0 +1,73 @@
+//! What reading a file depends on besides its text.
+
+use std::fmt;
+
+/// Where `${VAR}` finds its value. Any `Fn(&str) -> Option<String>` is one.
+pub trait Environment {
+    /// The value of a variable, or `None` when it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+impl<F: Fn(&str) -> Option<String>> Environment for F {
+    fn variable(&self, name: &str) -> Option<String> {
+        self(name)
+    }
+}
+
+/// The variables of this process. One that is not Unicode reads as not set.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// No variable is set.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct NoEnvironment;
+
+impl Environment for NoEnvironment {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+/// What reading a file depends on besides its text.
+///
+/// The default knows no variables and accepts every agent type.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Options<'a> {
+    /// Where `${VAR}` finds its value.
+    pub environment: &'a dyn Environment,
+    /// The agent types that the application registered. `None` accepts every type.
+    pub known_types: Option<&'a [&'a str]>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { environment: &NoEnvironment, known_types: None }
+    }
+}
+
+impl<'a> Options<'a> {
+    /// Variables from `environment`, every agent type accepted.
+    #[must_use]
+    pub fn new(environment: &'a dyn Environment) -> Self {
+        Self { environment, known_types: None }
+    }
+
+    /// The same options, accepting only these agent types.
+    #[must_use]
+    pub fn known_types(self, types: &'a [&'a str]) -> Self {
+        Self { known_types: Some(types), ..self }
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("known_types", &self.known_types).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,260 @@
+//! The walk over a tree: where it is, what it has seen, and how it complains.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use crate::diagnostic::{Diagnostic, Quoted, Severity, Sink};
+use crate::name::fault_of;
+use crate::options::Options;
+use crate::scalar::{Resolved, resolve};
+use crate::tree::{Form, Item, Kind, Scalar, Span, Tag, Tree};
+
+pub(crate) struct Reader<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) options: Options<'a>,
+    sink: &'a mut Sink,
+    path: Vec<Segment<'a>>,
+    /// All names so far, and where they were given.
+    names: BTreeMap<&'a str, Span>,
+    /// The outermost alias through which the current place was reached.
+    alias: Option<Span>,
+}
+
+#[derive(Clone, Copy)]
+enum Segment<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(tree: &'a Tree, options: &Options<'a>, sink: &'a mut Sink) -> Self {
+        Self {
+            tree,
+            options: *options,
+            sink,
+            path: Vec::new(),
+            names: BTreeMap::new(),
+            alias: None,
+        }
+    }
+
+    /// Reads what is under a key.
+    pub(crate) fn under_key<T>(&mut self, key: &'a str, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(Segment::Key(key));
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
+    /// Reads what is at an index of a list.
+    pub(crate) fn at_index<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(Segment::Index(index));
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
+    /// Whether further faults are only counted, so that looking for help is wasted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.sink.is_full()
+    }
+
+    /// Reads an item, remembering it if it is an alias.
+    pub(crate) fn through_alias<T>(&mut self, item: Item, read: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.alias;
+        if self.tree.node(item).span != item.span {
+            self.alias = outer.or(Some(item.span));
+        }
+        let value = read(self);
+        self.alias = outer;
+        value
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: fmt::Arguments<'_>,
+    ) -> Option<&mut Diagnostic> {
+        let path = &self.path;
+        self.sink.report(Severity::Error, code, span, || path_text(path), message)
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: fmt::Arguments<'_>,
+    ) -> Option<&mut Diagnostic> {
+        let path = &self.path;
+        self.sink.report(Severity::Warning, code, span, || path_text(path), message)
+    }
+
+    /// Reports that the value at the current place is not what it must be.
+    pub(crate) fn wrong(
+        &mut self,
+        code: &'static str,
+        item: Item,
+        must_be: fmt::Arguments<'_>,
+    ) -> Option<&mut Diagnostic> {
+        let tree = self.tree;
+        if matches!(tree.node(item).kind, Kind::Invalid) {
+            return None;
+        }
+        let secret = self.path.iter().any(|s| matches!(s, Segment::Key("credentials")));
+        let found = Found { kind: &tree.node(item).kind, secret };
+        let place = Place(self.path.last().copied());
+        self.error(code, item.span, format_args!("{place} must be {must_be}, not {found}"))
+    }
+
+    pub(crate) fn scalar(&self, item: Item) -> Option<&'a Scalar> {
+        match &self.tree.node(item).kind {
+            Kind::Scalar(scalar) => Some(scalar),
+            Kind::Sequence(_) | Kind::Mapping(_) | Kind::Invalid => None,
+        }
+    }
+
+    pub(crate) fn is_null(&self, item: Item) -> bool {
+        self.scalar(item).is_some_and(|scalar| scalar.resolved() == Some(Resolved::Null))
+    }
+
+    /// Text: quoted, or plain and not of another type, or put in from a variable.
+    pub(crate) fn text(&mut self, item: Item) -> Option<&'a str> {
+        if let Some(scalar) = self.scalar(item) {
+            if scalar.resolved() == Some(Resolved::Text)
+                || (scalar.substituted && scalar.form == Form::Plain)
+            {
+                return Some(&scalar.text);
+            }
+            let number = matches!(scalar.form, Form::Plain) && !self.is_null(item);
+            let added = self.wrong("wrong-type", item, format_args!("a string"));
+            if number && let Some(d) = added {
+                d.help("put it in quotes");
+            }
+            return None;
+        }
+        self.wrong("wrong-type", item, format_args!("a string"));
+        None
+    }
+
+    /// A name: well-formed and not taken.
+    pub(crate) fn name(&mut self, item: Item, entry: Span) -> Option<&'a str> {
+        let name = self.text(item)?;
+        if let Some(fault) = fault_of(name) {
+            let message = format_args!("{} cannot be a name: {fault}", Quoted(name));
+            if let Some(d) = self.error("bad-name", item.span, message) {
+                d.help(
+                    "names have 1 to 255 letters, digits, `_`, `-` and `.`, \
+                     and do not start with `_`",
+                );
+            }
+            return None;
+        }
+        self.claim(name, item.span, entry, "first used here");
+        Some(name)
+    }
+
+    /// Takes a name, or reports that it is taken. Behind an alias the name itself stands in one
+    /// place only, so the second use is shown by the alias or the entry.
+    pub(crate) fn claim(&mut self, name: &'a str, span: Span, entry: Span, note: &str) {
+        let Some(first) = self.names.get(name).copied() else {
+            self.names.insert(name, span);
+            return;
+        };
+        let span = if first == span { self.alias.unwrap_or(entry) } else { span };
+        let message = format_args!("the name {} is already taken", Quoted(name));
+        if let Some(d) = self.error("duplicate-name", span, message) {
+            d.related(first, note);
+            d.help("agents and supervisors share one namespace; give each a name of its own");
+        }
+    }
+}
+
+impl Scalar {
+    /// Its type; `None` when a tag asks for one that it does not have.
+    pub(crate) fn resolved(&self) -> Option<Resolved> {
+        let tag = match self.form {
+            Form::Text => return Some(Resolved::Text),
+            Form::Plain => return Some(resolve(&self.text)),
+            Form::Tagged(tag) => tag,
+        };
+        let resolved = resolve(&self.text);
+        match (tag, resolved) {
+            (Tag::Null, Resolved::Null)
+            | (Tag::Bool, Resolved::Bool(_))
+            | (Tag::Int, Resolved::Int(_))
+            | (Tag::Float, Resolved::Float(_)) => Some(resolved),
+            (Tag::Float, Resolved::Int(_)) => self.text.parse().ok().map(Resolved::Float),
+            (Tag::Null | Tag::Bool | Tag::Int | Tag::Float, _) => None,
+        }
+    }
+}
+
+/// A value as messages call it.
+struct Found<'a> {
+    kind: &'a Kind,
+    secret: bool,
+}
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scalar = match self.kind {
+            Kind::Scalar(scalar) => scalar,
+            Kind::Sequence(_) => return f.write_str("a list"),
+            Kind::Mapping(_) => return f.write_str("a mapping"),
+            Kind::Invalid => return f.write_str("this"),
+        };
+        let word = match scalar.resolved() {
+            None => "the wrongly tagged",
+            Some(Resolved::Null) => return f.write_str("null (no value)"),
+            Some(Resolved::Bool(_)) => "the boolean",
+            Some(Resolved::Int(_) | Resolved::Float(_) | Resolved::LeadingZero) => "the number",
+            Some(Resolved::Text) => "the string",
+        };
+        if self.secret {
+            return write!(f, "{word} here");
+        }
+        write!(f, "{word} {}", Quoted(&scalar.text))
+    }
+}
+
+/// The current place as messages call it.
+struct Place<'a>(Option<Segment<'a>>);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Segment::Key(key)) => write!(f, "{}", Quoted(key)),
+            Some(Segment::Index(_)) => f.write_str("this entry"),
+            None => f.write_str("the file"),
+        }
+    }
+}
+
+fn path_text(path: &[Segment<'_>]) -> String {
+    let mut text = String::new();
+    for segment in path {
+        match segment {
+            Segment::Key(key) => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(&key_in_path(key));
+            }
+            Segment::Index(index) => {
+                let _ = write!(text, "[{index}]");
+            }
+        }
+    }
+    text
+}
+
+/// A key as paths show it: as it is where that is unambiguous, else quoted.
+pub(crate) fn key_in_path(key: &str) -> String {
+    let simple = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if key.len() <= 60 && !key.is_empty() && key.chars().all(simple) {
+        return key.to_owned();
+    }
+    let cut: String = key.chars().take(60).collect();
+    format!("{cut:?}")
+}

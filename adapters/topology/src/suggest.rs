@@ -1,0 +1,44 @@
+//! "Did you mean": the nearest of a few known words.
+
+/// Longer words are typed by nobody; the bound keeps the comparison cheap.
+const MAX_CHARS: usize = 80;
+
+/// The candidate nearest to `word`, if one is near enough to be what was meant.
+pub(crate) fn nearest<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    if word.len() > MAX_CHARS {
+        return None;
+    }
+    let folded = fold(word);
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len() <= MAX_CHARS)
+        .map(|candidate| (strsim::damerau_levenshtein(&folded, &fold(candidate)), candidate))
+        .filter(|(distance, candidate)| {
+            let longer = folded.chars().count().max(candidate.chars().count());
+            *distance <= (longer / 3).max(1) && *distance < longer
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Case and the kind of dash are the commonest slips; they cost nothing.
+fn fold(word: &str) -> String {
+    word.chars().map(|c| if c == '-' || c == ' ' { '_' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// `a`, `b` or `c`, each in backquotes.
+pub(crate) fn list(words: &[&str]) -> String {
+    let mut text = String::new();
+    for (index, word) in words.iter().enumerate() {
+        if index > 0 {
+            text.push_str(if index + 1 == words.len() { " or " } else { ", " });
+        }
+        text.push('`');
+        text.push_str(word);
+        text.push('`');
+    }
+    text
+}

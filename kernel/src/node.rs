@@ -1,0 +1,608 @@
+//! Everything of one runtime behind one `handle` and one `poll_timeout`.
+//!
+//! The node composes: the supervision [`Tree`], the [`Names`] and [`Registry`] that say who is
+//! there, the [`Router`], the [`Calls`] over a wire, and a [`FailureDetector`] for each peer. Its
+//! own work is small: what one part decides is a fact to the others. A process that started or
+//! ended changes its name's status; a peer that is given up takes its names and the calls to it
+//! along.
+//!
+//! One convention ties the parts: the [`ChildId`] of a child *is* the number of its [`NameId`].
+//!
+//! The hard case is knowing that a name is down for good. In the middle of a sweep a child is down
+//! and will be back in a moment; after it, the same state means that nobody will start it. So a
+//! name whose process ended is in limbo until the supervisor concerned has settled.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::dynamic_supervisor::{SpawnError, SpawnerId};
+use crate::scratch::Scratch;
+use crate::supervisor::{
+    self, ChildState, ConfigError, DeleteChildError, RestartChildError, StartChildError,
+    TerminateChildError,
+};
+use crate::tree::{self, Plan, PlannedChild, Stage, Tree};
+use crate::{
+    Calls, Change, ChildId, ChildKind, Deadlines, Declaration, DeclareError, Detection,
+    DetectorConfig, DetectorError, Ended, ExitReason, FailureDetector, Heard, Instant, InternError,
+    NameId, Names, NodeId, Pid, ProcessId, Registry, RegistryLimits, Router, Shutdown, Status,
+    SupervisorId,
+};
+
+/// How a node works.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Config {
+    /// Seed of random routing.
+    pub seed: u64,
+    /// Limits of the registry; names and capabilities together are bounded by twice its names.
+    pub limits: RegistryLimits,
+    /// Calls in flight at one time.
+    pub max_calls: usize,
+}
+
+impl Default for Config {
+    /// Seed 0, [`RegistryLimits::DEFAULT`], 2^20 calls.
+    fn default() -> Self {
+        Self { seed: 0, limits: RegistryLimits::DEFAULT, max_calls: 1 << 20 }
+    }
+}
+
+/// What happened outside.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Event {
+    /// To a worker; the supervisor whose it is, and the fact.
+    Supervision(SupervisorId, supervisor::Event),
+    /// A sign of life of a peer, from this boot of it.
+    Heartbeat(NodeId, u64),
+    /// The link to a peer is gone.
+    PeerDown(NodeId),
+}
+
+/// What the driver must do or may want to know, in order.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    /// From the supervision tree.
+    Supervision(tree::Action),
+    /// A name of this node is doing differently.
+    Status {
+        /// Which.
+        name: NameId,
+        /// How.
+        status: Status,
+    },
+    /// A call over a wire has ended without a reply.
+    CallEnded(Ended),
+    /// What the detector of a peer wants or found.
+    Peer(NodeId, Detection),
+    /// For a watcher of names.
+    Watch(Change),
+}
+
+/// To whom a call goes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Callee {
+    /// A process of this node.
+    Process(ProcessId),
+    /// Some process of another node.
+    Node(NodeId),
+}
+
+/// Why a name was not declared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DeclareNameError {
+    /// It cannot be a name, or there are too many.
+    Name(InternError),
+    /// The registry refuses it.
+    Registry(DeclareError),
+}
+
+impl core::fmt::Display for DeclareNameError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::Registry(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for DeclareNameError {}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Peer {
+    detector: FailureDetector,
+    deadline: Option<Instant>,
+}
+
+/// One runtime's decisions.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Node {
+    tree: Tree,
+    names: Names,
+    registry: Registry,
+    router: Router,
+    calls: Calls<Callee>,
+    peers: BTreeMap<NodeId, Peer>,
+    deadlines: Deadlines<NodeId>,
+    /// Names whose process ended and whose fate is not known yet.
+    limbo: BTreeSet<(NameId, SupervisorId)>,
+    /// (name of a supervisor, name of a child of it) for all that was ever started and still has
+    /// its name; `None` is the root.
+    below: BTreeSet<(Option<NameId>, NameId)>,
+    tree_actions: Scratch<Vec<tree::Action>>,
+    changes: Scratch<Vec<Change>>,
+    ended: Scratch<Vec<Ended>>,
+    detections: Scratch<Vec<Detection>>,
+}
+
+impl Node {
+    /// A node without names.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            tree: Tree::default(),
+            names: Names::new(config.limits.names.saturating_mul(2)),
+            registry: Registry::new(config.limits),
+            router: Router::new(config.seed),
+            calls: Calls::new(crate::CallId(0), config.max_calls),
+            peers: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+            limbo: BTreeSet::new(),
+            below: BTreeSet::new(),
+            tree_actions: Scratch::default(),
+            changes: Scratch::default(),
+            ended: Scratch::default(),
+            detections: Scratch::default(),
+        }
+    }
+
+    /// Declares a name of this node before its first start; its child has the same number.
+    ///
+    /// # Errors
+    /// [`DeclareNameError`]: a bad name, one that is taken, or a limit. Nothing has changed then.
+    pub fn declare(
+        &mut self,
+        name: &str,
+        kind: ChildKind,
+        capabilities: &[&str],
+        actions: &mut Vec<Action>,
+    ) -> Result<NameId, DeclareNameError> {
+        let id = self.names.intern(name).map_err(DeclareNameError::Name)?;
+        let mut tags = Vec::with_capacity(capabilities.len());
+        for capability in capabilities {
+            tags.push(self.names.intern(capability).map_err(DeclareNameError::Name)?);
+        }
+        let declaration =
+            Declaration { process: None, status: Status::Starting, kind, capabilities: &tags };
+        let changes = &mut self.changes.0;
+        let declared = self.registry.declare(id, declaration, changes);
+        actions.extend(changes.drain(..).map(Action::Watch));
+        declared.map(|_| id).map_err(DeclareNameError::Registry)
+    }
+
+    /// Gives a name back that was declared and never started, or whose child is gone.
+    pub fn retract(&mut self, name: NameId, actions: &mut Vec<Action>) {
+        if self.registry.unregister(name, &mut self.changes.0) {
+            self.names.remove(name);
+        }
+        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+    }
+
+    /// Starts the tree; every child's name must be declared.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing was started then.
+    pub fn start(
+        &mut self,
+        now: Instant,
+        plan: &Arc<Plan>,
+        actions: &mut Vec<Action>,
+    ) -> Result<SupervisorId, ConfigError> {
+        self.with_tree(actions, |tree, out| tree.start(now, plan, out))
+    }
+
+    /// Stops the tree; `deadline` bounds the whole stop.
+    pub fn shutdown(&mut self, now: Instant, deadline: Option<Instant>, actions: &mut Vec<Action>) {
+        self.with_tree(actions, |tree, out| tree.shutdown(now, deadline, out));
+    }
+
+    /// Takes in a fact. Deadlines earlier than `now` fire first.
+    pub fn handle(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
+        if now > Instant::ZERO {
+            let before = now.saturating_sub(core::time::Duration::from_nanos(1));
+            self.fire_all_but_tree(before, actions);
+        }
+        match event {
+            Event::Supervision(supervisor, fact) => {
+                self.note_fact(supervisor, fact, actions);
+                self.with_tree(actions, |tree, out| tree.handle(now, supervisor, fact, out));
+            }
+            Event::Heartbeat(node, epoch) => self.heartbeat(now, node, epoch),
+            Event::PeerDown(node) => self.peer_down(node, actions),
+        }
+    }
+
+    /// When [`Node::handle_timeout`] must be called, if ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.tree.poll_timeout(),
+            self.registry.poll_timeout(),
+            self.calls.poll_timeout(),
+            self.deadlines.next(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Fires every deadline up to and including `now`. A spurious call does nothing.
+    pub fn handle_timeout(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.with_tree(actions, |tree, out| tree.handle_timeout(now, out));
+        self.fire_all_but_tree(now, actions);
+    }
+
+    /// See [`Tree::start_child`].
+    ///
+    /// # Errors
+    /// See [`Tree::start_child`].
+    pub fn start_child(
+        &mut self,
+        now: Instant,
+        supervisor: SupervisorId,
+        child: PlannedChild,
+        actions: &mut Vec<Action>,
+    ) -> Result<Pid, StartChildError> {
+        self.with_tree(actions, |tree, out| tree.start_child(now, supervisor, child, out))
+    }
+
+    /// See [`Tree::spawn`].
+    ///
+    /// # Errors
+    /// See [`Tree::spawn`].
+    pub fn spawn(
+        &mut self,
+        now: Instant,
+        supervisor: SupervisorId,
+        child: PlannedChild,
+        spawner: Option<SpawnerId>,
+        actions: &mut Vec<Action>,
+    ) -> Result<Pid, SpawnError> {
+        self.with_tree(actions, |tree, out| tree.spawn(now, supervisor, child, spawner, out))
+    }
+
+    /// See [`Tree::terminate_child`].
+    ///
+    /// # Errors
+    /// See [`Tree::terminate_child`].
+    pub fn terminate_child(
+        &mut self,
+        now: Instant,
+        supervisor: SupervisorId,
+        id: ChildId,
+        how: Option<Shutdown>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), TerminateChildError> {
+        self.limbo.insert((NameId(id.0), supervisor));
+        self.with_tree(actions, |tree, out| tree.terminate_child(now, supervisor, id, how, out))
+    }
+
+    /// See [`Tree::restart_child`].
+    ///
+    /// # Errors
+    /// See [`Tree::restart_child`].
+    pub fn restart_child(
+        &mut self,
+        now: Instant,
+        supervisor: SupervisorId,
+        id: ChildId,
+        actions: &mut Vec<Action>,
+    ) -> Result<Pid, RestartChildError> {
+        self.with_tree(actions, |tree, out| tree.restart_child(now, supervisor, id, out))
+    }
+
+    /// See [`Tree::delete_child`].
+    ///
+    /// # Errors
+    /// See [`Tree::delete_child`].
+    pub fn delete_child(
+        &mut self,
+        now: Instant,
+        supervisor: SupervisorId,
+        id: ChildId,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), DeleteChildError> {
+        self.with_tree(actions, |tree, out| tree.delete_child(now, supervisor, id, out))
+    }
+
+    /// Watches a peer from now on.
+    ///
+    /// # Errors
+    /// [`DetectorError`] if the configuration makes no sense.
+    pub fn add_peer(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        epoch: u64,
+        config: DetectorConfig,
+    ) -> Result<(), DetectorError> {
+        let detector = FailureDetector::new(config, now, epoch)?;
+        self.remove_peer(node);
+        self.peers.insert(node, Peer { detector, deadline: None });
+        self.index_peer(node);
+        Ok(())
+    }
+
+    /// Watches a peer no longer.
+    pub fn remove_peer(&mut self, node: NodeId) {
+        if let Some(Peer { deadline: Some(at), .. }) = self.peers.remove(&node) {
+            self.deadlines.clear(at, node);
+        }
+    }
+
+    /// The supervision tree.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The interned names.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Who is there.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The parts that a caller may change by their own rules: names, registry, router, calls.
+    pub const fn parts(&mut self) -> (&mut Names, &mut Registry, &mut Router, &mut Calls<Callee>) {
+        (&mut self.names, &mut self.registry, &mut self.router, &mut self.calls)
+    }
+
+    /// How many names wait for their fate. Zero when every supervisor has settled.
+    #[must_use]
+    pub fn in_limbo(&self) -> usize {
+        self.limbo.len()
+    }
+}
+
+/// The machinery: what one part does is a fact to the others.
+impl Node {
+    /// Lets the tree act, and carries what it did into the registry.
+    fn with_tree<R>(
+        &mut self,
+        actions: &mut Vec<Action>,
+        act: impl FnOnce(&mut Tree, &mut Vec<tree::Action>) -> R,
+    ) -> R {
+        let mut out = core::mem::take(&mut self.tree_actions.0);
+        let result = act(&mut self.tree, &mut out);
+        for action in out.drain(..) {
+            actions.push(Action::Supervision(action));
+            self.note_action(action, actions);
+        }
+        self.tree_actions.0 = out;
+        self.settle_names(actions);
+        result
+    }
+
+    /// What a fact about a process says about its name.
+    fn note_fact(
+        &mut self,
+        supervisor: SupervisorId,
+        fact: supervisor::Event,
+        actions: &mut Vec<Action>,
+    ) {
+        use supervisor::Event as E;
+        let (E::Started { pid }
+        | E::StartIgnored { pid }
+        | E::StartFailed { pid }
+        | E::Exited { pid, .. }) = fact;
+        let known = self.tree.supervisor(supervisor).and_then(|machine| machine.child(pid.child));
+        let current = match known {
+            Some(ChildState::Starting(now) | ChildState::Up(now) | ChildState::Stopping(now)) => {
+                now == pid
+            }
+            Some(ChildState::Restarting { .. } | ChildState::Down) | None => false,
+        };
+        if !current {
+            return;
+        }
+        let process = ProcessId { supervisor, pid };
+        match fact {
+            E::Started { .. } => self.set_process(process, Status::Up, actions),
+            E::StartIgnored { .. } | E::StartFailed { .. } => {
+                self.ended_process(process, ExitReason::Crashed, actions);
+            }
+            E::Exited { reason, .. } => self.ended_process(process, reason, actions),
+        }
+    }
+
+    fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
+        self.set_process(process, Status::Restarting, actions);
+        self.limbo.insert((NameId(process.pid.child.0), process.supervisor));
+        self.calls.callee_down(Callee::Process(process), reason, &mut self.ended.0);
+        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
+    }
+
+    /// What the tree did says about names.
+    fn note_action(&mut self, action: tree::Action, actions: &mut Vec<Action>) {
+        match action {
+            tree::Action::Start { process } => self.starting(process, actions),
+            tree::Action::Supervisor { supervisor, process, stage } => {
+                self.note_stage(supervisor, process, stage, actions);
+            }
+            tree::Action::Removed { supervisor, child, .. } => {
+                let name = NameId(child.0);
+                let parent = self.tree.name_of(supervisor);
+                self.go_down(name, actions);
+                self.below.remove(&(parent, name));
+                self.retract(name, actions);
+            }
+            tree::Action::Signal { .. } | tree::Action::Report { .. } => {}
+        }
+    }
+
+    fn note_stage(
+        &mut self,
+        supervisor: SupervisorId,
+        process: Option<ProcessId>,
+        stage: Stage,
+        actions: &mut Vec<Action>,
+    ) {
+        match (stage, process) {
+            (Stage::Initializing, Some(process)) => self.starting(process, actions),
+            (Stage::Initializing, None) => {}
+            (Stage::Ready, process) => {
+                if let Some(process) = process {
+                    self.set_process(process, Status::Up, actions);
+                }
+                self.forget_lost(supervisor, process, actions);
+            }
+            (Stage::Exited(reason), process) => {
+                // What becomes of the names below is settled with what becomes of this one.
+                self.limbo.retain(|(_, at)| *at != supervisor);
+                match process {
+                    Some(process) => self.ended_process(process, reason, actions),
+                    None => self.all_below_go_down(None, actions),
+                }
+            }
+        }
+    }
+
+    fn starting(&mut self, process: ProcessId, actions: &mut Vec<Action>) {
+        let parent = self.tree.name_of(process.supervisor);
+        self.below.insert((parent, NameId(process.pid.child.0)));
+        self.set_process(process, Status::Starting, actions);
+    }
+
+    /// A supervisor that was restarted has its original children; those added since are gone.
+    fn forget_lost(
+        &mut self,
+        supervisor: SupervisorId,
+        process: Option<ProcessId>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(machine) = self.tree.supervisor(supervisor) else { return };
+        let parent = process.map(|process| NameId(process.pid.child.0));
+        let lost: Vec<NameId> = self
+            .children_of(parent)
+            .filter(|name| machine.child(ChildId(name.0)).is_none())
+            .collect();
+        for name in lost {
+            self.go_down(name, actions);
+            self.below.remove(&(parent, name));
+            self.retract(name, actions);
+        }
+    }
+
+    fn children_of(&self, parent: Option<NameId>) -> impl Iterator<Item = NameId> {
+        let range = (parent, NameId(0))..=(parent, NameId(u32::MAX));
+        self.below.range(range).map(|(_, name)| *name)
+    }
+
+    /// A name is down for good, and so is everything below it.
+    fn go_down(&mut self, name: NameId, actions: &mut Vec<Action>) {
+        self.set_status(name, Status::Down, actions);
+        self.all_below_go_down(Some(name), actions);
+    }
+
+    fn all_below_go_down(&mut self, name: Option<NameId>, actions: &mut Vec<Action>) {
+        let mut rest: Vec<NameId> = self.children_of(name).collect();
+        while let Some(name) = rest.pop() {
+            self.set_status(name, Status::Down, actions);
+            rest.extend(self.children_of(Some(name)));
+        }
+    }
+
+    fn set_process(&mut self, process: ProcessId, status: Status, actions: &mut Vec<Action>) {
+        let name = NameId(process.pid.child.0);
+        let before = self.registry.lookup(name).map(|entry| entry.status);
+        if self.registry.set_process(name, process, status, &mut self.changes.0).is_ok()
+            && before != Some(status)
+        {
+            actions.push(Action::Status { name, status });
+        }
+        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+    }
+
+    fn set_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
+        let before = self.registry.lookup(name).map(|entry| entry.status);
+        if before != Some(status)
+            && self.registry.set_status(name, status, &mut self.changes.0).is_ok()
+        {
+            actions.push(Action::Status { name, status });
+        }
+        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+    }
+
+    /// Decides about the names in limbo whose supervisor has settled.
+    fn settle_names(&mut self, actions: &mut Vec<Action>) {
+        let tree = &self.tree;
+        let mut down = Vec::new();
+        self.limbo.retain(|(name, supervisor)| {
+            let Some(machine) = tree.supervisor(*supervisor) else { return false };
+            if machine.is_busy() {
+                return true;
+            }
+            if matches!(machine.child(ChildId(name.0)), Some(ChildState::Down)) {
+                down.push(*name);
+            }
+            false
+        });
+        for name in down {
+            self.go_down(name, actions);
+        }
+    }
+
+    fn fire_all_but_tree(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.registry.handle_timeout(now, &mut self.changes.0);
+        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        self.calls.handle_timeout(now, &mut self.ended.0);
+        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
+        while let Some((_, node)) = self.deadlines.pop_due(now) {
+            let Some(peer) = self.peers.get_mut(&node) else { continue };
+            peer.deadline = None;
+            peer.detector.handle_timeout(now, &mut self.detections.0);
+            let found = core::mem::take(&mut self.detections.0);
+            for detection in &found {
+                actions.push(Action::Peer(node, *detection));
+                if *detection == Detection::Down {
+                    self.peer_down(node, actions);
+                }
+            }
+            self.index_peer(node);
+        }
+    }
+
+    fn heartbeat(&mut self, now: Instant, node: NodeId, epoch: u64) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        match peer.detector.heartbeat(now, epoch) {
+            Heard::Ignored => {}
+            Heard::Alive | Heard::Recovered | Heard::Renewed => self.index_peer(node),
+        }
+    }
+
+    /// A peer is gone: so are its names, and the calls to it have nobody to answer them.
+    fn peer_down(&mut self, node: NodeId, actions: &mut Vec<Action>) {
+        self.registry.node_down(node, &mut self.changes.0);
+        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        self.calls.callee_down(Callee::Node(node), ExitReason::NoConnection, &mut self.ended.0);
+        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
+    }
+
+    fn index_peer(&mut self, node: NodeId) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        if let Some(old) = peer.deadline.take() {
+            self.deadlines.clear(old, node);
+        }
+        peer.deadline = peer.detector.poll_timeout();
+        if let Some(at) = peer.deadline {
+            self.deadlines.set(at, node);
+        }
+    }
+}

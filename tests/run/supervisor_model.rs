@@ -1,0 +1,60 @@
+//! The kernel's supervisor and the reference model in lock-step over random histories.
+
+mod supervisor_support;
+
+use lictor_kernel::{Instant, Jitter, Supervisor};
+use lictor_tests::model::{Input, Model, Step, drive};
+use proptest::prelude::*;
+
+use supervisor_support::{Op, Setup, World, any_history, any_setup};
+
+fn compare(setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
+    let (config, specs, begin) = setup;
+    let mut kernel = Supervisor::new(config.clone(), specs).expect("a valid configuration");
+    let mut model = Model::new(config.clone(), specs.clone());
+    let mut world = World::new(*begin, config.intensity.period);
+    let mut told = Vec::new();
+    for op in ops {
+        // Obeying may go on for ever (a start that is always wanted again); a few rounds suffice.
+        for _ in 0..20 {
+            let inputs = world.inputs(*op);
+            let again = matches!(op, Op::Obey) && !inputs.is_empty();
+            for input in inputs {
+                told.push((world.now, input));
+                let got = drive(&mut kernel, world.now, input);
+                let expected = model.step(world.now, input);
+                if got != expected {
+                    return Err(TestCaseError::fail(differ(&told, &got, &expected)));
+                }
+                world.saw(&got);
+            }
+            if !again {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn differ(told: &[(Instant, Input)], kernel: &Step, model: &Step) -> String {
+    use core::fmt::Write as _;
+    let mut text = String::from("after\n");
+    for (at, input) in told {
+        let _ = writeln!(text, "  {at:?} {input:?}");
+    }
+    let _ = write!(text, "kernel {kernel:?}\nmodel  {model:?}\n");
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn kernel_and_model_agree(setup in any_setup(Jitter::None), ops in any_history()) {
+        compare(&setup, &ops)?;
+    }
+}

@@ -1,0 +1,4 @@
+//! Under construction.
+
+pub mod model;
+pub mod otp;
