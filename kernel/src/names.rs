@@ -158,6 +158,25 @@ impl Names {
         self.insert(name)
     }
 
+    /// As [`Names::intern`], for a capability tag: any text of 1 to 255 bytes without control
+    /// characters. Tags travel in payloads only, never as an address. Keep them in a table of their
+    /// own: a tag and a name may have the same text, and end at different times. (N5)
+    ///
+    /// # Errors
+    /// As [`Names::intern`], without [`NameError::EmptyToken`] and [`NameError::Reserved`].
+    pub fn intern_tag(&mut self, tag: &str) -> Result<NameId, InternError> {
+        if tag.is_empty() {
+            return Err(NameError::Empty.into());
+        }
+        if tag.len() > NAME_BYTES_MAX {
+            return Err(NameError::TooLong.into());
+        }
+        if let Some((at, _)) = tag.char_indices().find(|(_, letter)| letter.is_control()) {
+            return Err(NameError::Character { at }.into());
+        }
+        self.insert(tag)
+    }
+
     fn insert(&mut self, name: &str) -> Result<NameId, InternError> {
         if let Some(id) = self.ids.get(name) {
             return Ok(*id);

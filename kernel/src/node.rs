@@ -35,7 +35,7 @@ use crate::{
 pub struct Config {
     /// Seed of random routing.
     pub seed: u64,
-    /// Limits of the registry; names and capabilities together are bounded by twice its names.
+    /// Limits of the registry; there are at most as many different capabilities as names.
     pub limits: RegistryLimits,
     /// Calls in flight at one time.
     pub max_calls: usize,
@@ -94,6 +94,8 @@ pub enum Callee {
 pub enum DeclareNameError {
     /// It cannot be a name, or there are too many.
     Name(InternError),
+    /// A capability cannot be one, or there are too many.
+    Capability(InternError),
     /// The registry refuses it.
     Registry(DeclareError),
 }
@@ -102,6 +104,7 @@ impl core::fmt::Display for DeclareNameError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
+            Self::Capability(error) => write!(f, "a capability: {error}"),
             Self::Registry(error) => error.fmt(f),
         }
     }
@@ -120,6 +123,8 @@ struct Peer {
 pub struct Node {
     tree: Tree,
     names: Names,
+    /// Capability tags: a table of their own, since they outlive the names that have them.
+    tags: Names,
     registry: Registry,
     router: Router,
     calls: Calls<Callee>,
@@ -142,7 +147,8 @@ impl Node {
     pub fn new(config: Config) -> Self {
         Self {
             tree: Tree::default(),
-            names: Names::new(config.limits.names.saturating_mul(2)),
+            names: Names::new(config.limits.names),
+            tags: Names::new(config.limits.names),
             registry: Registry::new(config.limits),
             router: Router::new(config.seed),
             calls: Calls::new(crate::CallId(0), config.max_calls),
@@ -168,16 +174,19 @@ impl Node {
         capabilities: &[&str],
         actions: &mut Vec<Action>,
     ) -> Result<NameId, DeclareNameError> {
-        let id = self.names.intern(name).map_err(DeclareNameError::Name)?;
         let mut tags = Vec::with_capacity(capabilities.len());
         for capability in capabilities {
-            tags.push(self.names.intern(capability).map_err(DeclareNameError::Name)?);
+            tags.push(self.tags.intern_tag(capability).map_err(DeclareNameError::Capability)?);
         }
+        let id = self.names.intern(name).map_err(DeclareNameError::Name)?;
         let declaration =
             Declaration { process: None, status: Status::Starting, kind, capabilities: &tags };
         let changes = &mut self.changes.0;
         let declared = self.registry.declare(id, declaration, changes);
         actions.extend(changes.drain(..).map(Action::Watch));
+        if !self.registry.contains(id) {
+            self.names.remove(id);
+        }
         declared.map(|_| id).map_err(DeclareNameError::Registry)
     }
 
@@ -351,6 +360,12 @@ impl Node {
     #[must_use]
     pub const fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The interned capabilities.
+    #[must_use]
+    pub const fn tags(&self) -> &Names {
+        &self.tags
     }
 
     /// Who is there.

@@ -11,7 +11,7 @@
 //! takes its child's death out of the queue.
 //!
 //! Rejected: starting siblings in parallel (a child may rely on the ones before it), and stopping
-//! siblings before the backoff has passed (they would be down for the whole wait; see rule S23).
+//! siblings before the backoff has passed (they would be down for the whole wait; rule V11).
 //!
 //! Files: this one holds the interface, `deaths` decides about exits, `sweep` walks the list to stop
 //! and start, `commands` serves requests from outside, `child` is what is known of one child.

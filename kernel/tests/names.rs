@@ -128,3 +128,18 @@ fn a_hundred_thousand_names() {
     assert_eq!(names.intern("agent.7"), Ok(NameId(7)));
     assert_eq!(names.with_prefix("agent.9999").count(), 11);
 }
+
+// Rule: N5
+#[test]
+fn a_capability_is_free_text_without_control_characters() {
+    let mut tags = Names::new(10);
+    for tag in ["text.summarize", "a/b c", "_x", "..", "größe"] {
+        let id = tags.intern_tag(tag).unwrap();
+        assert_eq!(tags.resolve(id), Some(tag));
+        assert_eq!(tags.intern_tag(tag), Ok(id));
+    }
+    assert_eq!(tags.intern_tag(""), Err(InternError::Name(NameError::Empty)));
+    assert_eq!(tags.intern_tag("a\u{7}"), Err(InternError::Name(NameError::Character { at: 1 })));
+    let long = "x".repeat(256);
+    assert_eq!(tags.intern_tag(&long), Err(InternError::Name(NameError::TooLong)));
+}

@@ -398,7 +398,7 @@ impl Runtime {
         let mut world = self.shared.world();
         let now = self.shared.executor.now();
         let none = || SendError::NoCapability { capability: capability.to_owned() };
-        let tag = world.node.names().lookup(capability).ok_or_else(none)?;
+        let tag = world.node.tags().lookup(capability).ok_or_else(none)?;
         let (_, registry, router, _) = world.node.parts();
         let route = router.choose(now, registry, Match::Any, &[tag], self.shared.config.choice);
         world.cell_of(&route).map(|cell| Arc::clone(&cell.core().name)).ok_or_else(none)
