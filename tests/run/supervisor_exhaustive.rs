@@ -144,7 +144,7 @@ fn first_starts_in_every_way() {
     let slow =
         ChildSpec { start_timeout: Some(Duration::from_secs(1)), ..spec(Restart::Temporary) };
     let specs = [spec(Restart::Permanent), slow, brutal(Restart::Permanent)];
-    explore(&config(Strategy::OneForAll, 1, Backoff::NONE), &specs, &STOP, false, 6);
+    explore(&config(Strategy::OneForAll, 1, Backoff::NONE), &specs, &STOP, false, 3);
 }
 
 #[test]

@@ -81,3 +81,8 @@ pub use lictor_store::SqliteStore;
 pub use lictor_tokio::{NoRuntime, TokioExecutor};
 #[cfg(feature = "topology")]
 pub use lictor_topology as topology;
+
+// The programs in the README are compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
