@@ -1,1 +1,1 @@
-//! Under construction.
+//! Benches only; see `benches/`.

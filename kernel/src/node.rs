@@ -12,6 +12,8 @@
 //! and will be back in a moment; after it, the same state means that nobody will start it. So a
 //! name whose process ended is in limbo until the supervisor concerned has settled.
 
+mod settle;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,15 +21,13 @@ use alloc::vec::Vec;
 use crate::dynamic_supervisor::{SpawnError, SpawnerId};
 use crate::scratch::Scratch;
 use crate::supervisor::{
-    self, ChildState, ConfigError, DeleteChildError, RestartChildError, StartChildError,
-    TerminateChildError,
+    self, ConfigError, DeleteChildError, RestartChildError, StartChildError, TerminateChildError,
 };
-use crate::tree::{self, Plan, PlannedChild, Stage, Tree};
+use crate::tree::{self, Plan, PlannedChild, Tree};
 use crate::{
     Calls, Change, ChildId, ChildKind, Deadlines, Declaration, DeclareError, Detection,
-    DetectorConfig, DetectorError, Ended, ExitReason, FailureDetector, Heard, Instant, InternError,
-    NameId, Names, NodeId, Pid, ProcessId, Registry, RegistryLimits, Router, Shutdown, Status,
-    SupervisorId,
+    DetectorConfig, DetectorError, Ended, FailureDetector, Instant, InternError, NameId, Names,
+    NodeId, Pid, ProcessId, Registry, RegistryLimits, Router, Shutdown, Status, SupervisorId,
 };
 
 /// How a node works.
@@ -383,241 +383,5 @@ impl Node {
     #[must_use]
     pub fn in_limbo(&self) -> usize {
         self.limbo.len()
-    }
-}
-
-/// The machinery: what one part does is a fact to the others.
-impl Node {
-    /// Lets the tree act, and carries what it did into the registry.
-    fn with_tree<R>(
-        &mut self,
-        actions: &mut Vec<Action>,
-        act: impl FnOnce(&mut Tree, &mut Vec<tree::Action>) -> R,
-    ) -> R {
-        let mut out = core::mem::take(&mut self.tree_actions.0);
-        let result = act(&mut self.tree, &mut out);
-        for action in out.drain(..) {
-            actions.push(Action::Supervision(action));
-            self.note_action(action, actions);
-        }
-        self.tree_actions.0 = out;
-        self.settle_names(actions);
-        result
-    }
-
-    /// What a fact about a process says about its name.
-    fn note_fact(
-        &mut self,
-        supervisor: SupervisorId,
-        fact: supervisor::Event,
-        actions: &mut Vec<Action>,
-    ) {
-        use supervisor::Event as E;
-        let (E::Started { pid }
-        | E::StartIgnored { pid }
-        | E::StartFailed { pid }
-        | E::Exited { pid, .. }) = fact;
-        let known = self.tree.supervisor(supervisor).and_then(|machine| machine.child(pid.child));
-        let current = match known {
-            Some(ChildState::Starting(now) | ChildState::Up(now) | ChildState::Stopping(now)) => {
-                now == pid
-            }
-            Some(ChildState::Restarting { .. } | ChildState::Down) | None => false,
-        };
-        if !current {
-            return;
-        }
-        let process = ProcessId { supervisor, pid };
-        match fact {
-            E::Started { .. } => self.set_process(process, Status::Up, actions),
-            E::StartIgnored { .. } | E::StartFailed { .. } => {
-                self.ended_process(process, ExitReason::Crashed, actions);
-            }
-            E::Exited { reason, .. } => self.ended_process(process, reason, actions),
-        }
-    }
-
-    fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
-        self.set_process(process, Status::Restarting, actions);
-        self.limbo.insert((NameId(process.pid.child.0), process.supervisor));
-        self.calls.callee_down(Callee::Process(process), reason, &mut self.ended.0);
-        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
-    }
-
-    /// What the tree did says about names.
-    fn note_action(&mut self, action: tree::Action, actions: &mut Vec<Action>) {
-        match action {
-            tree::Action::Start { process } => self.starting(process, actions),
-            tree::Action::Supervisor { supervisor, process, stage } => {
-                self.note_stage(supervisor, process, stage, actions);
-            }
-            tree::Action::Removed { supervisor, child, .. } => {
-                let name = NameId(child.0);
-                let parent = self.tree.name_of(supervisor);
-                self.go_down(name, actions);
-                self.below.remove(&(parent, name));
-                self.retract(name, actions);
-            }
-            tree::Action::Signal { .. } | tree::Action::Report { .. } => {}
-        }
-    }
-
-    fn note_stage(
-        &mut self,
-        supervisor: SupervisorId,
-        process: Option<ProcessId>,
-        stage: Stage,
-        actions: &mut Vec<Action>,
-    ) {
-        match (stage, process) {
-            (Stage::Initializing, Some(process)) => self.starting(process, actions),
-            (Stage::Initializing, None) => {}
-            (Stage::Ready, process) => {
-                if let Some(process) = process {
-                    self.set_process(process, Status::Up, actions);
-                }
-                self.forget_lost(supervisor, process, actions);
-            }
-            (Stage::Exited(reason), process) => {
-                // What becomes of the names below is settled with what becomes of this one.
-                self.limbo.retain(|(_, at)| *at != supervisor);
-                match process {
-                    Some(process) => self.ended_process(process, reason, actions),
-                    None => self.all_below_go_down(None, actions),
-                }
-            }
-        }
-    }
-
-    fn starting(&mut self, process: ProcessId, actions: &mut Vec<Action>) {
-        let parent = self.tree.name_of(process.supervisor);
-        self.below.insert((parent, NameId(process.pid.child.0)));
-        self.set_process(process, Status::Starting, actions);
-    }
-
-    /// A supervisor that was restarted has its original children; those added since are gone.
-    fn forget_lost(
-        &mut self,
-        supervisor: SupervisorId,
-        process: Option<ProcessId>,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(machine) = self.tree.supervisor(supervisor) else { return };
-        let parent = process.map(|process| NameId(process.pid.child.0));
-        let lost: Vec<NameId> = self
-            .children_of(parent)
-            .filter(|name| machine.child(ChildId(name.0)).is_none())
-            .collect();
-        for name in lost {
-            self.go_down(name, actions);
-            self.below.remove(&(parent, name));
-            self.retract(name, actions);
-        }
-    }
-
-    fn children_of(&self, parent: Option<NameId>) -> impl Iterator<Item = NameId> {
-        let range = (parent, NameId(0))..=(parent, NameId(u32::MAX));
-        self.below.range(range).map(|(_, name)| *name)
-    }
-
-    /// A name is down for good, and so is everything below it.
-    fn go_down(&mut self, name: NameId, actions: &mut Vec<Action>) {
-        self.set_status(name, Status::Down, actions);
-        self.all_below_go_down(Some(name), actions);
-    }
-
-    fn all_below_go_down(&mut self, name: Option<NameId>, actions: &mut Vec<Action>) {
-        let mut rest: Vec<NameId> = self.children_of(name).collect();
-        while let Some(name) = rest.pop() {
-            self.set_status(name, Status::Down, actions);
-            rest.extend(self.children_of(Some(name)));
-        }
-    }
-
-    fn set_process(&mut self, process: ProcessId, status: Status, actions: &mut Vec<Action>) {
-        let name = NameId(process.pid.child.0);
-        let before = self.registry.lookup(name).map(|entry| entry.status);
-        if self.registry.set_process(name, process, status, &mut self.changes.0).is_ok()
-            && before != Some(status)
-        {
-            actions.push(Action::Status { name, status });
-        }
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
-    }
-
-    fn set_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
-        let before = self.registry.lookup(name).map(|entry| entry.status);
-        if before != Some(status)
-            && self.registry.set_status(name, status, &mut self.changes.0).is_ok()
-        {
-            actions.push(Action::Status { name, status });
-        }
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
-    }
-
-    /// Decides about the names in limbo whose supervisor has settled.
-    fn settle_names(&mut self, actions: &mut Vec<Action>) {
-        let tree = &self.tree;
-        let mut down = Vec::new();
-        self.limbo.retain(|(name, supervisor)| {
-            let Some(machine) = tree.supervisor(*supervisor) else { return false };
-            if machine.is_busy() {
-                return true;
-            }
-            if matches!(machine.child(ChildId(name.0)), Some(ChildState::Down)) {
-                down.push(*name);
-            }
-            false
-        });
-        for name in down {
-            self.go_down(name, actions);
-        }
-    }
-
-    fn fire_all_but_tree(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.registry.handle_timeout(now, &mut self.changes.0);
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
-        self.calls.handle_timeout(now, &mut self.ended.0);
-        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
-        while let Some((_, node)) = self.deadlines.pop_due(now) {
-            let Some(peer) = self.peers.get_mut(&node) else { continue };
-            peer.deadline = None;
-            peer.detector.handle_timeout(now, &mut self.detections.0);
-            let found = core::mem::take(&mut self.detections.0);
-            for detection in &found {
-                actions.push(Action::Peer(node, *detection));
-                if *detection == Detection::Down {
-                    self.peer_down(node, actions);
-                }
-            }
-            self.index_peer(node);
-        }
-    }
-
-    fn heartbeat(&mut self, now: Instant, node: NodeId, epoch: u64) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        match peer.detector.heartbeat(now, epoch) {
-            Heard::Ignored => {}
-            Heard::Alive | Heard::Recovered | Heard::Renewed => self.index_peer(node),
-        }
-    }
-
-    /// A peer is gone: so are its names, and the calls to it have nobody to answer them.
-    fn peer_down(&mut self, node: NodeId, actions: &mut Vec<Action>) {
-        self.registry.node_down(node, &mut self.changes.0);
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
-        self.calls.callee_down(Callee::Node(node), ExitReason::NoConnection, &mut self.ended.0);
-        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
-    }
-
-    fn index_peer(&mut self, node: NodeId) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if let Some(old) = peer.deadline.take() {
-            self.deadlines.clear(old, node);
-        }
-        peer.deadline = peer.detector.poll_timeout();
-        if let Some(at) = peer.deadline {
-            self.deadlines.set(at, node);
-        }
     }
 }
