@@ -40,6 +40,15 @@ pub enum Jitter {
 }
 
 /// A backoff policy.
+///
+/// ```
+/// use core::time::Duration;
+/// use lictor_kernel::Backoff;
+///
+/// let backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(1));
+/// let waits: Vec<u128> = (1..=6).map(|n| backoff.curve_delay(n).as_millis()).collect();
+/// assert_eq!(waits, [50, 100, 200, 400, 800, 1000]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Backoff {
     /// Growth.

@@ -225,6 +225,23 @@ struct Spawns {
 }
 
 /// A dynamic supervisor. See the [module](self) for how it thinks and `SEMANTICS.md` for the rules.
+///
+/// ```
+/// use lictor_kernel::dynamic_supervisor::{Action, Config, SpawnError};
+/// use lictor_kernel::{ChildId, ChildSpec, DynamicSupervisor, Instant};
+///
+/// let config = Config { max_children: Some(1), ..Config::default() };
+/// let mut pool = DynamicSupervisor::new(config)?;
+/// let mut actions = Vec::new();
+/// pool.start(&mut actions);
+/// assert_eq!(actions, [Action::Ready]);
+/// let spec = ChildSpec::worker();
+/// let pid = pool.spawn(Instant::ZERO, ChildId(1), spec, None, &mut actions)?;
+/// assert_eq!(actions.last(), Some(&Action::Start { pid }));
+/// let second = pool.spawn(Instant::ZERO, ChildId(2), spec, None, &mut actions);
+/// assert_eq!(second, Err(SpawnError::MaxChildren));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct DynamicSupervisor {
     config: Config,

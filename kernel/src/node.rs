@@ -119,6 +119,30 @@ struct Peer {
 }
 
 /// One runtime's decisions.
+///
+/// ```
+/// use std::sync::Arc;
+/// use lictor_kernel::node::{Action, Config, Node};
+/// use lictor_kernel::tree::{self, Body, Plan, PlannedChild};
+/// use lictor_kernel::{ChildId, ChildKind, ChildSpec, Instant, supervisor};
+///
+/// let mut node = Node::new(Config::default());
+/// let mut actions = Vec::new();
+/// let name = node.declare("worker", ChildKind::Worker, &["text.summarize"], &mut actions)?;
+/// let child = PlannedChild {
+///     id: ChildId(name.0), // the convention that ties names and children
+///     spec: ChildSpec::worker(),
+///     body: Body::Worker,
+/// };
+/// let config = supervisor::Config::default();
+/// let plan = Arc::new(Plan::Static { config, children: vec![child] });
+/// node.start(Instant::ZERO, &plan, &mut actions)?;
+/// let starts = actions.iter().filter(|action| {
+///     matches!(action, Action::Supervision(tree::Action::Start { .. }))
+/// });
+/// assert_eq!(starts.count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Node {
     tree: Tree,
@@ -322,7 +346,12 @@ impl Node {
         id: ChildId,
         actions: &mut Vec<Action>,
     ) -> Result<(), DeleteChildError> {
-        self.with_tree(actions, |tree, out| tree.delete_child(now, supervisor, id, out))
+        let deleted =
+            self.with_tree(actions, |tree, out| tree.delete_child(now, supervisor, id, out));
+        if deleted.is_ok() {
+            self.give_back(supervisor, NameId(id.0), actions);
+        }
+        deleted
     }
 
     /// Watches a peer from now on.

@@ -39,6 +39,18 @@ pub enum Verdict {
 }
 
 /// The crashes that still count. Holds at most `max_restarts + 1` entries.
+///
+/// ```
+/// use core::time::Duration;
+/// use lictor_kernel::{Instant, Intensity, RestartWindow, Verdict};
+///
+/// let intensity = Intensity { max_restarts: 1, period: Duration::from_secs(5) };
+/// let mut window = RestartWindow::new(intensity);
+/// assert_eq!(window.record(Instant::from_secs(0)), Verdict::Restart { occupancy: 1 });
+/// // Five seconds later the first crash is exactly as old as the window, and no longer counts.
+/// assert_eq!(window.record(Instant::from_secs(5)), Verdict::Restart { occupancy: 1 });
+/// assert_eq!(window.record(Instant::from_secs(6)), Verdict::GiveUp);
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RestartWindow {
     intensity: Intensity,

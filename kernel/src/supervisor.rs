@@ -18,6 +18,7 @@
 
 mod child;
 mod commands;
+mod config;
 mod deaths;
 mod sweep;
 
@@ -30,109 +31,13 @@ use self::child::{Child, Process};
 pub use self::commands::{
     DeleteChildError, RestartChildError, StartChildError, TerminateChildError, Terminated,
 };
+pub use self::config::{AutoShutdown, Config, ConfigError, Strategy};
+pub(crate) use self::config::{allows, check_policy};
 pub(crate) use self::sweep::is_expected;
 use crate::{
-    Backoff, ChildId, ChildKind, ChildSpec, Deadlines, ExitReason, Instant, Intensity, Pid, Prng,
-    Restart, RestartWindow, Signal,
+    ChildId, ChildKind, ChildSpec, Deadlines, ExitReason, Instant, Pid, Prng, Restart,
+    RestartWindow, Signal,
 };
-
-/// Which children are restarted together with one that failed.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub enum Strategy {
-    /// Only the one that failed.
-    #[default]
-    OneForOne,
-    /// All: the others are stopped in reverse start order, then all are started in start order.
-    OneForAll,
-    /// The one that failed and all after it in start order.
-    RestForOne,
-}
-
-/// Whether the end of a significant child ends the supervisor.
-///
-/// Looked at only when a child ends by itself and is not restarted.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub enum AutoShutdown {
-    /// Never. No child may be significant.
-    #[default]
-    Never,
-    /// When one significant child has ended.
-    AnySignificant,
-    /// When the last significant child has ended.
-    AllSignificant,
-}
-
-/// How a supervisor works.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Config {
-    /// Who is restarted together.
-    pub strategy: Strategy,
-    /// The restart budget, shared by all children.
-    pub intensity: Intensity,
-    /// The wait before a restart.
-    pub backoff: Backoff,
-    /// Whether significant children end the supervisor.
-    pub auto_shutdown: AutoShutdown,
-    /// The reason that the supervisor exits with when its budget is used up. The default,
-    /// `RestartsExhausted`, is not clean, so a transient subtree comes back; OTP's is `Shutdown`.
-    pub exhausted: ExitReason,
-    /// No more children than this, those that are down included.
-    pub max_children: u32,
-    /// Seed of the jitter.
-    pub seed: u64,
-    /// The first start has this incarnation; each later one a greater.
-    pub first_incarnation: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            strategy: Strategy::OneForOne,
-            intensity: Intensity::default(),
-            backoff: Backoff::default(),
-            auto_shutdown: AutoShutdown::Never,
-            exhausted: ExitReason::RestartsExhausted,
-            max_children: 1 << 24,
-            seed: 0,
-            first_incarnation: 1,
-        }
-    }
-}
-
-/// A configuration that no supervisor can work by.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// Two children have this id.
-    DuplicateChild(ChildId),
-    /// The restart window has no length.
-    ZeroPeriod,
-    /// The backoff's base is longer than its cap.
-    BackoffBaseAboveMax,
-    /// The child is significant, but permanent, or under a supervisor that never shuts down by
-    /// itself (OTP `bad_combination`).
-    BadCombination(ChildId),
-    /// More children than [`Config::max_children`].
-    TooManyChildren,
-}
-
-impl core::fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::DuplicateChild(id) => write!(f, "two children have the id {}", id.0),
-            Self::ZeroPeriod => f.write_str("the restart window must be longer than zero"),
-            Self::BackoffBaseAboveMax => f.write_str("the backoff's base is above its maximum"),
-            Self::BadCombination(id) => write!(
-                f,
-                "child {} is significant, but permanent or under auto_shutdown never",
-                id.0
-            ),
-            Self::TooManyChildren => f.write_str("more children than max_children"),
-        }
-    }
-}
-
-impl core::error::Error for ConfigError {}
 
 /// What happened outside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -287,6 +192,29 @@ struct Death {
 }
 
 /// A static supervisor. See the [module](self) for how it thinks and `SEMANTICS.md` for the rules.
+///
+/// ```
+/// use lictor_kernel::supervisor::{Action, Config, Event, Report};
+/// use lictor_kernel::{Backoff, ChildId, ChildSpec, ExitReason, Instant, Supervisor};
+///
+/// let config = Config { backoff: Backoff::NONE, ..Config::default() };
+/// let mut supervisor = Supervisor::new(config, &[(ChildId(0), ChildSpec::worker())])?;
+/// let mut actions = Vec::new();
+/// supervisor.start(Instant::ZERO, &mut actions);
+/// let [Action::Start { pid }] = actions[..] else { panic!("one child to start") };
+///
+/// actions.clear();
+/// supervisor.handle(Instant::ZERO, Event::Started { pid }, &mut actions);
+/// assert_eq!(actions, [Action::Ready]);
+///
+/// actions.clear();
+/// let reason = ExitReason::Crashed;
+/// supervisor.handle(Instant::from_secs(1), Event::Exited { pid, reason }, &mut actions);
+/// let [Action::Report(report), Action::Start { pid: next }] = actions[..] else { panic!() };
+/// assert_eq!(report, Report::ChildTerminated { pid, reason });
+/// assert!(next.incarnation > pid.incarnation);
+/// # Ok::<(), lictor_kernel::supervisor::ConfigError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Supervisor {
     config: Config,
@@ -565,21 +493,4 @@ impl Supervisor {
         assert!(self.deaths.is_empty(), "every death was consumed by a stop");
         actions.push(Action::Exit { reason });
     }
-}
-
-/// Whether a child with this specification may hang under a supervisor with this rule.
-pub(crate) fn allows(auto_shutdown: AutoShutdown, spec: &ChildSpec) -> bool {
-    !spec.significant
-        || (auto_shutdown != AutoShutdown::Never && spec.restart != Restart::Permanent)
-}
-
-/// Checks the parts of a policy that both kinds of supervisors share.
-pub(crate) fn check_policy(intensity: Intensity, backoff: &Backoff) -> Result<(), ConfigError> {
-    if intensity.period.is_zero() {
-        return Err(ConfigError::ZeroPeriod);
-    }
-    if backoff.base > backoff.max {
-        return Err(ConfigError::BackoffBaseAboveMax);
-    }
-    Ok(())
 }

@@ -73,12 +73,14 @@ impl Node {
             tree::Action::Supervisor { supervisor, process, stage } => {
                 self.note_stage(supervisor, process, stage, actions);
             }
-            tree::Action::Removed { supervisor, child, .. } => {
+            tree::Action::Removed { supervisor, child, why, .. } => {
                 let name = NameId(child.0);
-                let parent = self.tree.name_of(supervisor);
                 self.go_down(name, actions);
-                self.below.remove(&(parent, name));
-                self.retract(name, actions);
+                // A static supervisor forgets a temporary child, but its plan does not: the child
+                // is started again with the whole supervisor, and must have its name then.
+                if why.is_some() {
+                    self.give_back(supervisor, name, actions);
+                }
             }
             tree::Action::Signal { .. } | tree::Action::Report { .. } => {}
         }
@@ -135,6 +137,18 @@ impl Node {
             self.below.remove(&(parent, name));
             self.retract(name, actions);
         }
+    }
+
+    /// A child of this supervisor is gone for good, and its name is free.
+    pub(super) fn give_back(
+        &mut self,
+        supervisor: SupervisorId,
+        name: NameId,
+        actions: &mut Vec<Action>,
+    ) {
+        let parent = self.tree.name_of(supervisor);
+        self.below.remove(&(parent, name));
+        self.retract(name, actions);
     }
 
     fn children_of(&self, parent: Option<NameId>) -> impl Iterator<Item = NameId> {
