@@ -53,12 +53,17 @@ enum Line {
 }
 
 fn outputs(text: &str) -> impl Iterator<Item = String> {
-    text.split("; ").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned)
+    text.trim_end()
+        .trim_end_matches(';')
+        .split("; ")
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
 }
 
 /// A call begins with an instant or `?`; all else is comment or header.
 fn is_call(line: &str) -> bool {
-    line.starts_with(|c: char| c.is_ascii_digit() || c == '?') || line.starts_with("max ")
+    line.starts_with(|c: char| c.is_ascii_digit() || c == '?') || line.starts_with("max")
 }
 
 fn lines_of(text: &str) -> Vec<Line> {

@@ -7,7 +7,11 @@ use lictor_tests::otp::{self, Verdict};
 use serde_json::{Value, json};
 
 fn files() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("otp");
+    files_in("otp")
+}
+
+fn files_in(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let entries = fs::read_dir(directory).expect("the traces are there");
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("it can be listed").path())
@@ -38,6 +42,19 @@ fn the_kernel_does_what_otp_did() {
     for file in files {
         let verdict = replay(&lines(&file));
         if let Some(difference) = verdict.difference {
+            panic!("{}\n{difference}", file.display());
+        }
+    }
+}
+
+/// Scenarios that no OTP has run: bursts, failing restarts and slow stops in nested trees. Their
+/// traces come from a blocking model of OTP that agrees with all recorded ones.
+#[test]
+fn the_kernel_does_what_a_model_of_otp_does() {
+    let files = files_in("otp_made");
+    assert_eq!(files.len(), 15);
+    for file in files {
+        if let Some(difference) = replay(&lines(&file)).difference {
             panic!("{}\n{difference}", file.display());
         }
     }

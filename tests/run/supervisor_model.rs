@@ -2,29 +2,27 @@
 
 mod supervisor_support;
 
-use lictor_kernel::{Instant, Jitter, Supervisor};
-use lictor_tests::model::{Input, Model, Step, drive};
+use lictor_kernel::{Jitter, Supervisor};
+use lictor_tests::model::{Model, drive};
 use proptest::prelude::*;
 
-use supervisor_support::{Op, Setup, World, any_history, any_setup};
+use supervisor_support::{Op, Setup, World, any_history, any_setup, differ};
 
 fn compare(setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
     let (config, specs, begin) = setup;
     let mut kernel = Supervisor::new(config.clone(), specs).expect("a valid configuration");
     let mut model = Model::new(config.clone(), specs.clone());
     let mut world = World::new(*begin, config.intensity.period);
-    let mut told = Vec::new();
     for op in ops {
         // Obeying may go on for ever (a start that is always wanted again); a few rounds suffice.
         for _ in 0..20 {
             let inputs = world.inputs(*op);
             let again = matches!(op, Op::Obey) && !inputs.is_empty();
             for input in inputs {
-                told.push((world.now, input));
                 let got = drive(&mut kernel, world.now, input);
                 let expected = model.step(world.now, input);
                 if got != expected {
-                    return Err(TestCaseError::fail(differ(&told, &got, &expected)));
+                    return Err(TestCaseError::fail(differ(&model, &got, &expected)));
                 }
                 world.saw(&got);
             }
@@ -34,16 +32,6 @@ fn compare(setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
         }
     }
     Ok(())
-}
-
-fn differ(told: &[(Instant, Input)], kernel: &Step, model: &Step) -> String {
-    use core::fmt::Write as _;
-    let mut text = String::from("after\n");
-    for (at, input) in told {
-        let _ = writeln!(text, "  {at:?} {input:?}");
-    }
-    let _ = write!(text, "kernel {kernel:?}\nmodel  {model:?}\n");
-    text
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use lictor_kernel::{
     AutoShutdown, Backoff, ChildId, ChildKind, ChildSpec, Curve, ExitReason, Instant, Intensity,
     Jitter, Pid, Restart, Shutdown, Signal, Strategy as Plan,
 };
-use lictor_tests::model::{Input, Step};
+use lictor_tests::model::{Input, Model, Step};
 use proptest::prelude::*;
 
 /// All reasons.
@@ -244,6 +244,17 @@ impl World {
             _ => Event::Started { pid: future(pid) },
         })
     }
+}
+
+/// The two views of the last call and how it came to it.
+pub(crate) fn differ(model: &Model, kernel: &Step, expected: &Step) -> String {
+    use core::fmt::Write as _;
+    let mut text = String::from("kernel and model differ after\n");
+    for (at, input) in model.log() {
+        let _ = writeln!(text, "  {at:?} {input:?}");
+    }
+    let _ = write!(text, "kernel {kernel:?}\nmodel  {expected:?}\n");
+    text
 }
 
 // ---- random things ------------------------------------------------------------------------------

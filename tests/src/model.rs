@@ -129,6 +129,12 @@ impl Model {
         Self { config, specs, log: Vec::new() }
     }
 
+    /// All that it was told.
+    #[must_use]
+    pub fn log(&self) -> &[(Instant, Input)] {
+        &self.log
+    }
+
     /// Adds one call to the log and runs the program over it from the beginning.
     pub fn step(&mut self, now: Instant, input: Input) -> Step {
         self.log.push((now, input));
@@ -359,7 +365,9 @@ impl<'a> Program<'a> {
         while self.children.iter().any(|child| child.pid().is_some()) {
             match self.wait(None) {
                 Ok(Heard::Event(event)) => self.heard_while_stopping(event),
-                Ok(Heard::Deadline) | Err(Interrupt::KillAll | Interrupt::Told) => {}
+                // A later deadline for the stop finds nothing left to do.
+                Err(Interrupt::KillAll) => self.stop_deadline = None,
+                Ok(Heard::Deadline) | Err(Interrupt::Told) => {}
                 Err(interrupt) => return Err(interrupt),
             }
         }

@@ -1,2 +1,5 @@
-//! Under construction.
-fn main() {}
+//! The `lictor` command.
+
+fn main() -> std::process::ExitCode {
+    lictor_cli::main()
+}

@@ -42,6 +42,8 @@ impl World {
         let Supervisor { name, config, children, .. } = supervisor;
         let id = self.declare(&name, ChildKind::Supervisor, &[])?;
         let strategy = config.strategy;
+        // It has its place before anything below it can fail: only what has one is given back.
+        self.place(id, &name, parent, Role::Supervisor { strategy, children: Vec::new() });
         let mut planned = Vec::with_capacity(children.len());
         for child in children {
             planned.push(self.add_child(shared, child, id)?);
@@ -49,8 +51,12 @@ impl World {
         let plan = Plan::Static { config, children: planned };
         check_one(&name, &plan, &self.places)?;
         let Plan::Static { children: planned, .. } = &plan else { unreachable!("made above") };
-        let children = planned.iter().map(|child| child.id).collect();
-        self.place(id, &name, parent, Role::Supervisor { strategy, children });
+        let ids = planned.iter().map(|child| child.id).collect();
+        if let Some(Place { role: Role::Supervisor { children, .. }, .. }) =
+            self.places.get_mut(&id)
+        {
+            *children = ids;
+        }
         Ok((plan, id))
     }
 
@@ -83,8 +89,8 @@ impl World {
         let DynamicSupervisor { name, config, child: spec, template } = supervisor;
         let id = self.declare(&name, ChildKind::Supervisor, &[])?;
         let plan = Plan::Dynamic(config);
-        check_one(&name, &plan, &self.places)?;
         self.place(id, &name, Some(parent), Role::Dynamic { template, children: Vec::new() });
+        check_one(&name, &plan, &self.places)?;
         Ok(PlannedChild { id, spec, body: Body::Supervisor(Arc::new(plan)) })
     }
 
@@ -104,7 +110,7 @@ impl World {
         let cell = launch.cell();
         let name = Arc::clone(&cell.core().name);
         // The registry has just accepted the name, and the directory follows the registry.
-        let _ = shared.directory.insert(name, Arc::new(crate::runtime::Entry(cell)));
+        let _ = self.directory.insert(name, Arc::new(crate::runtime::Entry(cell)));
         let name = agent.name.clone();
         self.place(id, &name, Some(parent), Role::Agent(launch));
         Ok(id)

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::fmt::{self, Debug};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -33,7 +34,9 @@ pub(crate) enum Control {
     Resume {
         approver: Arc<str>,
     },
+    /// To this process only, as well.
     Restart {
+        process: ProcessId,
         by: Arc<str>,
     },
     ChildTerminated {
@@ -48,6 +51,24 @@ pub(crate) struct Envelope<P> {
     pub(crate) message: P,
     /// How often it was delivered before.
     pub(crate) attempt: u32,
+    /// It is not handled after this.
+    pub(crate) expires: Instant,
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) lane: Lane,
+    /// How long it may wait for room in the mailbox.
+    pub(crate) deadline: Instant,
+    /// How long it may wait to be handled.
+    pub(crate) expires: Instant,
+}
+
+impl Way {
+    pub(crate) const fn within(lane: Lane, deadline: Instant) -> Self {
+        Self { lane, deadline, expires: Instant::MAX }
+    }
 }
 
 /// What a cell is, whatever its agent understands.
@@ -61,8 +82,12 @@ pub(crate) struct Core {
     starts: AtomicU64,
     handled: AtomicU64,
     dead: AtomicU64,
+    timed_out: AtomicU64,
     /// Stop only when the queue is empty.
     drain: AtomicBool,
+    /// Somebody has suspended the name, and nobody has resumed it. An incarnation that comes
+    /// meanwhile is suspended from its start.
+    suspended: AtomicBool,
 }
 
 impl Core {
@@ -79,7 +104,6 @@ impl Core {
     }
 
     pub(crate) fn begin_incarnation(&self) -> u64 {
-        self.drain.store(false, Ordering::Relaxed);
         self.starts.fetch_add(1, Ordering::Relaxed) + 1
     }
 
@@ -97,8 +121,26 @@ impl Core {
         self.dead.load(Ordering::Relaxed)
     }
 
+    /// Senders that gave up waiting for room.
+    pub(crate) fn timed_out(&self) -> u64 {
+        self.timed_out.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn drains(&self) -> bool {
         self.drain.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn suspend(&self, suspended: bool) {
+        self.suspended.store(suspended, Ordering::Release);
+    }
+
+    /// The message that was in hand at a crash is dropped: the crash itself says so.
+    pub(crate) fn count_dropped(&self) {
+        self.dead.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_dead(&self, count: u64, reason: ReplyFailure) {
@@ -119,6 +161,7 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
         ReplyFailure::Evicted => "evicted",
         ReplyFailure::Skipped => "skipped",
         ReplyFailure::Unencodable => "unencodable",
+        ReplyFailure::Expired => "expired",
     }
 }
 
@@ -146,16 +189,19 @@ impl<P: Protocol> Cell<P> {
             starts: AtomicU64::new(0),
             handled: AtomicU64::new(0),
             dead: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
             drain: AtomicBool::new(false),
+            suspended: AtomicBool::new(false),
         };
         Self { core, mailbox: Mailbox::new(mailbox) }
     }
 
     /// Sends without waiting.
-    pub(crate) fn try_send(&self, lane: Lane, message: P) -> Result<(), SendError> {
+    pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
         let message = self.as_on_a_wire(message)?;
-        match self.mailbox.try_push(lane, Envelope { message, attempt: 0 }) {
+        let envelope = Envelope { message, attempt: 0, expires: way.expires };
+        match self.mailbox.try_push(way.lane, envelope) {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
                 self.dead_letter(evicted.message, ReplyFailure::Evicted);
@@ -169,28 +215,23 @@ impl<P: Protocol> Cell<P> {
         }
     }
 
-    /// Sends, waiting for room until `deadline` if the agent's mailbox is one that waits.
-    pub(crate) async fn send(
-        &self,
-        lane: Lane,
-        message: P,
-        deadline: Instant,
-    ) -> Result<(), SendError> {
+    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
+    pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
         if self.core.overflow != Overflow::Wait {
-            return self.try_send(lane, message);
+            return self.try_send(way, message);
         }
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
         let message = self.as_on_a_wire(message)?;
-        let envelope = match self.mailbox.try_push(lane, Envelope { message, attempt: 0 }) {
-            Ok(_) => return Ok(()),
-            Err(PushError::Closed(envelope)) => return Err(self.refuse_closed(envelope)),
-            Err(PushError::Full(envelope)) => envelope,
-        };
-        let push = self.mailbox.push(lane, envelope);
-        match self.core.shared.timers.timeout(deadline, push).await {
+        let envelope = Envelope { message, attempt: 0, expires: way.expires };
+        // A push that finds room is ready at once, and registers no timer.
+        let push = self.mailbox.push(way.lane, envelope);
+        match self.core.shared.timers.timeout(way.deadline, push).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.refuse_closed(error.into_inner())),
-            Err(_) => Err(SendError::Timeout { name: Arc::clone(&self.core.name) }),
+            Err(_) => {
+                self.core.timed_out.fetch_add(1, Ordering::Relaxed);
+                Err(SendError::Timeout { name: Arc::clone(&self.core.name) })
+            }
         }
     }
 
@@ -230,7 +271,9 @@ impl<P: Protocol> Cell<P> {
 /// Drops a message, telling its asker why.
 pub(crate) fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
     let hold = message.in_hand();
-    drop(message);
+    // What the message does when it is dropped is not ours, and some of those who drop it must not
+    // die of it: the driver does when it closes a mailbox.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(message)));
     if let Some(hold) = hold {
         hold.release(Some(reason));
     }
@@ -248,12 +291,11 @@ pub(crate) trait AnyCell: Send + Sync {
     fn close_intake(&self);
     /// Takes messages again.
     fn reopen(&self);
-    fn try_send_raw(&self, lane: Lane, message: Message) -> Result<(), SendError>;
+    fn try_send_raw(&self, way: Way, message: Message) -> Result<(), SendError>;
     fn send_raw<'a>(
         &'a self,
-        lane: Lane,
+        way: Way,
         message: Message,
-        deadline: Instant,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -292,22 +334,22 @@ impl<P: Protocol> AnyCell for Cell<P> {
     }
 
     fn reopen(&self) {
+        self.core.drain.store(false, Ordering::Release);
         self.mailbox.reopen();
     }
 
-    fn try_send_raw(&self, lane: Lane, message: Message) -> Result<(), SendError> {
-        self.try_send(lane, self.decode(message)?)
+    fn try_send_raw(&self, way: Way, message: Message) -> Result<(), SendError> {
+        self.try_send(way, self.decode(message)?)
     }
 
     fn send_raw<'a>(
         &'a self,
-        lane: Lane,
+        way: Way,
         message: Message,
-        deadline: Instant,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
         Box::pin(async move {
             let message = self.decode(message)?;
-            self.send(lane, message, deadline).await
+            self.send(way, message).await
         })
     }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use lictor_kernel::Instant;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
-use crate::cell::{Cell, Envelope};
+use crate::cell::{Cell, Way};
 use crate::error::{AgentError, AskError, ControlError, SendError};
 use crate::mailbox::Lane;
 use crate::message::{Message, Value, from_value, to_value};
@@ -59,7 +60,8 @@ impl<A: Agent> Context<A> {
         Runtime::of(Arc::clone(&self.cell.core.shared))
     }
 
-    /// A reference to this agent.
+    /// A reference to this agent. Inside a handler send with [`AgentRef::try_send`]: nobody but
+    /// this agent makes room in its mailbox, so waiting for it can only end by the time-out.
     #[must_use]
     pub fn this(&self) -> AgentRef<A> {
         AgentRef::new(Arc::clone(&self.cell))
@@ -135,7 +137,8 @@ impl<A: Agent> Context<A> {
     /// Sends a message to this agent itself after a delay. The timer ends with the incarnation, or
     /// when its handle says so.
     ///
-    /// If the mailbox is full when the time comes, the timer waits for room.
+    /// If the mailbox is full when the time comes, the timer does what the mailbox's policy says:
+    /// it waits for room (without a limit), is rejected, or drops the oldest message.
     pub fn send_after<M>(&self, delay: Duration, message: M) -> TimerHandle
     where
         A::Message: From<M>,
@@ -151,8 +154,8 @@ impl<A: Agent> Context<A> {
             let deliver = async {
                 cell.core.shared.timers.wait_until(at).await;
                 // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
-                // its timer.
-                let _ = cell.mailbox.push(Lane::Normal, Envelope { message, attempt: 0 }).await;
+                // its timer. One that is full and rejects has counted it.
+                let _ = cell.send(Way::within(Lane::Normal, Instant::MAX), message).await;
             };
             let mut deliver = pin!(deliver);
             let (mut cancelled, mut ended) = (pin!(cancelled.raised()), pin!(ended.raised()));

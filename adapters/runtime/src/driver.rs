@@ -9,29 +9,32 @@
 mod actions;
 mod commands;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use lictor_kernel::Status::Suspended;
 use lictor_kernel::node::{Action, Event};
 use lictor_kernel::supervisor::{self};
-use lictor_kernel::tree::{self};
+use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
     ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, ProcessId, Strategy,
     SupervisorId,
 };
 
 use crate::cell::{AnyCell, Control, Launch};
+use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
 use crate::executor::Task;
-use crate::inbox::{Fact, Input, Outcome};
+use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::Life;
 use crate::reply::{ReplyFailure, ReplyTo};
-use crate::runtime::{OnRootExit, Phase, Shared};
+use crate::runtime::{Entry, OnRootExit, Phase, Shared, Terminated};
 use crate::spec::AgentSpec;
 use crate::view::Status;
 
@@ -56,9 +59,16 @@ pub(crate) enum Command {
     },
     Control {
         name: String,
-        control: Control,
+        wish: Wish,
         answer: Answer<ControlError>,
     },
+}
+
+/// What somebody wants an agent to do.
+pub(crate) enum Wish {
+    Suspend { reason: Arc<str> },
+    Resume { approver: Arc<str> },
+    Restart { by: Arc<str> },
 }
 
 /// Which dynamic supervisor.
@@ -106,6 +116,8 @@ pub(crate) struct World {
     running: BTreeMap<ChildId, SupervisorId>,
     lives: BTreeMap<ProcessId, Arc<Life>>,
     killed: Deadlines<ProcessId>,
+    /// Killed processes that block their threads.
+    stuck: BTreeSet<ProcessId>,
     /// What the last failure of a child said.
     details: BTreeMap<ChildId, Arc<str>>,
     start: Option<Answer<StartError>>,
@@ -115,6 +127,11 @@ pub(crate) struct World {
     removals: BTreeMap<ChildId, Vec<Answer<ControlError>>>,
     pub(crate) actions: Vec<Action>,
     effects: VecDeque<Effect>,
+    on_root_exit: OnRootExit,
+    /// Changed with the names of the node, under the one lock: a name that is given back and taken
+    /// again in one step must not be lost.
+    pub(crate) directory: Arc<Directory<Entry>>,
+    inbox: Arc<Inbox>,
 }
 
 /// What is done after the lock is gone.
@@ -124,18 +141,25 @@ pub(crate) enum Effect {
     Control(Arc<dyn AnyCell>, Control),
     Close(Arc<dyn AnyCell>, ReplyFailure),
     Reopen(Arc<dyn AnyCell>),
-    Forget(Arc<str>),
+    /// Refuse what is new, handle what is queued.
+    Drain(Arc<dyn AnyCell>),
+    /// Drop it: what the user's factory holds is none of ours.
+    Discard(Arc<dyn Launch>),
+    /// Commands that came too late learn so by their dropped answers.
+    TooLate(VecDeque<Input>),
     Event(EventKind),
     Answer(Answer<ControlError>, Result<(), ControlError>),
     Started(Answer<StartError>, Result<(), StartError>),
     Stopped(ReplyTo<()>),
-    /// The tree is gone: whoever waits for the end is told.
-    Ended(ExitReason, Phase),
+    /// The tree is gone: whoever waits for the end is told. Not after a start that failed: then the
+    /// runtime is as it was before.
+    Ended(Option<Terminated>, Phase),
 }
 
 /// Runs until the tree has ended.
 pub(crate) async fn drive(shared: Arc<Shared>) {
     let mut inputs = VecDeque::new();
+    let mut watch = DeadMan { shared: &shared, armed: true };
     loop {
         let deadline = shared.world().poll_timeout();
         wait(&shared, deadline, &mut inputs).await;
@@ -146,10 +170,28 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
                 world.input(&shared, now, input);
             }
             world.timeout(shared.executor.now());
+            world.give_up_stuck(shared.executor.now());
             std::mem::take(&mut world.effects)
         };
         if carry_out(&shared, effects) {
+            watch.armed = false;
             return;
+        }
+    }
+}
+
+/// Tells everybody when the driver goes without having ended the tree: the host is going away, or
+/// the driver has found a fault of its own. Otherwise they would wait for ever.
+struct DeadMan<'a> {
+    shared: &'a Arc<Shared>,
+    armed: bool,
+}
+
+impl Drop for DeadMan<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            let effects = self.shared.world().abandon();
+            carry_out(self.shared, effects);
         }
     }
 }
@@ -181,15 +223,19 @@ pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool
             Effect::Control(cell, control) => drop(cell.control(control)),
             Effect::Close(cell, failure) => cell.close(failure),
             Effect::Reopen(cell) => cell.reopen(),
-            Effect::Forget(name) => drop(shared.directory.remove(&name)),
+            Effect::Drain(cell) => cell.close_intake(),
+            Effect::Discard(launch) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(launch)));
+            }
+            Effect::TooLate(inputs) => drop(inputs),
             Effect::Event(kind) => shared.emit(kind),
             // Whoever asked may have given up waiting.
             Effect::Answer(answer, result) => drop(answer.send(result)),
             Effect::Started(answer, result) => drop(answer.send(result)),
             Effect::Stopped(answer) => drop(answer.send(())),
-            Effect::Ended(reason, phase) => {
+            Effect::Ended(terminated, phase) => {
                 ended = true;
-                shared.ended(reason, phase);
+                shared.ended(terminated, phase);
             }
         }
     }
@@ -197,7 +243,12 @@ pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool
 }
 
 impl World {
-    pub(crate) fn new(node: Node) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        on_root_exit: OnRootExit,
+        directory: Arc<Directory<Entry>>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
         Self {
             node,
             places: BTreeMap::new(),
@@ -206,6 +257,7 @@ impl World {
             running: BTreeMap::new(),
             lives: BTreeMap::new(),
             killed: Deadlines::default(),
+            stuck: BTreeSet::new(),
             details: BTreeMap::new(),
             start: None,
             first_failure: None,
@@ -214,6 +266,9 @@ impl World {
             removals: BTreeMap::new(),
             actions: Vec::new(),
             effects: VecDeque::new(),
+            on_root_exit,
+            directory,
+            inbox,
         }
     }
 
@@ -251,7 +306,7 @@ impl World {
             self.perform(now, &mut actions);
         }
         while let Some((_, process)) = self.killed.pop_due(now) {
-            self.unresponsive(now, process);
+            self.unresponsive(process);
         }
     }
 
@@ -271,8 +326,8 @@ impl World {
             Input::Command(Command::StopChild { name, how, answer }) => {
                 self.stop_child(now, &name, &how, answer);
             }
-            Input::Command(Command::Control { name, control, answer }) => {
-                let result = self.control(&name, control);
+            Input::Command(Command::Control { name, wish, answer }) => {
+                let result = self.control(&name, wish);
                 self.effects.push_back(Effect::Answer(answer, result));
             }
         }
@@ -292,6 +347,7 @@ impl World {
             }
             Outcome::Ignored => {
                 self.ended(process, cell, Status::Stopped);
+                self.event(EventKind::Stopped { name, reason: "start_ignored" });
                 supervisor::Event::StartIgnored { pid }
             }
             Outcome::StartFailed { detail } => {
@@ -309,10 +365,23 @@ impl World {
         let mut actions = std::mem::take(&mut self.actions);
         self.node.handle(now, Event::Supervision(supervisor, event), &mut actions);
         self.perform(now, &mut actions);
+        if matches!(event, supervisor::Event::Started { .. }) {
+            self.stays_suspended(pid.child);
+        }
+    }
+
+    /// A suspension is the name's: it outlives the incarnation that it was for.
+    fn stays_suspended(&mut self, id: ChildId) {
+        if self.cell(id).is_some_and(|cell| cell.core().is_suspended()) {
+            let (_, registry, _, _) = self.node.parts();
+            // One that is ending already cannot be suspended, and need not be.
+            let _ = registry.set_status(NameId(id.0), Suspended, &mut Vec::new());
+        }
     }
 
     fn ended(&mut self, process: ProcessId, cell: Option<Arc<dyn AnyCell>>, status: Status) {
         self.lives.remove(&process);
+        self.stuck.remove(&process);
         if let Some(cell) = cell {
             cell.core().set_status(status);
         }
@@ -320,7 +389,8 @@ impl World {
 
     fn failed_start(&mut self, child: ChildId, name: Arc<str>, detail: Arc<str>) {
         self.details.insert(child, Arc::clone(&detail));
-        if self.phase == Phase::Starting && self.first_failure.is_none() {
+        // The last one counts: what failed before it has been restarted meanwhile.
+        if self.phase == Phase::Starting {
             self.first_failure = Some((Arc::clone(&name), Arc::clone(&detail)));
         }
         self.event(EventKind::StartFailed { name, detail });
@@ -344,6 +414,38 @@ impl World {
             self.first_failure = Some((Arc::clone(&name), Arc::clone(&detail)));
         }
         self.event(EventKind::Crashed { name, reason: reason_text, detail });
+    }
+
+    /// Whether a process that blocks its thread keeps the tree, or its first start, from ending.
+    fn is_ending(&self, process: ProcessId) -> bool {
+        let tree = self.node.tree();
+        let phase_of = |id| match tree.supervisor(id) {
+            Some(Machine::Static(machine)) => Some(machine.phase()),
+            Some(Machine::Dynamic(_)) | None => None,
+        };
+        match self.phase {
+            Phase::Stopping => true,
+            Phase::Starting => {
+                self.first_failure.is_some()
+                    || phase_of(process.supervisor) == Some(supervisor::Phase::Starting)
+            }
+            Phase::New | Phase::Running | Phase::Stopped | Phase::Failed => {
+                let root = tree.root().and_then(phase_of);
+                matches!(root, Some(supervisor::Phase::Stopping { .. }))
+            }
+        }
+    }
+
+    /// While the tree ends, a process that blocks its thread is given up, or the end would never
+    /// come. Until then its supervisor waits: two incarnations must not be alive at once.
+    fn give_up_stuck(&mut self, now: Instant) {
+        while let Some(process) = self.stuck.iter().find(|p| self.is_ending(**p)).copied() {
+            self.stuck.remove(&process);
+            if self.lives.contains_key(&process) {
+                let outcome = Outcome::Exited { reason: ExitReason::Killed, detail: None };
+                self.fact(now, Fact { process, outcome });
+            }
+        }
     }
 
     fn event(&mut self, kind: EventKind) {
@@ -371,13 +473,5 @@ impl World {
             Some(lictor_kernel::Status::Down) | None => Status::Stopped,
             Some(_) => Status::Initializing,
         }
-    }
-}
-
-/// What the runtime does when the root ends by itself.
-pub(crate) const fn after_root_exit(policy: OnRootExit) -> Phase {
-    match policy {
-        OnRootExit::Stop => Phase::Stopped,
-        OnRootExit::Stay => Phase::Failed,
     }
 }

@@ -139,8 +139,9 @@ pub enum AskError {
         /// The name.
         name: Arc<str>,
     },
-    /// The agent had the question and did not answer: it crashed, was killed, stopped, or returned
-    /// without replying.
+    /// The question was taken into the mailbox and will not be answered: the agent crashed, was
+    /// killed, stopped, or returned without replying; [`AskError::was_seen`] says whether it had
+    /// the question in hand.
     Failed {
         /// The name.
         name: Arc<str>,
@@ -154,6 +155,19 @@ pub enum AskError {
         /// What is wrong.
         detail: String,
     },
+}
+
+impl AskError {
+    /// Whether the agent has had the question in hand; `None` if nobody can know.
+    #[must_use]
+    pub const fn was_seen(&self) -> Option<bool> {
+        match self {
+            Self::NotSent(_) => Some(false),
+            Self::Timeout { .. } => None,
+            Self::Failed { failure, .. } => Some(failure.was_seen()),
+            Self::BadReply { .. } => Some(true),
+        }
+    }
 }
 
 impl Display for AskError {

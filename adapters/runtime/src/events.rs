@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -160,6 +160,7 @@ const WATCHER_LIMIT: usize = 4096;
 pub(crate) struct EventHub {
     watchers: Mutex<Vec<Weak<Watcher>>>,
     count: AtomicUsize,
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -190,6 +191,8 @@ impl EventHub {
         watchers.retain(|watcher| watcher.strong_count() > 0);
         watchers.push(Arc::downgrade(&watcher));
         self.count.store(watchers.len(), Ordering::Relaxed);
+        // One that comes after the end must not wait for ever.
+        watcher.lock().closed = self.closed.load(Ordering::Relaxed);
         Events(watcher)
     }
 
@@ -200,27 +203,32 @@ impl EventHub {
         }
         #[expect(clippy::cast_precision_loss, reason = "for display")]
         let event = RuntimeEvent { at: at.as_nanos() as f64 / 1e9, kind };
-        for watcher in self.lock().iter().filter_map(Weak::upgrade) {
-            let mut waiting = watcher.lock();
+        self.each(|waiting| {
             if waiting.events.len() == WATCHER_LIMIT {
                 waiting.events.pop_front();
                 waiting.missed += 1;
             }
             waiting.events.push_back(event.clone());
-            if let Some(waker) = waiting.waker.take() {
-                waker.wake();
-            }
+        });
+    }
+
+    /// Changes what each watcher waits for, and wakes it, the locks being free again by then.
+    fn each(&self, change: impl Fn(&mut Waiting)) {
+        let mut wakers = Vec::new();
+        for watcher in self.lock().iter().filter_map(Weak::upgrade) {
+            let mut waiting = watcher.lock();
+            change(&mut waiting);
+            wakers.extend(waiting.waker.take());
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(crate) fn close(&self) {
-        for watcher in self.lock().iter().filter_map(Weak::upgrade) {
-            let mut waiting = watcher.lock();
-            waiting.closed = true;
-            if let Some(waker) = waiting.waker.take() {
-                waker.wake();
-            }
-        }
+        // Under the lock of the watchers, so that one made meanwhile sees it or is seen.
+        let watchers = self.lock();
+        self.closed.store(true, Ordering::Relaxed);
+        drop(watchers);
+        self.each(|waiting| waiting.closed = true);
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, ProcessId};
+use lictor_kernel::{ExitReason, Instant, ProcessId};
 
 use crate::agent::{Agent, ErrorAction, InHandPolicy};
 use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, refuse};
@@ -190,7 +190,7 @@ enum Next {
     Suspend,
     Resume,
     Stop(ExitReason),
-    /// Stop, but handle what is queued first.
+    /// The agent has failed, by an error of its own or because somebody said so.
     Crash(Arc<str>),
     /// The state is not to be trusted: no `stop` hook.
     Panicked(Arc<str>),
@@ -221,7 +221,9 @@ impl<A: Agent> Incarnation<A> {
         if cx.ending == Ending::Ignore {
             return End { outcome: Outcome::Ignored };
         }
-        self.cell.core.set_status(Status::Running);
+        let suspended = self.cell.core.is_suspended();
+        let status = if suspended { Status::Suspended } else { Status::Running };
+        self.cell.core.set_status(status);
         let outcome = Outcome::Started { incarnation };
         self.inbox.fact(Fact { process: self.process, outcome });
         let end = self.work(&mut agent, &mut cx).await;
@@ -242,7 +244,8 @@ impl<A: Agent> Incarnation<A> {
 
     /// Handles controls and messages until something ends the incarnation.
     async fn work(&self, agent: &mut A, cx: &mut Context<A>) -> Next {
-        let mut accept = Accept::All;
+        let suspended = self.cell.core.status() == Status::Suspended;
+        let mut accept = if suspended { Accept::ControlOnly } else { Accept::All };
         let mut in_this_poll = 0;
         if cx.ending == Ending::Stop {
             return Next::Stop(ExitReason::Normal);
@@ -250,11 +253,11 @@ impl<A: Agent> Incarnation<A> {
         loop {
             let next = match self.cell.mailbox.pop(accept).await {
                 Popped::Control(control) => self.control(agent, control),
-                Popped::Message(lane, envelope) => {
-                    let next = self.deliver(agent, cx, lane, envelope).await;
-                    self.cell.core.count_handled();
-                    next
+                Popped::Message(_, envelope) if self.is_over(&envelope) => {
+                    self.cell.dead_letter(envelope.message, ReplyFailure::Expired);
+                    Next::Go
                 }
+                Popped::Message(lane, envelope) => self.deliver(agent, cx, lane, envelope).await,
                 Popped::Drained => Next::Stop(ExitReason::Shutdown),
             };
             match next {
@@ -272,6 +275,11 @@ impl<A: Agent> Incarnation<A> {
         }
     }
 
+    /// Whether the message's time to live is over.
+    fn is_over(&self, envelope: &Envelope<A::Message>) -> bool {
+        envelope.expires < Instant::MAX && envelope.expires <= self.cell.core.shared.executor.now()
+    }
+
     fn control(&self, agent: &mut A, control: Control) -> Next {
         let core = &self.cell.core;
         let name = Arc::clone(&core.name);
@@ -281,7 +289,10 @@ impl<A: Agent> Incarnation<A> {
             // While it drains, the end of the queue stops it.
             Control::Shutdown { .. } if core.drains() => (None, Next::Go),
             Control::Shutdown { .. } => (None, Next::Stop(ExitReason::Shutdown)),
-            Control::Restart { by } => (None, Next::Crash(format!("restart asked by {by}").into())),
+            Control::Restart { process, .. } if process != self.process => (None, Next::Go),
+            Control::Restart { by, .. } => {
+                (None, Next::Crash(format!("restart asked by {by}").into()))
+            }
             Control::Suspend { reason } => {
                 core.set_status(Status::Suspended);
                 let panic = hook(&mut || agent.on_suspend(&reason));
@@ -309,9 +320,8 @@ impl<A: Agent> Incarnation<A> {
         lane: Lane,
         envelope: Envelope<A::Message>,
     ) -> Next {
-        let Envelope { message, attempt } = envelope;
-        let mut hand = Hand::take(self, lane, &message, attempt);
-        let mut message = message;
+        let mut hand = Hand::take(self, lane, &envelope);
+        let mut message = envelope.message;
         loop {
             let error = match self.handle_once(agent, cx, message).await {
                 Ok(Ok(())) => {
@@ -324,7 +334,15 @@ impl<A: Agent> Incarnation<A> {
                     return Next::Panicked(panic);
                 }
             };
-            match agent.on_error(&error, hand.attempt) {
+            let attempt = hand.attempt;
+            let action = match catch_unwind(AssertUnwindSafe(|| agent.on_error(&error, attempt))) {
+                Ok(action) => action,
+                Err(panic) => {
+                    hand.failed(ReplyFailure::Crashed);
+                    return Next::Panicked(panic_text(&*panic));
+                }
+            };
+            match action {
                 ErrorAction::Retry if hand.attempt < self.work.max_retries => {
                     let Some(again) = hand.again() else {
                         hand.failed(ReplyFailure::Crashed);
@@ -385,6 +403,7 @@ struct Hand<'a, A: Agent> {
     incarnation: &'a Incarnation<A>,
     lane: Lane,
     attempt: u32,
+    expires: Instant,
     hold: Option<InHand>,
     /// A spare, if one may be needed.
     copy: Option<A::Message>,
@@ -392,17 +411,14 @@ struct Hand<'a, A: Agent> {
 }
 
 impl<'a, A: Agent> Hand<'a, A> {
-    fn take(
-        incarnation: &'a Incarnation<A>,
-        lane: Lane,
-        message: &A::Message,
-        attempt: u32,
-    ) -> Self {
+    fn take(incarnation: &'a Incarnation<A>, lane: Lane, envelope: &Envelope<A::Message>) -> Self {
+        let Envelope { message, attempt, expires } = envelope;
         let work = incarnation.work;
         let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
         let copy = if wanted { message.duplicate() } else { None };
         let hold = message.in_hand();
-        Self { incarnation, lane, attempt, hold, copy, settled: false }
+        let (attempt, expires) = (*attempt, *expires);
+        Self { incarnation, lane, attempt, expires, hold, copy, settled: false }
     }
 
     /// The message once more, for the next attempt.
@@ -418,6 +434,7 @@ impl<'a, A: Agent> Hand<'a, A> {
 
     fn done(&mut self) {
         self.settled = true;
+        self.incarnation.cell.core.count_handled();
         if let Some(hold) = self.hold.take() {
             hold.release(None);
         }
@@ -432,6 +449,7 @@ impl<'a, A: Agent> Hand<'a, A> {
     fn stopped(&mut self) {
         self.settled = true;
         self.tell(ReplyFailure::Stopped);
+        self.incarnation.cell.core.count_dead(1, ReplyFailure::Stopped);
     }
 
     fn tell(&mut self, failure: ReplyFailure) {
@@ -451,7 +469,8 @@ impl<'a, A: Agent> Hand<'a, A> {
             let hold = message.in_hand();
             drop(self.hold.take());
             drop(hold);
-            let envelope = Envelope { message, attempt: self.attempt + 1 };
+            let (attempt, expires) = (self.attempt + 1, self.expires);
+            let envelope = Envelope { message, attempt, expires };
             if let Err(envelope) = cell.mailbox.push_front(self.lane, envelope) {
                 refuse(envelope.message, failure);
                 cell.core.count_dead(1, failure);
@@ -459,8 +478,9 @@ impl<'a, A: Agent> Hand<'a, A> {
             return;
         }
         self.tell(failure);
-        if work.in_hand != InHandPolicy::Drop {
-            cell.core.count_dead(1, failure);
+        match work.in_hand {
+            InHandPolicy::Drop => cell.core.count_dropped(),
+            InHandPolicy::Redeliver | InHandPolicy::DeadLetter => cell.core.count_dead(1, failure),
         }
     }
 }

@@ -8,12 +8,56 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 
 use crate::agent::Agent;
-use crate::cell::{AnyCell, Cell};
+use crate::cell::{AnyCell, Cell, Way};
 use crate::error::{AskError, SendError};
 use crate::mailbox::Lane;
 use crate::message::{Message, ReplyTo, Request, Value};
 use crate::reply::{Reply, reply_slot};
 use crate::runtime::Shared;
+
+/// How a message is sent, where the defaults do not fit.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+#[must_use]
+pub struct SendOptions {
+    priority: bool,
+    ttl: Option<Duration>,
+    timeout: Option<Duration>,
+}
+
+impl SendOptions {
+    /// The defaults: no priority, no end of its life, the runtime's `send_timeout`.
+    pub const fn new() -> Self {
+        Self { priority: false, ttl: None, timeout: None }
+    }
+
+    /// Served before ordinary messages.
+    pub const fn priority(mut self) -> Self {
+        self.priority = true;
+        self
+    }
+
+    /// Once this time has passed since the sending, the message is not handled any more: it is a
+    /// dead letter. Measured by this runtime's monotonic clock.
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// How long it may wait for room in the mailbox.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    fn way(self, shared: &Shared) -> Way {
+        let now = shared.executor.now();
+        Way {
+            lane: if self.priority { Lane::Priority } else { Lane::Normal },
+            deadline: now.saturating_add(self.timeout.unwrap_or(shared.config.send_timeout)),
+            expires: self.ttl.map_or(Instant::MAX, |ttl| now.saturating_add(ttl)),
+        }
+    }
+}
 
 /// A reference to an agent of a known type. It survives restarts: it means the name, not an
 /// incarnation. Cheap to clone.
@@ -43,7 +87,7 @@ impl<A: Agent> AgentRef<A> {
         A::Message: From<M>,
     {
         let deadline = self.cell.core.shared.send_deadline();
-        self.cell.send(Lane::Normal, message.into(), deadline).await
+        self.cell.send(Way::within(Lane::Normal, deadline), message.into()).await
     }
 
     /// As [`AgentRef::send`], but served before ordinary messages.
@@ -55,7 +99,18 @@ impl<A: Agent> AgentRef<A> {
         A::Message: From<M>,
     {
         let deadline = self.cell.core.shared.send_deadline();
-        self.cell.send(Lane::Priority, message.into(), deadline).await
+        self.cell.send(Way::within(Lane::Priority, deadline), message.into()).await
+    }
+
+    /// As [`AgentRef::send`], with a priority, a time to live or another time-out of its own.
+    ///
+    /// # Errors
+    /// As [`AgentRef::send`].
+    pub async fn send_with<M>(&self, message: M, options: SendOptions) -> Result<(), SendError>
+    where
+        A::Message: From<M>,
+    {
+        self.cell.send(options.way(&self.cell.core.shared), message.into()).await
     }
 
     /// Sends without waiting.
@@ -66,7 +121,7 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        self.cell.try_send(Lane::Normal, message.into())
+        self.cell.try_send(Way::within(Lane::Normal, Instant::ZERO), message.into())
     }
 
     /// Asks, and waits for the answer. `timeout` covers both the wait for room in the mailbox and
@@ -84,7 +139,7 @@ impl<A: Agent> AgentRef<A> {
         let deadline = shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = A::Message::from((question, ReplyTo::new(reply_to)));
-        match self.cell.send(Lane::Normal, message, deadline).await {
+        match self.cell.send(Way::within(Lane::Normal, deadline), message).await {
             Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
             sent => sent?,
         }
@@ -128,7 +183,7 @@ impl RawRef {
     /// As [`AgentRef::send`], and `NotUnderstood` or `Reserved` for a message that does not fit.
     pub async fn send(&self, message: Message) -> Result<(), SendError> {
         let deadline = self.0.core().shared.send_deadline();
-        self.0.send_raw(Lane::Normal, message, deadline).await
+        self.0.send_raw(Way::within(Lane::Normal, deadline), message).await
     }
 
     /// As [`AgentRef::send_priority`].
@@ -137,7 +192,15 @@ impl RawRef {
     /// As [`RawRef::send`].
     pub async fn send_priority(&self, message: Message) -> Result<(), SendError> {
         let deadline = self.0.core().shared.send_deadline();
-        self.0.send_raw(Lane::Priority, message, deadline).await
+        self.0.send_raw(Way::within(Lane::Priority, deadline), message).await
+    }
+
+    /// As [`AgentRef::send_with`].
+    ///
+    /// # Errors
+    /// As [`RawRef::send`].
+    pub async fn send_with(&self, message: Message, options: SendOptions) -> Result<(), SendError> {
+        self.0.send_raw(options.way(&self.0.core().shared), message).await
     }
 
     /// As [`AgentRef::try_send`].
@@ -145,7 +208,7 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`], without `Timeout`.
     pub fn try_send(&self, message: Message) -> Result<(), SendError> {
-        self.0.try_send_raw(Lane::Normal, message)
+        self.0.try_send_raw(Way::within(Lane::Normal, Instant::ZERO), message)
     }
 
     /// As [`AgentRef::ask`].
@@ -157,7 +220,7 @@ impl RawRef {
         let deadline = core.shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = message.with_reply_to(ReplyTo::new(reply_to));
-        match self.0.send_raw(Lane::Normal, message, deadline).await {
+        match self.0.send_raw(Way::within(Lane::Normal, deadline), message).await {
             Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
             sent => sent?,
         }

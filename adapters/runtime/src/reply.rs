@@ -41,6 +41,24 @@ pub enum ReplyFailure {
     Skipped,
     /// The callee answered with what cannot be converted to the answer's type.
     Unencodable,
+    /// The message's time to live was over before the callee came to it.
+    Expired,
+}
+
+impl ReplyFailure {
+    /// Whether the callee has had the message in hand; if not, asking again cannot repeat anything.
+    #[must_use]
+    pub const fn was_seen(self) -> bool {
+        match self {
+            Self::Down | Self::Evicted | Self::Expired => false,
+            Self::Unanswered
+            | Self::Crashed
+            | Self::Stopped
+            | Self::Killed
+            | Self::Skipped
+            | Self::Unencodable => true,
+        }
+    }
 }
 
 impl Display for ReplyFailure {
@@ -54,6 +72,7 @@ impl Display for ReplyFailure {
             Self::Evicted => "the message was evicted from a full mailbox",
             Self::Skipped => "the callee failed on the message and skipped it",
             Self::Unencodable => "the answer could not be converted",
+            Self::Expired => "the message's time to live was over",
         })
     }
 }

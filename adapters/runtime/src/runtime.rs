@@ -10,11 +10,11 @@ use lictor_kernel::node::{self, Node};
 use lictor_kernel::{Choice, ExitReason, Glob, Instant, Match, Route, Router, Undeliverable};
 
 use crate::agent::Agent;
-use crate::cell::{AnyCell, Cell, Control};
+use crate::cell::{AnyCell, Cell};
 use crate::directory::Directory;
-use crate::driver::{Command, Dynamic, StopHow, World, after_root_exit, carry_out, drive};
+use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive};
 use crate::error::{AskError, ControlError, SendError, StartError};
-use crate::events::{EventHub, EventKind, Events, reason_name};
+use crate::events::{EventHub, EventKind, Events};
 use crate::executor::Executor;
 use crate::inbox::Inbox;
 use crate::message::{Message, Value, is_reserved};
@@ -92,6 +92,23 @@ pub struct Terminated {
     pub asked: bool,
 }
 
+/// Where a runtime is in its life, for those who watch it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RuntimeStatus {
+    /// Nothing was started in it, or the start has failed.
+    New,
+    /// Its tree is being started.
+    Starting,
+    /// Every child has been up.
+    Running,
+    /// Somebody has asked for its end.
+    Stopping,
+    /// It has ended.
+    Stopped,
+    /// Its root supervisor has ended by itself, and it stays ([`OnRootExit::Stay`]).
+    Failed,
+}
+
 /// Where a runtime is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Phase {
@@ -110,7 +127,7 @@ pub(crate) struct Entry(pub(crate) Arc<dyn AnyCell>);
 pub(crate) struct Shared {
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) timers: Timers,
-    pub(crate) directory: Directory<Entry>,
+    directory: Arc<Directory<Entry>>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) config: RuntimeConfig,
     events: EventHub,
@@ -142,28 +159,15 @@ impl Shared {
     }
 
     /// The tree has ended; called by the driver as its last act.
-    pub(crate) fn ended(&self, reason: ExitReason, phase: Phase) {
-        // Commands that came too late learn so by their dropped answers.
-        drop(self.inbox.set_closed(true));
-        if phase == Phase::New {
+    pub(crate) fn ended(&self, terminated: Option<Terminated>, phase: Phase) {
+        if terminated.is_none() {
             return;
         }
-        let asked = phase == Phase::Stopped;
-        if !asked {
-            let after = after_root_exit(self.config.on_root_exit);
-            let failed = after == Phase::Failed;
-            self.emit(EventKind::Terminated { reason: reason_name(reason), failed });
-            let mut world = self.world();
-            world.phase = after;
-            if !failed {
-                world.tear_down();
-            }
-        }
         let mut end = self.end();
-        end.terminated = Some(Terminated { reason, asked });
+        end.terminated = terminated;
         let wakers = std::mem::take(&mut end.wakers);
         drop(end);
-        if asked || self.config.on_root_exit == OnRootExit::Stop {
+        if phase == Phase::Stopped {
             self.events.close();
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -189,16 +193,19 @@ impl Runtime {
     #[must_use]
     pub fn with_config(executor: Arc<dyn Executor>, config: RuntimeConfig) -> Self {
         let node = Node::new(node::Config { seed: config.seed, ..node::Config::default() });
-        let inbox = Inbox::new();
+        let inbox = Arc::new(Inbox::new());
         drop(inbox.set_closed(true));
+        let directory = Arc::new(Directory::new());
+        let world =
+            World::new(node, config.on_root_exit, Arc::clone(&directory), Arc::clone(&inbox));
         let shared = Shared {
             timers: Timers::new(Arc::clone(&executor)),
             executor,
-            directory: Directory::new(),
-            inbox: Arc::new(inbox),
+            directory,
+            inbox,
             config,
             events: EventHub::default(),
-            world: Mutex::new(World::new(node)),
+            world: Mutex::new(world),
             end: Mutex::new(End::default()),
         };
         Self { shared: Arc::new(shared) }
@@ -262,12 +269,17 @@ impl Runtime {
         }
         let mut world = self.shared.world();
         if matches!(world.phase, Phase::New | Phase::Failed) {
+            let never_ran = world.phase == Phase::New;
             world.phase = Phase::Stopped;
             world.tear_down();
             let effects = world.take_effects();
             drop(world);
             carry_out(&self.shared, effects);
             self.shared.events.close();
+            if never_ran {
+                let terminated = Terminated { reason: ExitReason::Shutdown, asked: true };
+                self.shared.ended(Some(terminated), Phase::Stopped);
+            }
         }
     }
 
@@ -342,6 +354,7 @@ impl Runtime {
         self.broadcast_from(None, pattern, kind, payload).await
     }
 
+    #[expect(clippy::unused_async, reason = "agents of other nodes will have to be waited for")]
     pub(crate) async fn broadcast_from(
         &self,
         sender: Option<Arc<str>>,
@@ -364,12 +377,13 @@ impl Runtime {
             routes.iter().filter_map(|route| world.cell_of(route)).collect()
         };
         let mut taken = 0;
+        // Without waiting: one full mailbox must not keep the message from all the others.
         for cell in cells {
             let mut message = Message::new(kind, payload.clone());
             if let Some(sender) = &sender {
                 message = message.sent_by(Arc::clone(sender));
             }
-            if RawRef(cell).send(message).await.is_ok() {
+            if RawRef(cell).try_send(message).is_ok() {
                 taken += 1;
             }
         }
@@ -494,12 +508,12 @@ impl Runtime {
     }
 
     /// Lets an agent take only control messages until it is resumed. The message in hand is
-    /// finished first.
+    /// finished first. A suspension outlives a restart: only a resume ends it.
     ///
     /// # Errors
     /// See [`ControlError`].
     pub async fn suspend(&self, name: &str, reason: &str) -> Result<(), ControlError> {
-        self.control(name, Control::Suspend { reason: Arc::from(reason) }).await
+        self.control(name, Wish::Suspend { reason: Arc::from(reason) }).await
     }
 
     /// Lets a suspended agent work again. `approver` says who allows it, and must not be empty.
@@ -511,7 +525,7 @@ impl Runtime {
             let detail = "a resume needs an approver".to_owned();
             return Err(ControlError::Refused { name: name.to_owned(), detail });
         }
-        self.control(name, Control::Resume { approver: Arc::from(approver) }).await
+        self.control(name, Wish::Resume { approver: Arc::from(approver) }).await
     }
 
     /// Makes an agent crash after the message in hand, so that its supervisor restarts it. It
@@ -520,12 +534,12 @@ impl Runtime {
     /// # Errors
     /// See [`ControlError`].
     pub async fn restart_agent(&self, name: &str, by: &str) -> Result<(), ControlError> {
-        self.control(name, Control::Restart { by: Arc::from(by) }).await
+        self.control(name, Wish::Restart { by: Arc::from(by) }).await
     }
 
-    async fn control(&self, name: &str, control: Control) -> Result<(), ControlError> {
+    async fn control(&self, name: &str, wish: Wish) -> Result<(), ControlError> {
         let name = name.to_owned();
-        self.command(|answer| Command::Control { name, control, answer }).await
+        self.command(|answer| Command::Control { name, wish, answer }).await
     }
 
     async fn command(
@@ -535,6 +549,19 @@ impl Runtime {
         let (answer, answered) = reply_slot();
         self.shared.inbox.command(command(answer));
         answered.await.unwrap_or(Err(ControlError::NotRunning))
+    }
+
+    /// Where the runtime is in its life.
+    #[must_use]
+    pub fn status(&self) -> RuntimeStatus {
+        match self.shared.world().phase {
+            Phase::New => RuntimeStatus::New,
+            Phase::Starting => RuntimeStatus::Starting,
+            Phase::Running => RuntimeStatus::Running,
+            Phase::Stopping => RuntimeStatus::Stopping,
+            Phase::Stopped => RuntimeStatus::Stopped,
+            Phase::Failed => RuntimeStatus::Failed,
+        }
     }
 
     /// All agents, dynamic children included, by name.

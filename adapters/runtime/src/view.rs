@@ -87,11 +87,13 @@ pub struct AgentInfo {
     pub queued: u64,
     /// Messages taken into the mailbox since the name was declared.
     pub accepted: u64,
-    /// Messages handled.
+    /// Messages handled, to the end and without an error.
     pub handled: u64,
-    /// Messages refused for want of room.
+    /// Messages refused for want of room; their senders were told.
     pub rejected: u64,
-    /// Messages that will not be handled, by whatever cause.
+    /// Messages that will not be handled, by whatever cause; one that was in hand at a crash and
+    /// is not redelivered is among them. What was accepted is handled, or here, or queued, or in
+    /// hand.
     pub dead_letters: u64,
 }
 
@@ -124,7 +126,7 @@ impl World {
                 queued: cell.queued() as u64,
                 accepted: counters.pushed,
                 handled: core.handled(),
-                rejected: counters.rejected,
+                rejected: counters.rejected + core.timed_out(),
                 dead_letters: core.dead(),
             });
         }

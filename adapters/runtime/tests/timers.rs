@@ -124,7 +124,7 @@ fn waits_fire_by_deadline_then_by_registration() {
     }
     hand.run();
     hand.advance(9);
-    assert_eq!(*woken.lock().unwrap(), []);
+    assert_eq!(*woken.lock().unwrap(), Vec::<u32>::new());
     hand.advance(20);
     assert_eq!(*woken.lock().unwrap(), [1, 3, 0, 2]);
     assert!(waits.iter_mut().all(|wait| poll(wait).is_ready()));
@@ -160,7 +160,7 @@ fn dropped_waits_leave_nothing_behind() {
     assert!(!hand.run(), "the hot path wakes nobody");
     hand.sleeps();
     hand.advance(50);
-    assert_eq!(hand.sleeps(), [], "nothing to wait for: parked without a sleep");
+    assert_eq!(hand.sleeps(), Vec::<u64>::new(), "nothing to wait for: parked without a sleep");
     // And it is woken again when there is.
     let mut wait = timers.wait_until(at(90));
     assert!(poll(&mut wait).is_pending());

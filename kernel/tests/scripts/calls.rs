@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lictor_kernel::dynamic_supervisor::SpawnerId;
 use lictor_kernel::node::Callee;
-use lictor_kernel::supervisor::Event;
+use lictor_kernel::supervisor::{Event, TerminateChildError};
 use lictor_kernel::tree::{Body, PlannedChild};
 use lictor_kernel::{
     ChildId, ChildKind, ChildSpec, DynamicSupervisor, ExitReason, Instant, Node, NodeId, Pid,
@@ -39,7 +39,7 @@ enum Call {
 fn answer<T, E: Debug>(result: &Result<T, E>) -> Option<String> {
     Some(match result {
         Ok(_) => "ok".to_owned(),
-        Err(error) => format!("error {error:?}").replace(['{', '}'], ""),
+        Err(error) => format!("error {error:?}").split('(').next().unwrap_or("").to_owned(),
     })
 }
 
@@ -222,7 +222,7 @@ fn on_dynamic(
         }
         Call::Terminate(_, id, how) => {
             let known = machine.terminate_child(now, id, how, &mut out);
-            told = answer(&known.then_some(()).ok_or("not found"));
+            told = answer(&known.then_some(()).ok_or(TerminateChildError::NotFound));
         }
         Call::Forget(spawner) => machine.forget_spawner(spawner),
         Call::Restart(..)

@@ -23,7 +23,8 @@ pub(crate) fn instant(at: Instant) -> String {
         u64::MAX => "max".to_owned(),
         _ if nanos.is_multiple_of(1_000_000_000) => format!("{}s", nanos / 1_000_000_000),
         _ if nanos.is_multiple_of(1_000_000) => format!("{}ms", nanos / 1_000_000),
-        _ => format!("{nanos}ns"),
+        _ if u64::MAX - nanos < 1_000_000 => format!("max-{}ns", u64::MAX - nanos),
+        _ => format!("{}s+{}ns", nanos / 1_000_000_000, nanos % 1_000_000_000),
     }
 }
 

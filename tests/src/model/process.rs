@@ -101,7 +101,7 @@ impl Program<'_> {
             Event::Started { .. } => {
                 let now = self.now;
                 self.child_mut(pid.child).up_since = Some(now);
-            },
+            }
             // It was told while it was still starting, and never came up: nothing went wrong.
             Event::StartFailed { .. } | Event::StartIgnored { .. } => {
                 if child.up_since.is_none() {
@@ -152,7 +152,9 @@ impl Program<'_> {
             (ChildState::Down | ChildState::Restarting { .. }, _) => self.stale(event),
             (ChildState::Stopping(_), _) => self.heard_while_stopping(event),
             _ if dead => self.stale(event),
-            (_, Event::Exited { reason, .. }) => self.mailbox.push((pid, reason, self.now)),
+            (ChildState::Up(_), Event::Exited { reason, .. }) => {
+                self.mailbox.push((pid, reason, self.now));
+            }
             // A start that the end of the supervisor has overtaken; its turn to stop will come.
             (ChildState::Starting(_), Event::Started { .. }) => {
                 let now = self.now;
@@ -160,9 +162,22 @@ impl Program<'_> {
                 child.state = ChildState::Up(pid);
                 child.up_since = Some(now);
             }
-            (ChildState::Starting(_), _) => self.gone_in_stop(pid.child),
+            (ChildState::Starting(_), Event::StartIgnored { .. }) => self.gone_in_stop(pid.child),
+            (ChildState::Starting(_), Event::StartFailed { .. }) => {
+                self.failed_in_stop(pid, ExitReason::Crashed);
+            }
+            (ChildState::Starting(_), Event::Exited { reason, .. }) => {
+                self.failed_in_stop(pid, reason);
+            }
             // Of a process that is there, but it makes no sense.
             (ChildState::Up(_), _) => {}
         }
+    }
+
+    fn failed_in_stop(&mut self, pid: Pid, reason: ExitReason) {
+        let killed = self.child(pid.child).told.is_some();
+        let reason = if killed { ExitReason::StartTimeout } else { reason };
+        self.report(Report::StartFailed { pid, reason });
+        self.gone_in_stop(pid.child);
     }
 }

@@ -1,5 +1,6 @@
 //! From the kernel's actions to effects.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,9 @@ use super::{Effect, Place, Role, World};
 use crate::cell::Control;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, display_delay, reason_name};
-use crate::inbox::{Fact, Outcome};
 use crate::process::Life;
 use crate::reply::ReplyFailure;
-use crate::runtime::Phase;
+use crate::runtime::{OnRootExit, Phase, Terminated};
 
 /// How long a killed process may stay inside one poll before it is reported.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
@@ -78,9 +78,8 @@ impl World {
         }
     }
 
-    /// A process that was killed has not gone: it blocks its thread. While the runtime stops, it
-    /// is given up, or the stop would never end.
-    pub(super) fn unresponsive(&mut self, now: Instant, process: ProcessId) {
+    /// A process that was killed has not gone: it blocks its thread.
+    pub(super) fn unresponsive(&mut self, process: ProcessId) {
         if !self.lives.contains_key(&process) {
             return;
         }
@@ -88,10 +87,7 @@ impl World {
             let name = Arc::clone(&place.name);
             self.event(EventKind::Unresponsive { name });
         }
-        if self.phase == Phase::Stopping || self.first_failure.is_some() {
-            let outcome = Outcome::Exited { reason: ExitReason::Killed, detail: None };
-            self.fact(now, Fact { process, outcome });
-        }
+        self.stuck.insert(process);
     }
 
     fn stage(&mut self, supervisor: SupervisorId, process: Option<ProcessId>, stage: Stage) {
@@ -124,7 +120,10 @@ impl World {
 
     /// The end of the tree: asked for, failed at its start, or by itself.
     fn root_exited(&mut self, reason: ExitReason) {
-        let phase = match self.phase {
+        let mut failure = None;
+        let late = self.inbox.set_closed(true);
+        self.effects.push_back(Effect::TooLate(late));
+        let (phase, terminated) = match self.phase {
             Phase::Starting => {
                 let error = match self.first_failure.take() {
                     Some((name, detail)) => StartError::AgentFailed {
@@ -133,20 +132,32 @@ impl World {
                     },
                     None => StartError::Stopped,
                 };
-                self.tear_down();
-                if let Some(answer) = self.start.take() {
-                    self.effects.push_back(Effect::Started(answer, Err(error)));
-                }
-                Phase::New
+                failure = Some(error);
+                (Phase::New, None)
             }
-            Phase::Stopping => {
-                self.tear_down();
-                Phase::Stopped
+            Phase::Stopping => (Phase::Stopped, Some(Terminated { reason, asked: true })),
+            Phase::New | Phase::Running | Phase::Stopped | Phase::Failed => {
+                let phase = match self.on_root_exit {
+                    OnRootExit::Stop => Phase::Stopped,
+                    OnRootExit::Stay => Phase::Failed,
+                };
+                let (reason_text, failed) = (reason_name(reason), phase == Phase::Failed);
+                self.event(EventKind::Terminated { reason: reason_text, failed });
+                (phase, Some(Terminated { reason, asked: false }))
             }
-            Phase::New | Phase::Running | Phase::Stopped | Phase::Failed => Phase::Failed,
         };
+        if phase != Phase::Failed {
+            self.tear_down();
+        }
+        self.phase = phase;
+        self.effects.push_back(Effect::Ended(terminated, phase));
+        self.answer_all(failure.unwrap_or(StartError::Stopped));
+    }
+
+    /// The tree has ended: whoever waits for something of it is answered.
+    fn answer_all(&mut self, start: StartError) {
         if let Some(answer) = self.start.take() {
-            self.effects.push_back(Effect::Started(answer, Err(StartError::Stopped)));
+            self.effects.push_back(Effect::Started(answer, Err(start)));
         }
         for answer in std::mem::take(&mut self.stops) {
             self.effects.push_back(Effect::Stopped(answer));
@@ -155,16 +166,34 @@ impl World {
         for answer in waiting.chain(std::mem::take(&mut self.removals).into_values().flatten()) {
             self.effects.push_back(Effect::Answer(answer, Err(ControlError::NotRunning)));
         }
-        self.phase = phase;
-        self.effects.push_back(Effect::Ended(reason, phase));
+    }
+
+    /// There will be no driver any more.
+    pub(super) fn abandon(&mut self) -> VecDeque<Effect> {
+        // Nothing of what was decided and not yet carried out can be: there is no host.
+        let undone = std::mem::take(&mut self.effects);
+        let late = self.inbox.set_closed(true);
+        self.effects.push_back(Effect::TooLate(late));
+        self.tear_down();
+        self.phase = Phase::Stopped;
+        let terminated = Terminated { reason: ExitReason::Killed, asked: false };
+        self.effects.push_back(Effect::Ended(Some(terminated), Phase::Stopped));
+        self.answer_all(StartError::Stopped);
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.extend(undone.into_iter().filter(|effect| {
+            matches!(effect, Effect::Answer(..) | Effect::Started(..) | Effect::Stopped(_))
+        }));
+        effects
     }
 
     /// Gives every name back. What is still queued becomes dead letters.
     pub(crate) fn tear_down(&mut self) {
         for (id, place) in std::mem::take(&mut self.places) {
             if let Role::Agent(launch) = place.role {
-                self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Stopped));
-                self.effects.push_back(Effect::Forget(place.name));
+                // The name goes now, with the node's; its mailbox may hold what is the user's.
+                drop(self.directory.remove(&place.name));
+                self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
+                self.effects.push_back(Effect::Discard(launch));
             }
             self.node.retract(NameId(id.0), &mut Vec::new());
         }
@@ -172,6 +201,9 @@ impl World {
         self.running.clear();
         self.details.clear();
         self.killed = Deadlines::default();
+        self.stuck.clear();
+        self.lives.clear();
+        self.first_failure = None;
     }
 
     fn status(&mut self, id: ChildId, status: lictor_kernel::Status) {
@@ -194,6 +226,9 @@ impl World {
 
     /// A child is gone for good: its name is free, its waiters and its spawner are told.
     fn removed(&mut self, id: ChildId, spawner: Option<SpawnerId>, why: Option<Removal>) {
+        // A temporary child of a static supervisor keeps its name and its place: it comes again
+        // when that supervisor is restarted.
+        let Some(why) = why else { return };
         let Some(place) = self.places.remove(&id) else { return };
         let parent = place.parent.and_then(|parent| self.places.get_mut(&parent));
         if let Some(Place {
@@ -205,10 +240,11 @@ impl World {
             children.remove(at);
         }
         let detail = self.details.remove(&id);
-        let reason = why.map_or("temporary", removal_name);
-        if let Role::Agent(launch) = &place.role {
-            self.effects.push_back(Effect::Forget(Arc::clone(&place.name)));
+        let reason = removal_name(why);
+        if let Role::Agent(launch) = place.role {
+            drop(self.directory.remove(&place.name));
             self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
+            self.effects.push_back(Effect::Discard(launch));
         }
         if let Some(answer) = self.spawns.remove(&id) {
             let detail = detail.map_or_else(|| reason.to_owned(), |detail| detail.to_string());

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use lictor_kernel::dynamic_supervisor::SpawnerId;
-use lictor_kernel::{ChildId, Instant, NameId, Shutdown, SupervisorId};
+use lictor_kernel::supervisor::ChildState;
+use lictor_kernel::{ChildId, Instant, NameId, ProcessId, Shutdown, SupervisorId};
 
-use super::{Answer, Dynamic, Effect, Place, Role, StopHow, World};
+use super::{Answer, Dynamic, Effect, Place, Role, StopHow, Wish, World};
 use crate::assemble::spawned;
 use crate::cell::Control;
 use crate::error::{ControlError, StartError};
 use crate::runtime::Shared;
 use crate::spec::AgentSpec;
-use crate::view::Status;
 
 impl World {
     pub(super) fn spawn(
@@ -62,8 +62,10 @@ impl World {
         let mut actions = std::mem::take(&mut self.actions);
         let spawned = self.node.spawn(now, running, spawned(template, id), spawner, &mut actions);
         if let Err(error) = spawned {
-            self.places.remove(&id);
-            drop(shared.directory.remove(&name));
+            if let Some(Place { role: Role::Agent(launch), .. }) = self.places.remove(&id) {
+                drop(self.directory.remove(&name));
+                self.effects.push_back(Effect::Discard(launch));
+            }
             self.node.retract(NameId(id.0), &mut actions);
             self.perform(now, &mut actions);
             return Err(ControlError::Refused { name, detail: error.to_string() });
@@ -124,7 +126,7 @@ impl World {
             StopHow::Current(timeout) => Shutdown::Timeout(*timeout),
             StopHow::All(timeout) => {
                 if let Some(cell) = self.cell(id) {
-                    cell.close_intake();
+                    self.effects.push_back(Effect::Drain(cell));
                 }
                 Shutdown::Timeout(*timeout)
             }
@@ -150,7 +152,9 @@ impl World {
         Ok((id, supervisor))
     }
 
-    pub(super) fn control(&mut self, name: &str, control: Control) -> Result<(), ControlError> {
+    /// Takes a control for an agent. What the node knows of the name decides, not what the agent
+    /// has come to: a suspension counts from here, though the message in hand is finished first.
+    pub(super) fn control(&mut self, name: &str, wish: Wish) -> Result<(), ControlError> {
         let unknown = || ControlError::Unknown { name: name.to_owned() };
         let id = self.id_of(name).ok_or_else(unknown)?;
         let refused = |detail: &str| ControlError::Refused {
@@ -158,16 +162,53 @@ impl World {
             detail: detail.to_owned(),
         };
         let cell = self.cell(id).ok_or_else(|| refused("it is a supervisor"))?;
-        let fits = match (&control, cell.core().status()) {
-            (Control::Suspend { .. } | Control::Restart { .. }, Status::Running) => Ok(()),
-            (Control::Restart { .. }, Status::Suspended) => Ok(()),
-            (Control::Suspend { .. }, Status::Suspended) => Err(refused("it is suspended already")),
-            (Control::Resume { .. }, Status::Suspended) => Ok(()),
-            (Control::Resume { .. }, _) => Err(refused("it is not suspended")),
-            (_, status) => Err(refused(&format!("it is {}", status.name()))),
+        let status = self.node.registry().lookup(NameId(id.0)).map(|entry| entry.status);
+        let (running, suspended) = match status {
+            Some(lictor_kernel::Status::Up) => (true, false),
+            Some(lictor_kernel::Status::Suspended) => (true, true),
+            _ => (false, false),
         };
-        fits?;
+        let control = match wish {
+            Wish::Resume { .. } if !suspended => return Err(refused("it is not suspended")),
+            _ if !running => {
+                return Err(refused(&format!("it is {}", cell.core().status().name())));
+            }
+            Wish::Suspend { .. } if suspended => {
+                return Err(refused("it is suspended already"));
+            }
+            Wish::Suspend { reason } => Control::Suspend { reason },
+            Wish::Resume { approver } => Control::Resume { approver },
+            Wish::Restart { by } => {
+                let process = self.process_of(id).ok_or_else(|| refused("it has no process"))?;
+                Control::Restart { process, by }
+            }
+        };
+        let status = match control {
+            Control::Suspend { .. } => Some(lictor_kernel::Status::Suspended),
+            Control::Resume { .. } => Some(lictor_kernel::Status::Up),
+            Control::Restart { .. }
+            | Control::Shutdown { .. }
+            | Control::ChildTerminated { .. } => None,
+        };
+        if let Some(status) = status {
+            cell.core().suspend(status == lictor_kernel::Status::Suspended);
+            let (_, registry, _, _) = self.node.parts();
+            // It has a process, or we would not be here.
+            let _ = registry.set_status(NameId(id.0), status, &mut Vec::new());
+        }
         self.effects.push_back(Effect::Control(cell, control));
         Ok(())
+    }
+
+    /// The live process of a child.
+    fn process_of(&self, id: ChildId) -> Option<ProcessId> {
+        let parent = self.places.get(&id)?.parent?;
+        let supervisor = *self.running.get(&parent)?;
+        match self.node.tree().supervisor(supervisor)?.child(id)? {
+            ChildState::Starting(pid) | ChildState::Up(pid) | ChildState::Stopping(pid) => {
+                Some(ProcessId { supervisor, pid })
+            }
+            ChildState::Restarting { .. } | ChildState::Down => None,
+        }
     }
 }

@@ -1,0 +1,103 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the command did what it was asked; a tree was stopped, or ended because its work was done
+  1    the tree failed: it did not start, or its root supervisor gave up
+  2    the file or the flags have faults
+  130  ended at once by a second Ctrl-C";
+
+const EXAMPLES: &str = "\
+Examples:
+  lictor run examples/pipeline.yaml             watch a pipeline crash and heal
+  lictor run examples/office.yaml --for 10s     and stop it after ten seconds
+  lictor run app.yaml --json | jq .event        what happens, a line of JSON each
+  lictor check *.yaml                           all faults of all files
+  lictor tree app.yaml                          what would run";
+
+/// Supervised agents: runs, checks and shows trees described in YAML.
+#[derive(Debug, Parser)]
+#[command(name = "lictor", version, after_help = EXAMPLES, after_long_help =
+    long_help(), disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn long_help() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs a topology until Ctrl-C.
+    ///
+    /// On a terminal, shows the tree and what happens in it. Otherwise, and with --json, writes a
+    /// line of JSON for each event: first `running`, each second `stats`, at the end `summary`.
+    ///
+    /// Ctrl-C and SIGTERM stop the tree in reverse start order; a second one kills it at once.
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Finds all faults of topology files; starts nothing.
+    #[command(after_help = EXIT_CODES)]
+    Check(CheckArgs),
+    /// Shows the tree that a topology describes; starts nothing.
+    #[command(after_help = EXIT_CODES)]
+    Tree(TreeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// Stops after this time, such as 10s, 500ms or 2m.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) time: Option<Duration>,
+    /// Writes lines of JSON, also on a terminal.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// How long the tree may take to stop before what is left of it is killed.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s")]
+    pub(crate) stop_timeout: Duration,
+    /// Logs what is this bad or worse. By default what processes say, and warnings of the built-in
+    /// agents.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<Level>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The topology files.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Writes a line of JSON for each file.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TreeArgs {
+    /// The topology file.
+    pub(crate) file: PathBuf,
+    /// Writes the tree as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

@@ -1,0 +1,27 @@
+//! Standard output that may go away.
+
+use std::io::{self, IsTerminal, Write};
+
+use lictor::topology::Style;
+
+/// Writes a text; a reader that has gone is no fault of ours.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Writes a text for people to standard error.
+pub(crate) fn complain(text: &str) {
+    // There is nowhere left to say that this failed.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Colour on terminals, unless `NO_COLOR` is set or the terminal is dumb.
+pub(crate) fn style(stream: &impl IsTerminal) -> Style {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if stream.is_terminal() && !set("NO_COLOR") && !dumb { Style::Ansi } else { Style::Plain }
+}
