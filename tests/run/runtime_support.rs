@@ -81,7 +81,7 @@ impl Script {
         self.failing_starts.store(count, Ordering::SeqCst);
     }
 
-    pub(crate) fn worker(&self) -> impl Fn() -> Worker + Send + Sync + 'static {
+    pub(crate) fn worker(&self) -> impl Fn() -> Worker + Send + Sync + use<> {
         let script = self.clone();
         move || Worker { script: script.clone(), at: String::new(), seen: Vec::new() }
     }

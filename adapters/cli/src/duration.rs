@@ -34,9 +34,14 @@ mod tests {
 
     #[test]
     fn what_a_duration_is() {
-        for (text, millis) in
-            [("10s", 10_000), ("500ms", 500), ("1.5", 1500), ("2m", 120_000), ("0", 0), ("1 s", 1000)]
-        {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("1.5", 1500),
+            ("2m", 120_000),
+            ("0", 0),
+            ("1 s", 1000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "-1s", "5 years", "1e99", "nan", "inf", "+1", "1.2.3", "36501d"] {

@@ -105,7 +105,11 @@ impl Source {
                 let message = error.clone();
                 let severity = Severity::Error;
                 let fault = Fault::Other {
-                    severity, code: "unreadable", message, line: None, column: None
+                    severity,
+                    code: "unreadable",
+                    message,
+                    line: None,
+                    column: None,
                 };
                 (vec![fault], 0)
             }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lictor::topology::{AgentNode, Child, DynamicSupervisorNode, SupervisorNode};
 use lictor::kernel::ChildSpec;
+use lictor::topology::{AgentNode, Child, DynamicSupervisorNode, SupervisorNode};
 use lictor::{Restart, Shutdown, Value, strategy_name};
 use serde_json::json;
 
@@ -37,7 +37,8 @@ pub(crate) fn text(root: &SupervisorNode) -> String {
 fn children(node: &SupervisorNode, prefix: &str, lines: &mut Vec<String>) {
     for (at, child) in node.children.iter().enumerate() {
         let last = at + 1 == node.children.len();
-        let (connector, indent) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
+        let (connector, indent) =
+            if last { ("└── ", "    ") } else { ("├── ", "│   ") };
         lines.push(format!("{prefix}{connector}{}", label(child)));
         if let Child::Supervisor(node) = child {
             children(node, &format!("{prefix}{indent}"), lines);

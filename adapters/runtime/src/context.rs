@@ -30,11 +30,12 @@ pub struct Context<A: Agent> {
 }
 
 /// Whether the agent asked for its own end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
     No,
     Stop,
     Ignore,
+    Fail(Arc<str>),
 }
 
 impl<A: Agent> Context<A> {
@@ -220,12 +221,18 @@ impl<A: Agent> Context<A> {
     }
 
     /// Ends this agent normally when the present method has returned.
-    pub const fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.ending = Ending::Stop;
     }
 
+    /// Ends this agent as crashed when the present method has returned. Unlike with an error, the
+    /// message in hand counts as handled: it is not what the agent fails at.
+    pub fn fail(&mut self, reason: impl Into<Arc<str>>) {
+        self.ending = Ending::Fail(reason.into());
+    }
+
     /// In [`Agent::start`]: there is nothing to do here, and that is no failure (OTP `ignore`).
-    pub const fn ignore_start(&mut self) {
+    pub fn ignore_start(&mut self) {
         self.ending = Ending::Ignore;
     }
 }

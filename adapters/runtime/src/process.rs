@@ -176,6 +176,15 @@ impl<A: Agent> Launch for Launcher<A> {
     }
 }
 
+/// The end that the agent has asked for.
+fn asked_end<A: Agent>(cx: &Context<A>) -> Option<Next> {
+    match &cx.ending {
+        Ending::No | Ending::Ignore => None,
+        Ending::Stop => Some(Next::Stop(ExitReason::Normal)),
+        Ending::Fail(reason) => Some(Next::Crash(Arc::clone(reason))),
+    }
+}
+
 struct Incarnation<A: Agent> {
     cell: Arc<Cell<A::Message>>,
     inbox: Arc<Inbox>,
@@ -247,8 +256,8 @@ impl<A: Agent> Incarnation<A> {
         let suspended = self.cell.core.status() == Status::Suspended;
         let mut accept = if suspended { Accept::ControlOnly } else { Accept::All };
         let mut in_this_poll = 0;
-        if cx.ending == Ending::Stop {
-            return Next::Stop(ExitReason::Normal);
+        if let Some(end) = asked_end(cx) {
+            return end;
         }
         loop {
             let next = match self.cell.mailbox.pop(accept).await {
@@ -261,8 +270,11 @@ impl<A: Agent> Incarnation<A> {
                 Popped::Drained => Next::Stop(ExitReason::Shutdown),
             };
             match next {
-                Next::Go if cx.ending == Ending::Stop => return Next::Stop(ExitReason::Normal),
-                Next::Go => {}
+                Next::Go => {
+                    if let Some(end) = asked_end(cx) {
+                        return end;
+                    }
+                }
                 Next::Suspend => accept = Accept::ControlOnly,
                 Next::Resume => accept = Accept::All,
                 end @ (Next::Stop(_) | Next::Crash(_) | Next::Panicked(_)) => return end,

@@ -9,9 +9,8 @@ use serde::Deserialize;
 
 use super::NotUnderstood;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
 struct Config {
     /// The number at the beginning.
     start: i64,
@@ -43,7 +42,7 @@ impl Counter {
             "Get" => {}
             "Reset" => self.count = self.config.start,
             "Crash" => return Err(AgentError::new("asked to crash")),
-            _ => return Err(NotUnderstood::new(message, "Add, Get, Reset, Crash")),
+            _ => return Err(NotUnderstood::error(message, "Add, Get, Reset, Crash")),
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl std::fmt::Display for NotUnderstood {
 impl std::error::Error for NotUnderstood {}
 
 impl NotUnderstood {
-    fn new(message: &Message, known: &str) -> AgentError {
+    fn error(message: &Message, known: &str) -> AgentError {
         let kind = message.kind();
         tracing::warn!(target: "lictor::builtin", kind, "not understood; known are {known}");
         Self(format!("unknown message type {kind:?}; known are {known}")).into()

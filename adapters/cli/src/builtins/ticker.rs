@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use lictor::{
-    Agent, AgentError, AgentTypes, Context, ErrorAction, Instant, Message, Setup, Value,
-};
+use lictor::{Agent, AgentError, AgentTypes, Context, ErrorAction, Instant, Message, Setup, Value};
 use serde::Deserialize;
 
 use super::{Counts, Ledger, NotUnderstood, bad, duration, not_itself, some_duration};
@@ -157,10 +155,10 @@ impl Agent for Ticker {
             return Ok(());
         }
         if message.kind() != TICK {
-            return Err(NotUnderstood::new(&message, "none: it only answers questions"));
+            return Err(NotUnderstood::error(&message, "none: it only answers questions"));
         }
         // A tick that an earlier incarnation had still queued would double the rate.
-        if *message.payload() == Value::from(cx.incarnation()) {
+        if message.payload().as_u64() == Some(cx.incarnation()) {
             self.tick(cx).await;
             self.schedule(cx);
         }

@@ -151,7 +151,7 @@ const fn colour_of(status: Status) -> &'static str {
 fn paint(style: Style, colour: &str, text: &str) -> String {
     match style {
         Style::Ansi => format!("\x1b[{colour}m{text}\x1b[0m"),
-        _ => text.to_owned(),
+        Style::Plain | _ => text.to_owned(),
     }
 }
 
@@ -200,7 +200,8 @@ pub(super) fn describe(event: &RuntimeEvent) -> String {
 mod tests {
     use super::*;
 
-    const TREE: &str = "[sup] root (ONE_FOR_ONE)\n├── [agent] one (RUNNING)\n└── [agent] two (CRASHED)";
+    const TREE: &str =
+        "[sup] root (ONE_FOR_ONE)\n├── [agent] one (RUNNING)\n└── [agent] two (CRASHED)";
 
     fn rendered(width: u16, height: u16, events: usize, style: Style) -> Vec<String> {
         let agent = |name: &str, status| AgentInfo {

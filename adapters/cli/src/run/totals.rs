@@ -22,6 +22,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not counted")]
     pub(super) fn count(&mut self, event: &RuntimeEvent) {
         match &event.kind {
             EventKind::Started { incarnation, .. } => {

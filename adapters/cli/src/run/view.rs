@@ -172,7 +172,7 @@ impl Live {
             self.remember(line);
         }
         let size = terminal_size::terminal_size()
-            .map_or(Size::default(), |(width, height)| Size::new(width.0, height.0));
+            .map_or_else(Size::default, |(width, height)| Size::new(width.0, height.0));
         let lines = frame::render(&Frame {
             file: &self.file,
             status: self.status,

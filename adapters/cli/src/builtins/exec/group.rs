@@ -65,10 +65,7 @@ pub(super) struct Spawned {
 }
 
 /// Starts a process in a group of its own.
-pub(super) fn spawn(
-    command: &mut Command,
-    slot: &Arc<Slot>,
-) -> std::io::Result<(Child, Spawned)> {
+pub(super) fn spawn(command: &mut Command, slot: &Arc<Slot>) -> std::io::Result<(Child, Spawned)> {
     // Listening begins before there is anything to hear.
     let children = signal(SignalKind::child())?;
     let child = command.spawn()?;

@@ -136,8 +136,17 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), Ok(said), "{line}");
         }
         let garbage = [
-            "", "hello", "[]", "7", "{}", r#"{"id":-1}"#, r#"{"to":"x"}"#, r#"{"id":1,"to":"x"}"#,
-            r#"{"id":1,"extra":2}"#, r#"{"spawn":"t","name":"n"}"#, "\u{fffd}",
+            "",
+            "hello",
+            "[]",
+            "7",
+            "{}",
+            r#"{"id":-1}"#,
+            r#"{"to":"x"}"#,
+            r#"{"id":1,"to":"x"}"#,
+            r#"{"id":1,"extra":2}"#,
+            r#"{"spawn":"t","name":"n"}"#,
+            "\u{fffd}",
         ];
         for line in garbage {
             assert!(parse(line.as_bytes()).is_err(), "{line}");

@@ -7,7 +7,7 @@
 //! - `{"id": 7, "payload": ..}` answers; `{"id": 7, "error": ".."}` refuses to.
 //! - `{"to": "agent", "type": .., "payload": ..}` sends.
 //! - `{"spawn": "agent type", "name": .., "under": "dynamic supervisor", "config": {..}}` spawns,
-//!   `{"despawn": "agent"}` ends what was spawned.
+//!   `{"despawn": "agent"}` stops what was spawned.
 //!
 //! Anything else, and any line that is too long, is counted, logged and left out. What it writes
 //! on standard error is logged. Its exit is the agent's: 0 is a normal stop, anything else a crash.
@@ -28,7 +28,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lictor::{Agent, AgentError, AgentTypes, Context, ErrorAction, Message, ReplyFailure, SendError, Setup};
+use lictor::{
+    Agent, AgentError, AgentTypes, Context, ErrorAction, Message, ReplyFailure, SendError, Setup,
+};
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
@@ -168,7 +170,9 @@ impl Running {
     /// Writes a line, unless the process ends first.
     async fn write(&mut self, line: &[u8]) -> std::io::Result<()> {
         let mut exited = self.exited.clone();
-        let Some(stdin) = &mut self.stdin else { return Err(std::io::ErrorKind::BrokenPipe.into()) };
+        let Some(stdin) = &mut self.stdin else {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        };
         let write = async {
             stdin.write_all(line).await?;
             stdin.flush().await
@@ -212,7 +216,8 @@ impl Exec {
         let (mut child, watched) = group::spawn(&mut self.config.command(), &self.slot)
             .map_err(|error| AgentError::new(format!("cannot run {program:?}: {error}")))?;
         let pending = Arc::new(Pending::new(self.config.max_pending));
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (group, exited) = watched.watch(child);
         let reader = Reader {
             runtime: cx.runtime(),
@@ -247,16 +252,15 @@ impl Exec {
     }
 
     /// The end of the process is the end of the agent.
-    fn exited(exit: Exit, running: &Running, cx: &mut Context<Self>) -> Result<(), AgentError> {
+    fn exited(exit: Exit, running: &Running, cx: &mut Context<Self>) {
         match exit {
             None => {
                 running.pending.fail(ReplyFailure::Stopped);
                 cx.stop();
-                Ok(())
             }
             Some(why) => {
                 running.pending.fail(ReplyFailure::Crashed);
-                Err(AgentError::new(&*why))
+                cx.fail(why);
             }
         }
     }
@@ -280,32 +284,35 @@ impl Agent for Exec {
         let Some(running) = &mut self.running else {
             return Err(AgentError::new("there is no process"));
         };
-        let own = message.kind() == EXITED;
-        if own || running.exit().is_some() {
-            return match running.exit() {
-                Some(exit) => {
-                    let late = exit.is_none() && !own;
-                    Self::exited(exit, running, cx)?;
-                    if late { Err(NotUnderstood("the process has ended".into()).into()) } else { Ok(()) }
-                }
-                None => Ok(()), // the end of an earlier incarnation's
-            };
-        }
-        let id = message.take_reply_to().map(|reply_to| running.pending.add(reply_to));
-        let line = line::input(&mut message, id)?;
-        if running.write(&line).await.is_ok() {
-            self.counts.one("lines_in");
+        if message.kind() == EXITED {
+            // One of an earlier incarnation finds the process alive.
+            if let Some(exit) = running.exit() {
+                Self::exited(exit, running, cx);
+            }
             return Ok(());
         }
-        self.counts.one("unwritten");
-        // Its end may be about to be told.
-        let ended = running.exited.wait_for(Option::is_some);
-        let _ = tokio::time::timeout(Duration::from_millis(200), ended).await;
-        if let Some(exit) = running.exit() {
-            Self::exited(exit, running, cx)?;
+        if running.exit().is_none() {
+            let id = message.take_reply_to().map(|reply_to| running.pending.add(reply_to));
+            let line = line::input(&mut message, id)?;
+            if running.write(&line).await.is_ok() {
+                self.counts.one("lines_in");
+                return Ok(());
+            }
+            // Its end may be about to be told.
+            let ended = running.exited.wait_for(Option::is_some);
+            let _ = tokio::time::timeout(Duration::from_millis(200), ended).await;
+            running.pending.forget(id);
         }
-        running.pending.forget(id);
-        Err(NotUnderstood("the process does not read its standard input".into()).into())
+        // The process has not had this message.
+        self.counts.one("unwritten");
+        match running.exit() {
+            Some(Some(why)) => Err(AgentError::new(&*why)),
+            Some(None) => {
+                Self::exited(None, running, cx);
+                Err(NotUnderstood("the process has ended".into()).into())
+            }
+            None => Err(NotUnderstood("the process does not read its input".into()).into()),
+        }
     }
 
     /// A message that cannot be written any more is a dead letter, not a crash.

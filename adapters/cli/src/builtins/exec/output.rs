@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lictor::{Message, ReplyFailure, ReplyTo, Runtime, Value};
+use lictor::{Drain, Message, ReplyFailure, ReplyTo, Runtime, Value};
 use tokio::io::{AsyncRead, BufReader};
 use tokio::sync::watch;
 
@@ -15,6 +15,9 @@ use crate::builtins::Counts;
 /// How long output is still read after the process has ended; longer it can only last if a
 /// descendant that left the group holds it.
 const AFTER_THE_END: Duration = Duration::from_secs(1);
+
+/// How long what was spawned may take to stop.
+const STOP: Duration = Duration::from_secs(5);
 
 /// The questions that the process has not answered.
 pub(super) struct Pending {
@@ -56,11 +59,10 @@ impl Pending {
         self.lock().open.remove(&id)
     }
 
-    /// The question has not reached the process.
+    /// The question has not reached the process. Its message is in hand still, and what becomes of
+    /// that decides what the asker is told.
     pub(super) fn forget(&self, id: Option<u64>) {
-        if let Some(reply_to) = id.and_then(|id| self.take(id)) {
-            reply_to.fail(ReplyFailure::Skipped);
-        }
+        drop(id.and_then(|id| self.take(id)));
     }
 
     /// None of them will be answered.
@@ -148,7 +150,7 @@ impl Reader {
                 ("unspawned", spawned.map_err(|error| error.to_string()))
             }
             Said::Despawn { name } => {
-                let gone = self.runtime.despawn(&name).await;
+                let gone = self.runtime.stop_agent(&name, Drain::Current, STOP).await;
                 ("unspawned", gone.map_err(|error| error.to_string()))
             }
         };
