@@ -1,5 +1,5 @@
 //! Children that come and go: spawn, despawn, stop, limits, and what their spawners are told.
-#![expect(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 #[path = "runtime_support.rs"]
 mod support;
@@ -176,7 +176,8 @@ async fn a_spawner_is_told_of_every_end_and_spawns_under_the_nearest_supervisor(
     settle().await;
     let mut told = log.of("told");
     told.sort();
-    let expected = ["told done clean_exit", "told fired terminated", "told lost restarts_exhausted"];
+    let expected =
+        ["told done clean_exit", "told fired terminated", "told lost restarts_exhausted"];
     assert_eq!(told, expected);
     tree.stop().await;
 }

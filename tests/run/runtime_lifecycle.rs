@@ -1,5 +1,5 @@
 //! Starts, stops, and everything that can go wrong in between.
-#![expect(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 #[path = "runtime_support.rs"]
 mod support;
@@ -199,7 +199,8 @@ async fn an_agent_that_blocks_its_thread_is_named_and_does_not_keep_the_stop() {
     let begin = std::time::Instant::now();
     runtime.stop_within(ms(50)).await;
     assert!(begin.elapsed() < secs(4), "{:?}", begin.elapsed());
-    let named = |kind: &EventKind| matches!(kind, EventKind::Unresponsive { name } if &**name == "a");
+    let named =
+        |kind: &EventKind| matches!(kind, EventKind::Unresponsive { name } if &**name == "a");
     assert!(drain(&mut events).iter().any(named));
 }
 

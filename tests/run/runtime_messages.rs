@@ -1,6 +1,6 @@
 //! What becomes of messages: every one ends as handled, answered, refused with a typed error, or a
 //! counted dead letter.
-#![expect(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 #[path = "runtime_support.rs"]
 mod support;

@@ -232,7 +232,7 @@ impl World {
             2 => somebody.map_or(nobody, future),
             _ => nobody,
         };
-        let alive = what / 4 % 4 == 0 && somebody.is_some();
+        let alive = (what / 4).is_multiple_of(4) && somebody.is_some();
         let starting = alive && process.is_some_and(|process| !process.up);
         Input::Event(match what % 4 {
             0 if !starting => Event::Started { pid },
@@ -352,7 +352,6 @@ pub(crate) fn any_setup(jitter: Jitter) -> impl Strategy<Value = Setup> {
                     max_children: u32::try_from(specs.len()).unwrap_or(0) + room,
                     seed,
                     first_incarnation: seed % 3,
-                    ..Config::default()
                 };
                 (config, specs, begin)
             })

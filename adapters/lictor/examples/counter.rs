@@ -1,5 +1,4 @@
 //! The program of the README: a counter under a supervisor crashes, and is asked again.
-#![expect(missing_docs, reason = "a program of one page")]
 
 use lictor::prelude::*;
 
@@ -22,12 +21,14 @@ impl Agent for Counter {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let tree = Supervisor::one_for_one("root").max_restarts(5, secs(10))
+    let tree = Supervisor::one_for_one("root")
+        .max_restarts(5, secs(10))
         .backoff(Backoff::exponential(ms(50), secs(5)))
         .child("counter", Counter::default)
-        .start(&Runtime::current()?).await?;        // returns when every child is up
+        .start(&Runtime::current()?)
+        .await?; // returns when every child is up
     let counter = tree.agent::<Counter>("counter")?; // survives restarts
-    counter.send(Add(2)).await?;                     // waits for room; try_send says Full
+    counter.send(Add(2)).await?; // waits for room; try_send says Full
     assert_eq!(counter.ask(Get, secs(1)).await?, 2); // the deadline is an argument
     counter.send(Crash).await?;
     assert_eq!(counter.ask(Get, secs(1)).await?, 0); // queued, and answered by a fresh incarnation

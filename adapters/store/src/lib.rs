@@ -66,10 +66,7 @@ impl SqliteStore {
         Ok(Self { connection: Mutex::new(connection), path })
     }
 
-    fn with<T>(
-        &self,
-        act: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> StoreFuture<'_, T>
+    fn with<T>(&self, act: impl FnOnce(&Connection) -> Result<T, StoreError>) -> StoreFuture<'_, T>
     where
         T: Send + 'static,
     {

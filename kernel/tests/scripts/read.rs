@@ -161,7 +161,7 @@ fn backoff(text: &str) -> Result<Backoff, String> {
         Some(_) | None => return wrong("a backoff", text),
     };
     let base = duration(parts.next().unwrap_or(""))?;
-    let max = parts.next().map_or(Ok(Backoff::default().max), duration)?;
+    let max = parts.next().map_or_else(|| Ok(Backoff::default().max), duration)?;
     Ok(Backoff { curve, base, max, ..Backoff::default() })
 }
 

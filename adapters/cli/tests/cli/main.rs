@@ -1,4 +1,5 @@
 //! The `lictor` command, from outside and from inside.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod builtins;
 mod check;
