@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lictor::prelude::*;
 use lictor::AgentTypes;
+use lictor::prelude::*;
 use tokio::runtime::{Builder, Runtime as Tokio};
 use tokio::sync::{mpsc, oneshot};
 

@@ -101,8 +101,8 @@ fn explore(config: &Config, specs: &[ChildSpec], commands: &[Op], up: bool, dept
         }
         frontier = next;
     }
-    println!("{:?} depth {depth}: {} states, {edges} moves", config.strategy, seen.len());
-    assert!(seen.len() > 50, "the search went nowhere");
+    let found = (config.strategy, depth, seen.len(), edges);
+    assert!(seen.len() > 50, "the search went nowhere: {found:?}");
 }
 
 fn config(strategy: Strategy, max_restarts: u32, backoff: Backoff) -> Config {

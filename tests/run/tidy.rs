@@ -1,0 +1,186 @@
+//! House rules that a machine can check.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All files below a folder with this ending, build products left out.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = vec![root().join(folder)];
+    while let Some(at) = rest.pop() {
+        for entry in std::fs::read_dir(&at).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                rest.push(path);
+            } else if name.ends_with(ending) {
+                let short = path.strip_prefix(root()).unwrap().display().to_string();
+                found.push((short, std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no {ending} files below {folder}");
+    found.sort();
+    found
+}
+
+/// The ids after a marker, as in `// Rules: V1, V2`.
+fn named(text: &str, markers: &[&str]) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for line in text.lines() {
+        let Some(marker) = markers.iter().find(|marker| line.trim().starts_with(**marker)) else {
+            continue;
+        };
+        let list = line.trim().trim_start_matches(marker);
+        let list = list.split(':').next().unwrap_or_default();
+        ids.extend(list.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()));
+    }
+    ids
+}
+
+fn test_files() -> Vec<(String, String)> {
+    let folders = ["kernel/tests", "kernel/src", "tests/run", "adapters"];
+    folders.into_iter().flat_map(|folder| files(folder, ".rs")).collect()
+}
+
+#[test]
+fn every_rule_is_named_by_a_test_and_every_named_rule_exists() {
+    let semantics = std::fs::read_to_string(root().join("kernel/SEMANTICS.md")).unwrap();
+    let rules: BTreeSet<String> = semantics
+        .lines()
+        .filter_map(|line| line.strip_prefix("- **"))
+        .filter_map(|line| line.split_once("**").map(|(id, _)| id.to_owned()))
+        .collect();
+    assert!(rules.len() > 100, "the rules are there");
+    let mut shown = BTreeSet::new();
+    for (_, text) in test_files() {
+        shown.extend(named(&text, &["// Rule:", "// Rules:"]));
+    }
+    for (_, text) in files("kernel/tests/scripts", ".txt") {
+        let header = text.lines().take_while(|line| line.starts_with('#'));
+        for line in header {
+            shown.extend(named(line, &["#"]).into_iter().filter(|id| rules.contains(id)));
+        }
+    }
+    let missing: Vec<_> = rules.difference(&shown).collect();
+    assert!(missing.is_empty(), "rules that no test names: {missing:?}");
+    let unknown: Vec<_> = shown.difference(&rules).collect();
+    assert!(unknown.is_empty(), "tests name rules that do not exist: {unknown:?}");
+}
+
+#[test]
+fn every_defect_of_civitas_that_belongs_here_is_named_by_a_test() {
+    let defects = "D01 D02 D04 D05a D05b D05c D05d D06 D06b D08 D09 D10 D11 D12 D13 D22 D26 D30 \
+                   D31 D33 D42 D51 D58 D61 D62 D63 D64 D65 D66 D67 D68";
+    let mut shown = BTreeSet::new();
+    for (_, text) in test_files() {
+        shown.extend(named(&text, &["// Defect:", "// Defects:"]));
+    }
+    let missing: Vec<_> = defects.split(' ').filter(|id| !shown.contains(*id)).collect();
+    assert!(missing.is_empty(), "defects that no test names: {missing:?}");
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    for folder in ["kernel", "adapters", "tests", "benches"] {
+        for (name, text) in files(folder, ".rs") {
+            let lines = text.lines().count();
+            assert!(lines <= 600, "{name} has {lines} lines");
+            for (at, line) in text.lines().enumerate() {
+                assert!(line.chars().count() <= 100, "{name}:{} is too long", at + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_is_pure_and_the_runtime_names_no_executor() {
+    let impure = ["std::", "HashMap", "SystemTime", "thread::", "println", "tracing::", "log::"];
+    for (name, text) in files("kernel/src", ".rs") {
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            assert!(!impure.iter().any(|word| line.contains(word)), "{name}: {line}");
+        }
+    }
+    for (name, text) in files("adapters/runtime/src", ".rs") {
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            assert!(!line.contains("tokio"), "{name} names an executor: {line}");
+            let interprets = line.contains("tree::Action::");
+            assert!(!interprets || name.contains("/driver"), "{name} interprets actions");
+        }
+    }
+}
+
+#[test]
+fn nothing_unfinished_is_left() {
+    let unfinished = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+        concat!("#[ig", "nore"),
+        concat!("#[should", "_panic"),
+    ];
+    for folder in ["kernel", "adapters", "tests", "benches"] {
+        for (name, text) in files(folder, ".rs") {
+            for word in unfinished {
+                assert!(!text.contains(word), "{name} has {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed = |from: &str| -> &'static [&'static str] {
+        match from {
+            "lictor-kernel" => &[],
+            "lictor-runtime" => &["lictor-kernel", "serde", "serde_json", "tracing", "loom"],
+            "lictor-tokio" => &["lictor-kernel", "lictor-runtime", "tokio"],
+            "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
+            _ => &["*"],
+        }
+    };
+    let mut seen = 0;
+    for package in metadata["packages"].as_array().unwrap() {
+        let from = package["name"].as_str().unwrap();
+        for dependency in package["dependencies"].as_array().unwrap() {
+            if !dependency["kind"].is_null() {
+                continue;
+            }
+            seen += 1;
+            let to = dependency["name"].as_str().unwrap();
+            let list = allowed(from);
+            assert!(list == ["*"] || list.contains(&to), "{from} must not depend on {to}");
+            let ours = to.starts_with("lictor-") && from == "lictor-topology";
+            assert!(!ours || to == "lictor-kernel", "{from} must not depend on {to}");
+            assert!(to != "lictor-cli" && to != "lictor-tests", "{from} depends on {to}");
+            assert!(to != "lictor" || from == "lictor-cli", "{from} must not depend on {to}");
+        }
+    }
+    assert!(seen > 20, "the arrows were looked at");
+}
+
+#[test]
+fn links_of_the_documents_lead_somewhere() {
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "kernel/SEMANTICS.md"];
+    for document in documents {
+        let path = root().join(document);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if !link.contains("://") && !link.starts_with('#') {
+                let target = path.parent().unwrap().join(link.split('#').next().unwrap());
+                assert!(target.exists(), "{document} links to {link}");
+            }
+        }
+    }
+}
