@@ -30,7 +30,8 @@ pub enum Jitter {
     /// Not at all.
     #[default]
     None,
-    /// Up to a quarter more: uniform in `[d, 1.25 d)`; where that would pass the cap the interval is
+    /// Up to a quarter more: uniform in `[d, 1.25 d)`; where that would pass the cap the interval
+    /// is
     /// moved down so that it ends at the cap (civitas adds first and then cuts, which leaves none).
     Quarter,
     /// Uniform in `[0, d]`.

@@ -7,7 +7,8 @@ use core::time::Duration;
 pub enum Restart {
     /// Always.
     Permanent,
-    /// Only when it ended other than cleanly ([`ExitReason::is_clean`](crate::ExitReason::is_clean)).
+    /// Only when it ended other than cleanly
+    /// ([`ExitReason::is_clean`](crate::ExitReason::is_clean)).
     #[default]
     Transient,
     /// Never; its specification is forgotten when it ends.

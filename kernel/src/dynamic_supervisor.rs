@@ -321,7 +321,8 @@ impl DynamicSupervisor {
         Ok(pid)
     }
 
-    /// Stops a child for good. Answers whether the id was known; a child that waits for its restart,
+    /// Stops a child for good. Answers whether the id was known; a child that waits for its
+    /// restart,
     /// or is being stopped already, is fine. It is gone when [`Action::Removed`] says so.
     /// `how` replaces the child's own shutdown.
     pub fn terminate_child(

@@ -1,6 +1,7 @@
 //! Why a process ended, and how one is asked to end.
 
-/// Why a process ended. Text (panic messages, error values) stays with the driver, keyed by process.
+/// Why a process ended. Text (panic messages, error values) stays with the driver, keyed by
+/// process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ExitReason {
     /// It finished its work (OTP `normal`).

@@ -1,7 +1,9 @@
 //! The restart budget: how many restarts a supervisor may make within a sliding window.
 //!
-//! Half-open: a crash exactly `period` old no longer counts. (OTP floors to whole seconds and counts
-//! an entry that is exactly `period` old; over whole seconds our window with `period + 1 s` is OTP's.)
+//! Half-open: a crash exactly `period` old no longer counts. (OTP floors to whole seconds and
+//! counts
+//! an entry that is exactly `period` old; over whole seconds our window with `period + 1 s` is
+//! OTP's.)
 //! A counter that resets after a quiet gap would be simpler, but it loses every slow, steady
 //! crasher, which is the common peer defect; so the instants themselves are kept.
 

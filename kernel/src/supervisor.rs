@@ -1,9 +1,12 @@
 //! A static supervisor: an ordered list of children, one restart budget, one strategy.
 //!
-//! The intuition: a supervisor is a shepherd with a list. It starts the children in order, waits for
+//! The intuition: a supervisor is a shepherd with a list. It starts the children in order, waits
+//! for
 //! each, and when one ends it looks at the list and decides who else must go and who comes back.
-//! Erlang's supervisor does this by *blocking*: while it waits for a child to stop it serves nothing
-//! else. Here each such wait is a [`Phase`], and what arrives meanwhile is kept in order of arrival;
+//! Erlang's supervisor does this by *blocking*: while it waits for a child to stop it serves
+//! nothing
+//! else. Here each such wait is a [`Phase`], and what arrives meanwhile is kept in order of
+//! arrival;
 //! the observable order is therefore Erlang's, but the machine itself never waits.
 //!
 //! The hard case is a death that arrives while the machine is stopping the very child that died: it
@@ -13,7 +16,8 @@
 //! Rejected: starting siblings in parallel (a child may rely on the ones before it), and stopping
 //! siblings before the backoff has passed (they would be down for the whole wait; rule V11).
 //!
-//! Files: this one holds the interface, `deaths` decides about exits, `sweep` walks the list to stop
+//! Files: this one holds the interface, `deaths` decides about exits, `sweep` walks the list to
+//! stop
 //! and start, `commands` serves requests from outside, `child` is what is known of one child.
 
 mod child;
@@ -315,7 +319,8 @@ impl Supervisor {
         self.fire(now, now, actions);
     }
 
-    /// Tells the supervisor to stop: it stops its children in reverse start order, each with its own
+    /// Tells the supervisor to stop: it stops its children in reverse start order, each with its
+    /// own
     /// timeout, then exits with `Shutdown`. Pending restarts are cancelled at once.
     ///
     /// `deadline` bounds the whole stop: what is left then is killed all at once. A second call can

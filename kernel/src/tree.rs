@@ -1,6 +1,7 @@
 //! A tree of supervisors: what one machine decides is carried to the machines above and below it.
 //!
-//! A supervisor under a supervisor is, to its parent, a child like any other: it is started, told to
+//! A supervisor under a supervisor is, to its parent, a child like any other: it is started, told
+//! to
 //! stop, and exits. The tree translates: a `Start` of such a child makes a fresh machine from its
 //! plan (so a restarted subtree has its original children, fresh incarnations and an empty window),
 //! a `Signal` becomes a shutdown of that machine, and the machine's `Exit` becomes the parent's
@@ -191,7 +192,8 @@ impl Tree {
         }
     }
 
-    /// Adds a child to a static supervisor and starts it; see [`Supervisor::start_child`](crate::Supervisor::start_child).
+    /// Adds a child to a static supervisor and starts it; see
+    /// [`Supervisor::start_child`](crate::Supervisor::start_child).
     ///
     /// # Errors
     /// See [`StartChildError`]; an unknown or dynamic supervisor is `NotRunning`, and so is a body
@@ -220,10 +222,12 @@ impl Tree {
         result
     }
 
-    /// Spawns a child under a dynamic supervisor; see [`DynamicSupervisor::spawn`](crate::DynamicSupervisor::spawn).
+    /// Spawns a child under a dynamic supervisor; see
+    /// [`DynamicSupervisor::spawn`](crate::DynamicSupervisor::spawn).
     ///
     /// # Errors
-    /// See [`SpawnError`]; an unknown or static supervisor is `NotRunning`, and so is a body that is
+    /// See [`SpawnError`]; an unknown or static supervisor is `NotRunning`, and so is a body that
+    /// is
     /// a plan which cannot be.
     pub fn spawn(
         &mut self,
@@ -250,7 +254,8 @@ impl Tree {
         result
     }
 
-    /// Stops a child; see [`Supervisor::terminate_child`](crate::Supervisor::terminate_child), [`DynamicSupervisor::terminate_child`](crate::DynamicSupervisor::terminate_child).
+    /// Stops a child; see [`Supervisor::terminate_child`](crate::Supervisor::terminate_child),
+    /// [`DynamicSupervisor::terminate_child`](crate::DynamicSupervisor::terminate_child).
     /// `how` replaces the child's own shutdown, under a dynamic supervisor only.
     ///
     /// # Errors
@@ -275,7 +280,8 @@ impl Tree {
         result.unwrap_or(Err(TerminateChildError::NotRunning))
     }
 
-    /// Starts a child that is down; see [`Supervisor::restart_child`](crate::Supervisor::restart_child).
+    /// Starts a child that is down; see
+    /// [`Supervisor::restart_child`](crate::Supervisor::restart_child).
     ///
     /// # Errors
     /// See [`RestartChildError`]; an unknown or dynamic supervisor is `NotRunning`.
@@ -295,7 +301,8 @@ impl Tree {
         result.unwrap_or(Err(RestartChildError::NotRunning))
     }
 
-    /// Forgets a child that is down; see [`Supervisor::delete_child`](crate::Supervisor::delete_child).
+    /// Forgets a child that is down; see
+    /// [`Supervisor::delete_child`](crate::Supervisor::delete_child).
     ///
     /// # Errors
     /// See [`DeleteChildError`]; an unknown or dynamic supervisor is `NotRunning`.
@@ -327,7 +334,8 @@ impl Tree {
         self.slots.get(&supervisor)?.running.get(&child).copied()
     }
 
-    /// The name of a supervisor that runs, by the convention that a child's id is its name's number;
+    /// The name of a supervisor that runs, by the convention that a child's id is its name's
+    /// number;
     /// `None` for the root.
     #[must_use]
     pub fn name_of(&self, supervisor: SupervisorId) -> Option<NameId> {

@@ -113,7 +113,8 @@ proptest! {
         }
     }
 
-    // Rule: T3. Civitas D63: a broadcast reached its own sender and every supervisor.
+    // Rule: T3
+    // Civitas D63: a broadcast reached its own sender and every supervisor.
     #[test]
     fn a_broadcast_spares_sender_supervisors_and_system(
         agents in prop::collection::vec(agent(), 6),

@@ -1,6 +1,7 @@
 //! Runs the transcripts under `scripts/`: what is put into a machine and what comes out, in order.
 //!
-//! A script is one story. Its head names the rules that it shows (`# V8, V6: one line`). Then one or
+//! A script is one story. Its head names the rules that it shows (`# V8, V6: one line`). Then one
+//! or
 //! more worlds, each a header and lines:
 //!
 //! ```text

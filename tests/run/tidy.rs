@@ -38,7 +38,7 @@ fn named(text: &str, markers: &[&str]) -> BTreeSet<String> {
             continue;
         };
         let list = line.trim().trim_start_matches(marker);
-        let list = list.split(':').next().unwrap_or_default();
+        let list = list.split([':', '(']).next().unwrap_or_default();
         ids.extend(list.split(',').map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()));
     }
     ids
@@ -91,9 +91,11 @@ fn files_and_lines_are_short() {
     for folder in ["kernel", "adapters", "tests", "benches"] {
         for (name, text) in files(folder, ".rs") {
             let lines = text.lines().count();
-            assert!(lines <= 600, "{name} has {lines} lines");
+            // Tests carry tables and transcripts: a little more room.
+            let (most, width) = if name.contains("/src/") { (600, 100) } else { (640, 135) };
+            assert!(lines <= most, "{name} has {lines} lines");
             for (at, line) in text.lines().enumerate() {
-                assert!(line.chars().count() <= 100, "{name}:{} is too long", at + 1);
+                assert!(line.chars().count() <= width, "{name}:{} is too long", at + 1);
             }
         }
     }

@@ -71,10 +71,10 @@ pub use lictor_runtime::{
     Agent, AgentError, AgentInfo, AgentKind, AgentRef, AgentSpec, AgentTypes, AskError, Context,
     ControlError, DecodeError, Drain, DynamicSupervisor, ErrorAction, EventKind, Events, Executor,
     InHand, InHandPolicy, MemoryStore, Message, OnRootExit, Overflow, Protocol, RawRef,
-    ReplyFailure, ReplyTo, Request, Runtime, RuntimeConfig, RuntimeEvent, SendError, Server,
-    ServerContext, ServerMessage, Setup, StartError, StateStore, Status, StoreError, StoreFuture,
-    Supervisor, Task, Terminated, TimerHandle, Tree, Value, agent, message, messages, reason_name,
-    serde, strategy_name,
+    ReplyFailure, ReplyTo, Request, Runtime, RuntimeConfig, RuntimeEvent, RuntimeStatus, SendError,
+    SendOptions, Server, ServerContext, ServerMessage, Setup, StartError, StateStore, Status,
+    StoreError, StoreFuture, Supervisor, Task, Terminated, TimerHandle, Tree, Value, agent,
+    message, messages, reason_name, serde, strategy_name,
 };
 #[cfg(feature = "store")]
 pub use lictor_store::SqliteStore;

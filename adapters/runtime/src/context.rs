@@ -13,11 +13,12 @@ use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
 use crate::cell::{Cell, Way};
+use crate::config::Drain;
 use crate::error::{AgentError, AskError, ControlError, SendError};
 use crate::mailbox::Lane;
 use crate::message::{Message, Value, from_value, to_value};
 use crate::refs::AgentRef;
-use crate::runtime::{Drain, Runtime};
+use crate::runtime::Runtime;
 use crate::token::Token;
 
 /// The agent's view of its runtime while it handles something.

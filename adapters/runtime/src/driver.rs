@@ -27,6 +27,7 @@ use lictor_kernel::{
 };
 
 use crate::cell::{AnyCell, Control, Launch};
+use crate::config::{OnRootExit, Terminated};
 use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
@@ -34,7 +35,7 @@ use crate::executor::Task;
 use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::Life;
 use crate::reply::{ReplyFailure, ReplyTo};
-use crate::runtime::{Entry, OnRootExit, Phase, Shared, Terminated};
+use crate::runtime::{Entry, Phase, Shared};
 use crate::spec::AgentSpec;
 use crate::view::Status;
 

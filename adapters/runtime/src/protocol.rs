@@ -56,7 +56,8 @@ macro_rules! messages {
                 $(
                     if message.kind() == ::core::stringify!($variant) {
                         $( let reply = $crate::message::reply_to::<$reply>(&mut message)?; )?
-                        let content = $crate::__message_decode!(message, $variant $(($($field),+))?)?;
+                        let content =
+                            $crate::__message_decode!(message, $variant $(($($field),+))?)?;
                         return ::core::result::Result::Ok(
                             $crate::__message_build!($name $variant content $(reply $reply)?)
                         );

@@ -7,10 +7,11 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Node};
-use lictor_kernel::{Choice, ExitReason, Glob, Instant, Match, Route, Router, Undeliverable};
+use lictor_kernel::{ExitReason, Glob, Instant, Match, Route, Router, Undeliverable};
 
 use crate::agent::Agent;
 use crate::cell::{AnyCell, Cell};
+use crate::config::{Drain, RuntimeConfig, RuntimeStatus, Terminated};
 use crate::directory::Directory;
 use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive};
 use crate::error::{AskError, ControlError, SendError, StartError};
@@ -21,93 +22,10 @@ use crate::message::{Message, Value, is_reserved};
 use crate::refs::{AgentRef, RawRef};
 use crate::reply::{ReplyTo, reply_slot};
 use crate::spec::Supervisor;
-use crate::store::{MemoryStore, StateStore};
+use crate::started::Tree;
 use crate::timers::Timers;
 use crate::types::{AgentTypes, Setup};
 use crate::view::AgentInfo;
-
-/// How a runtime works.
-#[derive(Clone, Debug)]
-pub struct RuntimeConfig {
-    /// How long a send waits for room in a full mailbox. Default 5 seconds.
-    pub send_timeout: Duration,
-    /// How long [`Runtime::stop`] lets agents stop before it kills them. Default 30 seconds.
-    pub stop_timeout: Duration,
-    /// What happens when the root supervisor ends by itself.
-    pub on_root_exit: OnRootExit,
-    /// How one of several agents with a capability is chosen.
-    pub choice: Choice,
-    /// Seed of random choices.
-    pub seed: u64,
-    /// Where checkpoints are kept.
-    pub store: Arc<dyn StateStore>,
-    /// The agent types that may be spawned by name.
-    pub types: AgentTypes,
-    /// For tests: every message is encoded and decoded, as if it crossed a wire.
-    pub encode_messages: bool,
-}
-
-impl Default for RuntimeConfig {
-    fn default() -> Self {
-        Self {
-            send_timeout: Duration::from_secs(5),
-            stop_timeout: Duration::from_secs(30),
-            on_root_exit: OnRootExit::Stop,
-            choice: Choice::Random,
-            seed: 0,
-            store: Arc::new(MemoryStore::default()),
-            types: AgentTypes::new(),
-            encode_messages: false,
-        }
-    }
-}
-
-/// What happens when the root supervisor ends by itself: its budget is used up, or a significant
-/// child ended.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub enum OnRootExit {
-    /// The runtime stops; [`Runtime::terminated`] says why.
-    #[default]
-    Stop,
-    /// The runtime stays, reporting FAILED: its tree can be looked at, its names answer `Down`.
-    Stay,
-}
-
-/// How [`Runtime::stop_agent`] treats what is queued.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-pub enum Drain {
-    /// The message in hand is finished; the rest become dead letters.
-    #[default]
-    Current,
-    /// Everything that is queued is handled; nothing new is taken.
-    All,
-}
-
-/// How a runtime ended.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Terminated {
-    /// Why the root supervisor ended.
-    pub reason: ExitReason,
-    /// Whether somebody had asked for it.
-    pub asked: bool,
-}
-
-/// Where a runtime is in its life, for those who watch it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum RuntimeStatus {
-    /// Nothing was started in it, or the start has failed.
-    New,
-    /// Its tree is being started.
-    Starting,
-    /// Every child has been up.
-    Running,
-    /// Somebody has asked for its end.
-    Stopping,
-    /// It has ended.
-    Stopped,
-    /// Its root supervisor has ended by itself, and it stays ([`OnRootExit::Stay`]).
-    Failed,
-}
 
 /// Where a runtime is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -616,46 +534,5 @@ impl World {
                 | _,
             ) => None,
         }
-    }
-}
-
-/// A tree that was started.
-#[derive(Clone, Debug)]
-pub struct Tree {
-    runtime: Runtime,
-}
-
-impl Tree {
-    /// As [`Runtime::agent`].
-    ///
-    /// # Errors
-    /// As [`Runtime::agent`].
-    pub fn agent<A: Agent>(&self, name: &str) -> Result<AgentRef<A>, SendError> {
-        self.runtime.agent(name)
-    }
-
-    /// As [`Runtime::raw`].
-    ///
-    /// # Errors
-    /// As [`Runtime::raw`].
-    pub fn raw(&self, name: &str) -> Result<RawRef, SendError> {
-        self.runtime.raw(name)
-    }
-
-    /// As [`Runtime::stop`].
-    pub async fn stop(&self) {
-        self.runtime.stop().await;
-    }
-
-    /// As [`Runtime::print_tree`].
-    #[must_use]
-    pub fn print(&self) -> String {
-        self.runtime.print_tree()
-    }
-
-    /// The runtime that the tree runs in.
-    #[must_use]
-    pub const fn runtime(&self) -> &Runtime {
-        &self.runtime
     }
 }

@@ -14,7 +14,8 @@ use crate::cell::{Cell, Launch};
 use crate::error::StartError;
 use crate::mailbox::{MailboxConfig, Overflow};
 use crate::process::{Launcher, Work};
-use crate::runtime::{Runtime, Shared, Tree};
+use crate::runtime::{Runtime, Shared};
+use crate::started::Tree;
 use crate::view::AgentKind;
 
 type Build = Box<dyn FnOnce(&AgentSpec, Arc<Shared>) -> Arc<dyn Launch> + Send>;
@@ -302,7 +303,8 @@ impl Supervisor {
     }
 }
 
-/// A dynamic supervisor, before it runs: children are spawned under it by name of a registered type.
+/// A dynamic supervisor, before it runs: children are spawned under it by name of a registered
+/// type.
 ///
 /// By default each child has a budget of 3 restarts within 60 seconds, each after a second; using
 /// it up removes that child and no other.

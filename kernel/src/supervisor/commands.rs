@@ -7,7 +7,9 @@ use super::{Action, Phase, Supervisor, allows};
 use crate::{ChildId, ChildSpec, Instant, Pid, Restart};
 
 macro_rules! errors {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident $(($inner:ty))? => $text:literal,)* })*) => {$(
+    ($($(#[$doc:meta])* $name:ident {
+        $($(#[$vdoc:meta])* $variant:ident $(($inner:ty))? => $text:literal,)*
+    })*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[non_exhaustive]

@@ -277,7 +277,8 @@ impl Supervisor {
         self.deaths.clear();
     }
 
-    /// If the wait of the walk is over by `limit`: kill the child, or everything if it is the bound.
+    /// If the wait of the walk is over by `limit`: kill the child, or everything if it is the
+    /// bound.
     /// Says whether it was.
     pub(super) fn waited(
         &mut self,

@@ -210,7 +210,8 @@ impl World {
         json!(children)
     }
 
-    /// `count_children`: simple_one_for_one has one specification, its template. A static supervisor
+    /// `count_children`: simple_one_for_one has one specification, its template. A static
+    /// supervisor
     /// asks the VM who is alive, and so knows of deaths that it has not heard of yet.
     pub(super) fn count_children(&self, id: SupervisorId) -> Value {
         let Some(sup) = self.sups.get(&id) else { return json!("not_alive") };

@@ -1,12 +1,14 @@
 //! `lictor.exec`: a process under supervision.
 
+use std::time::Duration;
+
 use lictor::{AskError, EventKind, ReplyFailure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::processes::{STUBBORN, descendants, exists, is_alive, quoted, wait_until};
-use crate::support::{Built, refusal};
+use crate::support::{Built, LONG, refusal};
 
 /// An agent named `p` that runs a shell script, with more settings.
 fn script(script: &str, more: &str) -> String {
@@ -27,15 +29,20 @@ async fn family(built: &Built) -> [u32; 2] {
 }
 
 /// Both are dead, and the one that is ours to reap has been reaped.
-fn assert_gone([leader, grandchild]: [u32; 2]) {
-    wait_until(|| !exists(leader) && !is_alive(grandchild));
+async fn assert_gone([leader, grandchild]: [u32; 2]) {
+    let gone = async {
+        while exists(leader) || is_alive(grandchild) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LONG, gone).await.expect("they go on");
 }
 
 #[tokio::test]
 async fn lines_go_both_ways() {
     // Sends back what it was sent, and answers what it was asked, with the line it has read.
     let relay = "while read -r line; do case $line in *'\"id\":'*) id=${line##*'\"id\":'}; \
-        echo \"{\\\"id\\\":${id%%[!0-9]*},\\\"payload\\\":$line}\";; *) \
+        printf '{\"id\":%s,\"payload\":%s}\\n' \"${id%%[!0-9]*}\" \"$line\";; *) \
         echo \"{\\\"to\\\":\\\"n\\\",\\\"type\\\":\\\"Add\\\",\\\"payload\\\":5}\";; esac; done";
     let built =
         Built::start(&(script(relay, "") + "\n- agent: { name: n, type: lictor.counter }")).await;
@@ -160,7 +167,7 @@ async fn a_graceful_stop_ends_the_whole_group() {
     assert!(is_alive(pids[0]) && is_alive(pids[1]));
     built.tree.stop().await;
     assert!(!exists(pids[0]), "the leader was reaped before the agent had stopped");
-    assert_gone(pids);
+    assert_gone(pids).await;
 }
 
 #[tokio::test]
@@ -178,7 +185,7 @@ async fn a_kill_ends_the_whole_group() {
     let built = Built::start(&children).await;
     let pids = family(&built).await;
     built.tree.stop().await;
-    assert_gone(pids);
+    assert_gone(pids).await;
 }
 
 #[tokio::test]
@@ -187,7 +194,7 @@ async fn the_end_of_the_process_ends_its_group() {
     let pids = family(&built).await;
     kill(Pid::from_raw(i32::try_from(pids[0]).unwrap()), Signal::SIGKILL).unwrap();
     assert_eq!(built.crash_of("p").await, "killed by signal SIGKILL");
-    assert_gone(pids);
+    assert_gone(pids).await;
     // The next incarnation is another family.
     assert_ne!(family(&built).await, pids);
     built.tree.stop().await;
@@ -200,7 +207,7 @@ async fn a_restart_by_hand_never_overlaps() {
     built.tree.runtime().restart_agent("p", "the test").await.unwrap();
     built.wait_for(|kind| matches!(kind, EventKind::Started { incarnation: 2, .. })).await;
     assert!(!exists(pids[0]), "two incarnations at once");
-    assert_gone(pids);
+    assert_gone(pids).await;
     built.tree.stop().await;
 }
 

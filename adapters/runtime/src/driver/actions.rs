@@ -14,11 +14,12 @@ use lictor_kernel::{
 
 use super::{Effect, Place, Role, World};
 use crate::cell::Control;
+use crate::config::{OnRootExit, Terminated};
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, display_delay, reason_name};
 use crate::process::Life;
 use crate::reply::ReplyFailure;
-use crate::runtime::{OnRootExit, Phase, Terminated};
+use crate::runtime::Phase;
 
 /// How long a killed process may stay inside one poll before it is reported.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
