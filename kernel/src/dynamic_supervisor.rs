@@ -198,9 +198,10 @@ enum Process {
         pid: Pid,
         since: Instant,
     },
-    /// `was_up`: it can no longer fail to start.
+    /// `killed`: it has been told for the last time. `was_up`: it can no longer fail to start.
     Stopping {
         pid: Pid,
+        killed: bool,
         was_up: bool,
     },
     /// `counted`: the crash that it waits for is in the window already.
@@ -324,7 +325,7 @@ impl DynamicSupervisor {
     /// Stops a child for good. Answers whether the id was known; a child that waits for its
     /// restart,
     /// or is being stopped already, is fine. It is gone when [`Action::Removed`] says so.
-    /// `how` replaces the child's own shutdown.
+    /// `how` replaces the child's own shutdown, unless it is being stopped already.
     pub fn terminate_child(
         &mut self,
         now: Instant,
@@ -334,9 +335,11 @@ impl DynamicSupervisor {
     ) -> bool {
         self.catch_up(now, actions);
         let Some(child) = self.children.get_mut(&id) else { return false };
-        child.spec.shutdown = how.unwrap_or(child.spec.shutdown);
         match child.process {
-            Process::Starting { .. } | Process::Up { .. } => self.tell(now, id, None, actions),
+            Process::Starting { .. } | Process::Up { .. } => {
+                child.spec.shutdown = how.unwrap_or(child.spec.shutdown);
+                self.tell(now, id, None, actions);
+            }
             Process::Stopping { .. } => {}
             Process::Restarting { .. } => self.remove(id, Removal::Terminated, actions),
         }

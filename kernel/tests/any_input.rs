@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lictor_kernel::supervisor::{Action, Config, Event, Report};
 use lictor_kernel::{
-    AutoShutdown, Backoff, ChildId, ChildSpec, ExitReason, Instant, Intensity, Jitter, Pid, Restart,
-    Shutdown, Strategy as Plan, Supervisor,
+    AutoShutdown, Backoff, ChildId, ChildSpec, ExitReason, Instant, Intensity, Jitter, Pid,
+    Restart, Shutdown, Strategy as Plan, Supervisor,
 };
 use proptest::prelude::*;
 
@@ -188,7 +188,7 @@ impl Watched {
 
 fn watched(config: Config, specs: &[ChildSpec]) -> Watched {
     let specs: Vec<_> = (0..).map(ChildId).zip(specs.iter().copied()).collect();
-    let machine = Supervisor::new(config, &specs).unwrap();
+    let machine = Supervisor::new(config, &specs).expect("a good configuration");
     let (live, trace) = (BTreeMap::new(), Vec::new());
     let (now, newest, ended, unheard) = (Instant::ZERO, 0, 0, None);
     let mut watched = Watched { machine, now, live, newest, ended, unheard, trace };

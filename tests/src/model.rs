@@ -3,7 +3,7 @@
 //! OTP's supervisor is a *blocking* program: while it waits for a child to start or to stop it
 //! serves nothing else. The model is that program. Each method below reads like the page of
 //! `supervisor.erl` that it stands for and simply waits where OTP waits; where the log of inputs
-//! ends, the wait gives up with [`Interrupt::NoMoreInput`] and everything unwinds. For the next
+//! ends, the wait gives up with `Interrupt::NoMoreInput` and everything unwinds. For the next
 //! input
 //! the whole program runs again from its beginning over the longer log. Quadratic and free of any
 //! phase, cursor or saved continuation: nothing here can share a mistake with the kernel's machine.

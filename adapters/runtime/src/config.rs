@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_kernel::{Choice, ExitReason};
-use serde::Serialize;
 
 #[expect(unused_imports, reason = "named in the documentation")]
 use crate::runtime::Runtime;

@@ -35,7 +35,8 @@ impl DynamicSupervisor {
                 *late = true;
                 actions.push(Action::Signal { pid: *pid, signal: Signal::Kill });
             }
-            Process::Stopping { pid, .. } => {
+            Process::Stopping { pid, killed, .. } => {
+                *killed = true;
                 actions.push(Action::Signal { pid: *pid, signal: Signal::Kill });
             }
             Process::Up { .. } => {}
@@ -209,13 +210,19 @@ impl DynamicSupervisor {
     ) {
         let Some(child) = self.children.get_mut(&id) else { return };
         let Some(pid) = child.pid() else { return };
+        if matches!(child.process, Process::Starting { late: true, .. }) {
+            // It was killed when it missed its start deadline: nothing is left but to wait.
+            child.process = Process::Stopping { pid, killed: true, was_up: false };
+            return;
+        }
         let (signal, until) = match child.spec.shutdown {
             Shutdown::BrutalKill => (Signal::Kill, None),
             Shutdown::Timeout(timeout) => (Signal::Shutdown, Some(now.saturating_add(timeout))),
             Shutdown::Infinity => (Signal::Shutdown, None),
         };
         let was_up = matches!(child.process, Process::Up { .. });
-        child.process = Process::Stopping { pid, was_up };
+        let killed = signal == Signal::Kill;
+        child.process = Process::Stopping { pid, killed, was_up };
         self.set_deadline(id, until.filter(|until| bound.is_none_or(|bound| *until < bound)));
         actions.push(Action::Signal { pid, signal });
     }
@@ -251,15 +258,18 @@ impl DynamicSupervisor {
         for id in ids {
             let Some(child) = self.children.get_mut(&id) else { continue };
             child.deadline = None;
-            if let Some(pid) = child.pid() {
-                let was_up = matches!(
-                    child.process,
-                    Process::Up { .. } | Process::Stopping { was_up: true, .. }
-                );
-                child.process = Process::Stopping { pid, was_up };
+            let (pid, killed, was_up) = match child.process {
+                Process::Starting { pid, late, .. } => (pid, late, false),
+                Process::Up { pid, .. } => (pid, false, true),
+                Process::Stopping { pid, killed, was_up } => (pid, killed, was_up),
+                Process::Restarting { .. } => {
+                    self.remove(id, Removal::SupervisorStopped, actions);
+                    continue;
+                }
+            };
+            child.process = Process::Stopping { pid, killed: true, was_up };
+            if !killed {
                 actions.push(Action::Signal { pid, signal: Signal::Kill });
-            } else {
-                self.remove(id, Removal::SupervisorStopped, actions);
             }
         }
         self.maybe_exit(actions);
