@@ -511,7 +511,8 @@ const IDLE: Declaration<'static> = Declaration {
     capabilities: &[],
 };
 
-// Rule: R7. Civitas Z34: after a clean stop the same name was refused for ever.
+// Rule: R7
+// Civitas Z34: after a clean stop the same name was refused for ever.
 #[test]
 fn a_rolling_restart_may_reuse_a_name_with_the_same_epoch() {
     let mut registry = Registry::new(RegistryLimits::DEFAULT);

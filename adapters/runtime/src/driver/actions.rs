@@ -62,7 +62,7 @@ impl World {
         self.lives.insert(process, life);
     }
 
-    fn signal(&mut self, now: Instant, process: ProcessId, signal: Signal) {
+    pub(super) fn signal(&mut self, now: Instant, process: ProcessId, signal: Signal) {
         match signal {
             Signal::Shutdown => {
                 if let Some(cell) = self.cell(process.pid.child) {

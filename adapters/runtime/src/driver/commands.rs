@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lictor_kernel::dynamic_supervisor::SpawnerId;
 use lictor_kernel::supervisor::ChildState;
-use lictor_kernel::{ChildId, Instant, NameId, ProcessId, Shutdown, SupervisorId};
+use lictor_kernel::{ChildId, Instant, NameId, ProcessId, Shutdown, Signal, SupervisorId};
 
 use super::{Answer, Dynamic, Effect, Place, Role, StopHow, Wish, World};
 use crate::assemble::spawned;
@@ -136,6 +136,12 @@ impl World {
         // The child is known, or we would not be here; if it is being removed, so much the better.
         let _ = self.node.terminate_child(now, supervisor, id, Some(shutdown), &mut actions);
         self.perform(now, &mut actions);
+        // The kernel leaves a child that is stopping already to the patience of that stop.
+        if matches!(how, StopHow::Kill)
+            && let Some(process) = self.process_of(id)
+        {
+            self.signal(now, process, Signal::Kill);
+        }
     }
 
     fn dynamic_child(&self, name: &str) -> Result<(ChildId, SupervisorId), ControlError> {
