@@ -222,6 +222,7 @@ impl Session {
 
     fn stop(&mut self, why: &'static str) {
         if self.stop.is_none() {
+            self.look();
             let runtime = self.runtime.clone();
             self.stop = Some((why, tokio::spawn(async move { runtime.stop().await })));
             self.view.stopping();
@@ -266,6 +267,7 @@ impl Session {
                 }
             },
         };
+        self.totals.end();
         let summary = Summary {
             at: self.runtime.now(),
             uptime: self.began.elapsed(),

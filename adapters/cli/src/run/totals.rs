@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor::{AgentInfo, EventKind, Instant, RuntimeEvent, Value};
+use lictor::{AgentInfo, EventKind, Instant, RuntimeEvent, Status, Value};
 use serde_json::json;
 
 use crate::builtins::Ledger;
@@ -39,6 +39,14 @@ impl Totals {
     pub(super) fn look(&mut self, agents: Vec<AgentInfo>) {
         for agent in agents {
             self.agents.insert(Arc::clone(&agent.name), agent);
+        }
+    }
+
+    /// Everything has ended, also what was last seen before.
+    pub(super) fn end(&mut self) {
+        for agent in self.agents.values_mut().filter(|agent| agent.status != Status::Crashed) {
+            agent.status = Status::Stopped;
+            agent.queued = 0;
         }
     }
 

@@ -149,6 +149,9 @@ impl View {
         match self {
             Self::Live(live) => {
                 live.status = "ended";
+                for status in ["INITIALIZING", "RUNNING", "SUSPENDED", "STOPPING"] {
+                    live.tree = live.tree.replace(&format!("({status})"), "(STOPPED)");
+                }
                 live.draw(seconds(summary.at), summary.totals) + "\n" + &summary.text()
             }
             Self::Lines(lines) => {
