@@ -23,7 +23,7 @@ use crate::scratch::Scratch;
 use crate::supervisor::{
     self, ConfigError, DeleteChildError, RestartChildError, StartChildError, TerminateChildError,
 };
-use crate::tree::{self, Plan, PlannedChild, Tree};
+use crate::tree::{self, Body, Machine, Plan, PlannedChild, Tree};
 use crate::{
     Calls, Change, ChildId, ChildKind, Deadlines, Declaration, DeclareError, Detection,
     DetectorConfig, DetectorError, Ended, FailureDetector, Instant, InternError, NameId, Names,
@@ -156,9 +156,11 @@ pub struct Node {
     deadlines: Deadlines<NodeId>,
     /// Names whose process ended and whose fate is not known yet.
     limbo: BTreeSet<(NameId, SupervisorId)>,
-    /// (name of a supervisor, name of a child of it) for all that was ever started and still has
-    /// its name; `None` is the root.
+    /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
+    /// and still has its name; `None` is the root.
     below: BTreeSet<(Option<NameId>, NameId)>,
+    /// Names that are in a plan: they start with their supervisor, again and again.
+    planned: BTreeSet<NameId>,
     tree_actions: Scratch<Vec<tree::Action>>,
     changes: Scratch<Vec<Change>>,
     ended: Scratch<Vec<Ended>>,
@@ -180,6 +182,7 @@ impl Node {
             deadlines: Deadlines::default(),
             limbo: BTreeSet::new(),
             below: BTreeSet::new(),
+            planned: BTreeSet::new(),
             tree_actions: Scratch::default(),
             changes: Scratch::default(),
             ended: Scratch::default(),
@@ -232,6 +235,8 @@ impl Node {
         plan: &Arc<Plan>,
         actions: &mut Vec<Action>,
     ) -> Result<SupervisorId, ConfigError> {
+        plan.check()?;
+        self.note_plan(None, plan);
         self.with_tree(actions, |tree, out| tree.start(now, plan, out))
     }
 
@@ -287,7 +292,13 @@ impl Node {
         child: PlannedChild,
         actions: &mut Vec<Action>,
     ) -> Result<Pid, StartChildError> {
-        self.with_tree(actions, |tree, out| tree.start_child(now, supervisor, child, out))
+        let (name, body) = (NameId(child.id.0), child.body.clone());
+        let added =
+            self.with_tree(actions, |tree, out| tree.start_child(now, supervisor, child, out));
+        if let (Ok(_), Body::Supervisor(plan)) = (&added, body) {
+            self.note_plan(Some(name), &plan);
+        }
+        added
     }
 
     /// See [`Tree::spawn`].
@@ -302,7 +313,18 @@ impl Node {
         spawner: Option<SpawnerId>,
         actions: &mut Vec<Action>,
     ) -> Result<Pid, SpawnError> {
-        self.with_tree(actions, |tree, out| tree.spawn(now, supervisor, child, spawner, out))
+        let (name, body) = (NameId(child.id.0), child.body.clone());
+        let added =
+            self.with_tree(actions, |tree, out| tree.spawn(now, supervisor, child, spawner, out));
+        if let (Ok(_), Body::Supervisor(plan)) = (&added, body) {
+            self.note_plan(Some(name), &plan);
+        }
+        added
+    }
+
+    /// See [`Tree::forget_spawner`].
+    pub fn forget_spawner(&mut self, spawner: SpawnerId) {
+        self.tree.forget_spawner(spawner);
     }
 
     /// See [`Tree::terminate_child`].
@@ -318,6 +340,11 @@ impl Node {
         actions: &mut Vec<Action>,
     ) -> Result<(), TerminateChildError> {
         self.limbo.insert((NameId(id.0), supervisor));
+        if let Some(Machine::Static(machine)) = self.tree.supervisor(supervisor) {
+            // Its siblings may be down only because they wait for its restart.
+            let siblings = machine.which_children().map(|(id, _)| (NameId(id.0), supervisor));
+            self.limbo.extend(siblings);
+        }
         self.with_tree(actions, |tree, out| tree.terminate_child(now, supervisor, id, how, out))
     }
 
@@ -348,8 +375,11 @@ impl Node {
     ) -> Result<(), DeleteChildError> {
         let deleted =
             self.with_tree(actions, |tree, out| tree.delete_child(now, supervisor, id, out));
-        if deleted.is_ok() {
-            self.give_back(supervisor, NameId(id.0), actions);
+        let name = NameId(id.0);
+        // What is in the plan of a supervisor comes back with it; only the root never does.
+        let stays = self.planned.contains(&name) && self.tree.name_of(supervisor).is_some();
+        if deleted.is_ok() && !stays {
+            self.give_back(supervisor, name, actions);
         }
         deleted
     }

@@ -95,6 +95,8 @@ struct Slot {
     ready: bool,
     /// As it stands in `Tree::deadlines`.
     deadline: Option<Instant>,
+    /// How much of what it wants is still to be carried on; none between calls.
+    pending: usize,
 }
 
 /// An action of one machine that is still to be carried on.
@@ -252,6 +254,16 @@ impl Tree {
         }
         self.work_off(now, actions);
         result
+    }
+
+    /// Forgets a spawner that is gone for good, in every dynamic supervisor; see
+    /// [`DynamicSupervisor::forget_spawner`](crate::DynamicSupervisor::forget_spawner).
+    pub fn forget_spawner(&mut self, spawner: SpawnerId) {
+        for slot in self.slots.values_mut() {
+            if let Machine::Dynamic(machine) = &mut slot.machine {
+                machine.forget_spawner(spawner);
+            }
+        }
     }
 
     /// Stops a child; see [`Supervisor::terminate_child`](crate::Supervisor::terminate_child),

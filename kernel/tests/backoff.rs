@@ -63,7 +63,9 @@ fn wait(backoff: &Backoff, n: u32, seed: u64) -> u128 {
 proptest! {
     // Rules: B1, B2
     #[test]
-    fn the_curves_are_what_they_say(backoff in policy(&[Jitter::None]), n in occupancy(), seed: u64) {
+    fn the_curves_are_what_they_say(
+        backoff in policy(&[Jitter::None]), n in occupancy(), seed: u64,
+    ) {
         // Beyond 2^64 nanoseconds the shift above would lose bits of the base.
         prop_assume!(backoff.base.as_nanos() < 1 << 62);
         prop_assert_eq!(backoff.curve_delay(n).as_nanos(), plain(&backoff, n));
@@ -90,7 +92,9 @@ proptest! {
 
     // Rule: B3
     #[test]
-    fn a_quarter_more_and_within_the_cap(backoff in policy(&[Jitter::Quarter]), n in occupancy(), seed: u64) {
+    fn a_quarter_more_and_within_the_cap(
+        backoff in policy(&[Jitter::Quarter]), n in occupancy(), seed: u64,
+    ) {
         prop_assume!(backoff.max.as_nanos() < 1 << 62);
         let delay = backoff.curve_delay(n).as_nanos();
         let wait = wait(&backoff, n, seed);
@@ -138,7 +142,7 @@ proptest! {
     // Rule: B6
     #[test]
     fn a_stable_child_waits_as_after_its_first_crash(
-        backoff in policy(&JITTERS), n in occupancy(), up in any::<u64>(), since in any::<u64>(), seed: u64,
+        backoff in policy(&JITTERS), n in occupancy(), up: u64, since: u64, seed: u64,
     ) {
         let at = Instant::from_nanos(since).saturating_add(Duration::from_nanos(up));
         let was_up = at.saturating_since(Instant::from_nanos(since));
@@ -152,7 +156,9 @@ proptest! {
 
     // Rule: B7
     #[test]
-    fn the_same_seed_gives_the_same_waits(backoff in policy(&JITTERS), ns in prop::collection::vec(occupancy(), 0..20), seed: u64) {
+    fn the_same_seed_gives_the_same_waits(
+        backoff in policy(&JITTERS), ns in prop::collection::vec(occupancy(), 0..20), seed: u64,
+    ) {
         let waits = || {
             let (mut state, mut prng) = (BackoffState::default(), Prng::new(seed));
             let mut delay = |n| state.next_delay(&backoff, n, None, Instant::ZERO, &mut prng);

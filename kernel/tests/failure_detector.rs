@@ -183,7 +183,8 @@ proptest! {
         let kept = &samples[samples.len().saturating_sub(window as usize)..];
         let expected = akka_phi(kept, pause, silence);
         let found = f64::from(detector.phi_milli(at(now + silence)).unwrap()) / 1e3;
-        let tolerance = 0.002 + expected * 1e-5;
+        // Phi grows with the cube of the rounded y: its relative error is three times that of y.
+        let tolerance = 0.002 + expected * 5e-5;
         // Phi ends at 1026; above 1000 no threshold may lie.
         let difference = found.min(1000.0) - expected.min(1000.0);
         prop_assert!(difference.abs() < tolerance, "{found} is not {expected}");

@@ -1,10 +1,11 @@
 //! The machinery: what one part of the node does is a fact to the others.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::{Action, Callee, Node};
 use crate::supervisor::{self, ChildState};
-use crate::tree::{self, Stage, Tree};
+use crate::tree::{self, Body, Plan, Stage, Tree};
 use crate::{
     ChildId, Detection, ExitReason, Heard, Instant, NameId, NodeId, ProcessId, Status, SupervisorId,
 };
@@ -73,12 +74,12 @@ impl Node {
             tree::Action::Supervisor { supervisor, process, stage } => {
                 self.note_stage(supervisor, process, stage, actions);
             }
-            tree::Action::Removed { supervisor, child, why, .. } => {
+            tree::Action::Removed { supervisor, child, .. } => {
                 let name = NameId(child.0);
                 self.go_down(name, actions);
                 // A static supervisor forgets a temporary child, but its plan does not: the child
                 // is started again with the whole supervisor, and must have its name then.
-                if why.is_some() {
+                if !self.planned.contains(&name) {
                     self.give_back(supervisor, name, actions);
                 }
             }
@@ -94,13 +95,16 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         match (stage, process) {
-            (Stage::Initializing, Some(process)) => self.starting(process, actions),
-            (Stage::Initializing, None) => {}
+            (Stage::Initializing, process) => {
+                if let Some(process) = process {
+                    self.starting(process, actions);
+                }
+                self.forget_lost(supervisor, process, actions);
+            }
             (Stage::Ready, process) => {
                 if let Some(process) = process {
                     self.set_process(process, Status::Up, actions);
                 }
-                self.forget_lost(supervisor, process, actions);
             }
             (Stage::Exited(reason), process) => {
                 // What becomes of the names below is settled with what becomes of this one.
@@ -119,7 +123,24 @@ impl Node {
         self.set_process(process, Status::Starting, actions);
     }
 
-    /// A supervisor that was restarted has its original children; those added since are gone.
+    /// Everything in a plan lies below its supervisor, also what it never comes to start.
+    pub(super) fn note_plan(&mut self, parent: Option<NameId>, plan: &Plan) {
+        let mut rest = Vec::from([(parent, plan)]);
+        while let Some((parent, plan)) = rest.pop() {
+            let Plan::Static { children, .. } = plan else { continue };
+            for child in children {
+                let name = NameId(child.id.0);
+                self.below.insert((parent, name));
+                self.planned.insert(name);
+                if let Body::Supervisor(plan) = &child.body {
+                    rest.push((Some(name), plan));
+                }
+            }
+        }
+    }
+
+    /// A supervisor that was restarted has its original children; those added since are gone. Asked
+    /// while it begins: later a temporary child of the plan may have come and gone again.
     fn forget_lost(
         &mut self,
         supervisor: SupervisorId,
@@ -134,12 +155,11 @@ impl Node {
             .collect();
         for name in lost {
             self.go_down(name, actions);
-            self.below.remove(&(parent, name));
-            self.retract(name, actions);
+            self.release(parent, name, actions);
         }
     }
 
-    /// A child of this supervisor is gone for good, and its name is free.
+    /// A child of this supervisor is gone for good: its name is free, and so are those below it.
     pub(super) fn give_back(
         &mut self,
         supervisor: SupervisorId,
@@ -147,8 +167,19 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         let parent = self.tree.name_of(supervisor);
-        self.below.remove(&(parent, name));
-        self.retract(name, actions);
+        self.release(parent, name, actions);
+    }
+
+    fn release(&mut self, parent: Option<NameId>, name: NameId, actions: &mut Vec<Action>) {
+        let mut rest = Vec::from([(parent, name)]);
+        while let Some((parent, name)) = rest.pop() {
+            rest.extend(self.children_of(Some(name)).map(|child| (Some(name), child)));
+            // Once: a number that was used twice could lie below itself.
+            if self.below.remove(&(parent, name)) {
+                self.planned.remove(&name);
+                self.retract(name, actions);
+            }
+        }
     }
 
     fn children_of(&self, parent: Option<NameId>) -> impl Iterator<Item = NameId> {
@@ -164,9 +195,13 @@ impl Node {
 
     fn all_below_go_down(&mut self, name: Option<NameId>, actions: &mut Vec<Action>) {
         let mut rest: Vec<NameId> = self.children_of(name).collect();
+        // A number that a caller used twice, against the convention, could lie below itself.
+        let mut seen = BTreeSet::new();
         while let Some(name) = rest.pop() {
-            self.set_status(name, Status::Down, actions);
-            rest.extend(self.children_of(Some(name)));
+            if seen.insert(name) {
+                self.set_status(name, Status::Down, actions);
+                rest.extend(self.children_of(Some(name)));
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::machine::{Machine, Out};
 use super::{Action, Body, Plan, Slot, Stage, Step, Tree};
 use crate::dynamic_supervisor;
-use crate::supervisor::{self, Event, Report};
+use crate::supervisor::{self, ChildState, Event, Report};
 use crate::{ChildId, ExitReason, Instant, Pid, ProcessId, Signal, SupervisorId};
 
 impl Tree {
@@ -49,14 +49,15 @@ impl Tree {
             Plan::Dynamic(_) => BTreeMap::new(),
         };
         let running = BTreeMap::new();
-        let slot = Slot { machine, process, bodies, running, ready: false, deadline: None };
+        let (ready, deadline, pending) = (false, None, 0);
+        let slot = Slot { machine, process, bodies, running, ready, deadline, pending };
         self.slots.insert(id, slot);
         actions.push(Action::Supervisor { supervisor: id, process, stage: Stage::Initializing });
         self.step(id, |machine, out| machine.start(now, out));
         id
     }
 
-    /// Lets one machine act and puts what it wants before all other work, in its order.
+    /// Lets one machine act and puts what it wants before the work of others, in its order.
     pub(super) fn step<R>(
         &mut self,
         id: SupervisorId,
@@ -76,11 +77,17 @@ impl Tree {
             slot.deadline = deadline;
         }
         let work = &mut self.work.0;
-        for action in self.out_static.0.drain(..).rev() {
-            work.push_front((id, Step::of_static(id, action)));
-        }
-        for action in self.out_dynamic.0.drain(..).rev() {
-            work.push_front((id, Step::of_dynamic(id, action)));
+        let steps = self.out_static.0.drain(..).map(|action| Step::of_static(id, action));
+        let more = self.out_dynamic.0.drain(..).map(|action| Step::of_dynamic(id, action));
+        // It may have been told something by its parent before all that it wanted was carried on.
+        let mut at = match slot.pending {
+            0 => 0,
+            _ => work.iter().rposition(|(of, _)| *of == id).map_or(0, |at| at.saturating_add(1)),
+        };
+        for step in steps.chain(more) {
+            work.insert(at, (id, step));
+            at = at.saturating_add(1);
+            slot.pending = slot.pending.saturating_add(1);
         }
         Some(result)
     }
@@ -106,6 +113,9 @@ impl Tree {
     /// step starts, stops or reports something, and each machine waits for an answer after it.
     pub(super) fn work_off(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some((id, step)) = self.work.0.pop_front() {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.pending = slot.pending.saturating_sub(1);
+            }
             match step {
                 Step::Out(action) => {
                     if let Action::Removed { child, .. } = action
@@ -150,9 +160,15 @@ impl Tree {
         signal: Signal,
         actions: &mut Vec<Action>,
     ) {
-        let Some(id) = self.running_as(supervisor, pid.child) else {
-            let process = ProcessId { supervisor, pid };
-            actions.push(Action::Signal { process, signal });
+        let process = ProcessId { supervisor, pid };
+        let running = self.running_as(supervisor, pid.child);
+        let running = running.filter(|id| self.is_process(*id, process));
+        let Some(id) = running else {
+            // Asked and killed in one step (a timeout of zero), a supervisor may be gone by now,
+            // and another in its place. There is nobody to tell, and it was never the driver's.
+            if self.slots.get(&supervisor).is_some_and(|slot| slot.has_worker(pid)) {
+                actions.push(Action::Signal { process, signal });
+            }
             return;
         };
         let bound = self.stop_by;
@@ -199,9 +215,26 @@ impl Tree {
         self.feed(now, supervisor, event, actions);
     }
 
+    /// Whether this supervisor is this process to its parent.
+    fn is_process(&self, id: SupervisorId, process: ProcessId) -> bool {
+        self.slots.get(&id).is_some_and(|slot| slot.process == Some(process))
+    }
+
     pub(super) fn set_body(&mut self, supervisor: SupervisorId, id: ChildId, body: Body) {
         if let (Some(slot), Body::Supervisor(plan)) = (self.slots.get_mut(&supervisor), body) {
             slot.bodies.insert(id, plan);
+        }
+    }
+}
+
+impl Slot {
+    /// Whether this process is a worker that is alive.
+    fn has_worker(&self, pid: Pid) -> bool {
+        match self.machine.child(pid.child) {
+            Some(ChildState::Starting(now) | ChildState::Up(now) | ChildState::Stopping(now)) => {
+                now == pid && !self.bodies.contains_key(&pid.child)
+            }
+            Some(ChildState::Restarting { .. } | ChildState::Down) | None => false,
         }
     }
 }
