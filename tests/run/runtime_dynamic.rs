@@ -181,3 +181,33 @@ async fn a_spawner_is_told_of_every_end_and_spawns_under_the_nearest_supervisor(
     assert_eq!(told, expected);
     tree.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_spawner_cannot_use_up_what_belongs_to_all() {
+    let log = Log::default();
+    let runtime = runtime_with(with_types(&Script::new(&log)));
+    let pool = DynamicSupervisor::new("pool")
+        .max_children_per_spawner(Some(1))
+        .max_total_spawns_per_spawner(Some(2));
+    let boss = |name: &str| {
+        let log = log.clone();
+        agent(name, move || Boss(log.clone()))
+    };
+    let tree = root().dynamic(pool).agent(boss("one")).agent(boss("two")).start(&runtime).await;
+    let tree = tree.unwrap();
+    let hire = async |who: &str, name: &str| {
+        let boss = tree.agent::<Boss>(who).unwrap();
+        boss.ask(Hire(name.into()), secs(1)).await.unwrap()
+    };
+    assert_eq!(hire("one", "w1").await, "hired");
+    assert!(hire("one", "w2").await.contains("max_children_per_spawner"));
+    assert_eq!(hire("two", "w2").await, "hired", "another one's share");
+    runtime.despawn("w1").await.unwrap();
+    assert_eq!(hire("one", "w3").await, "hired");
+    runtime.despawn("w3").await.unwrap();
+    assert!(hire("one", "w4").await.contains("max_total_spawns_per_spawner"));
+    runtime.restart_agent("one", "test").await.unwrap();
+    assert!(hire("one", "w4").await.contains("max_total"), "the spawner is the name");
+    runtime.spawn("pool", "worker", "w4", Value::Null).await.expect("nobody's share");
+    tree.stop().await;
+}

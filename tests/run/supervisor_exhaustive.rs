@@ -76,8 +76,22 @@ impl Node {
     }
 }
 
-/// Searches to `depth` moves after the start, or after everyone is up, and says how much it saw.
-fn explore(config: &Config, specs: &[ChildSpec], commands: &[Op], up: bool, depth: u32) {
+/// How much a search saw: different states, and moves made, each in kernel and model.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Seen {
+    states: usize,
+    moves: usize,
+}
+
+impl Seen {
+    /// The search is no smaller than it was when it was written: nothing has cut it short.
+    fn at_least(self, states: usize, moves: usize) {
+        assert!(self.states >= states && self.moves >= moves, "the search has shrunk: {self:?}");
+    }
+}
+
+/// Searches to `depth` moves after the start, or after everyone is up.
+fn explore(config: &Config, specs: &[ChildSpec], commands: &[Op], up: bool, depth: u32) -> Seen {
     let specs: Vec<_> = (0..).map(ChildId).zip(specs.iter().copied()).collect();
     let mut root = Node::new(config, &specs);
     root.play(Op::Begin);
@@ -86,14 +100,14 @@ fn explore(config: &Config, specs: &[ChildSpec], commands: &[Op], up: bool, dept
     }
     let mut seen = HashSet::from([root.key()]);
     let mut frontier = vec![root];
-    let mut edges = 0_u64;
+    let mut moves = 0;
     for _ in 0..depth {
         let mut next = Vec::new();
         for node in frontier {
             for op in node.moves(commands) {
                 let mut child = node.clone();
                 child.play(op);
-                edges += 1;
+                moves += 1;
                 if seen.insert(child.key()) {
                     next.push(child);
                 }
@@ -101,8 +115,7 @@ fn explore(config: &Config, specs: &[ChildSpec], commands: &[Op], up: bool, dept
         }
         frontier = next;
     }
-    let found = (config.strategy, depth, seen.len(), edges);
-    assert!(seen.len() > 50, "the search went nowhere: {found:?}");
+    Seen { states: seen.len(), moves }
 }
 
 fn config(strategy: Strategy, max_restarts: u32, backoff: Backoff) -> Config {
@@ -144,39 +157,47 @@ fn first_starts_in_every_way() {
     let slow =
         ChildSpec { start_timeout: Some(Duration::from_secs(1)), ..spec(Restart::Temporary) };
     let specs = [spec(Restart::Permanent), slow, brutal(Restart::Permanent)];
-    explore(&config(Strategy::OneForAll, 1, Backoff::NONE), &specs, &STOP, false, 9);
+    let seen = explore(&config(Strategy::OneForAll, 1, Backoff::NONE), &specs, &STOP, false, 11);
+    seen.at_least(6_000, 40_000);
 }
 
 #[test]
 fn one_for_one_without_backoff() {
     let config = config(Strategy::OneForOne, 1, Backoff::NONE);
-    explore(&config, &mixed(), &STOP, true, 8);
+    let seen = explore(&config, &mixed(), &STOP, true, 10);
+    seen.at_least(6_500, 60_000);
 }
 
 #[test]
 fn one_for_all_without_backoff() {
     let config = config(Strategy::OneForAll, 2, Backoff::NONE);
-    explore(&config, &mixed(), &STOP, true, 8);
+    let seen = explore(&config, &mixed(), &STOP, true, 10);
+    seen.at_least(5_000, 35_000);
 }
 
 #[test]
 fn rest_for_one_without_backoff() {
     let config = config(Strategy::RestForOne, 2, Backoff::NONE);
-    explore(&config, &mixed(), &STOP, true, 8);
+    let seen = explore(&config, &mixed(), &STOP, true, 10);
+    seen.at_least(6_500, 45_000);
 }
 
 #[test]
 fn one_for_all_with_backoff() {
     let second = Duration::from_secs(1);
     let config = config(Strategy::OneForAll, 2, Backoff::linear(second, second * 2));
-    explore(&config, &[spec(Restart::Permanent), brutal(Restart::Transient)], &STOP, true, 8);
+    let seen =
+        explore(&config, &[spec(Restart::Permanent), brutal(Restart::Transient)], &STOP, true, 10);
+    seen.at_least(7_000, 33_000);
 }
 
 #[test]
 fn rest_for_one_with_backoff() {
     let second = Duration::from_secs(1);
     let config = config(Strategy::RestForOne, 2, Backoff::exponential(second, second * 2));
-    explore(&config, &[spec(Restart::Transient), spec(Restart::Permanent)], &STOP, true, 8);
+    let seen =
+        explore(&config, &[spec(Restart::Transient), spec(Restart::Permanent)], &STOP, true, 10);
+    seen.at_least(10_500, 50_000);
 }
 
 #[test]
@@ -188,7 +209,8 @@ fn significant_children_end_the_supervisor() {
             ..config(Strategy::RestForOne, 1, Backoff::constant(Duration::from_secs(1)))
         };
         let specs = [significant(Restart::Transient), significant(Restart::Temporary)];
-        explore(&config, &specs, &[Op::Kill], true, 12);
+        let seen = explore(&config, &specs, &[Op::Kill], true, 12);
+        seen.at_least(170, 480);
     }
 }
 
@@ -202,6 +224,7 @@ fn commands_between_and_during_everything() {
     for strategy in [Strategy::OneForOne, Strategy::OneForAll] {
         let config = config(strategy, 1, Backoff::constant(Duration::from_secs(1)));
         let specs = [spec(Restart::Permanent), brutal(Restart::Transient)];
-        explore(&config, &specs, &commands, true, 6);
+        let seen = explore(&config, &specs, &commands, true, 7);
+        seen.at_least(7_500, 53_000);
     }
 }

@@ -6,7 +6,7 @@ use lictor_kernel::{Jitter, Supervisor};
 use lictor_tests::model::{Model, drive};
 use proptest::prelude::*;
 
-use supervisor_support::{Op, Setup, World, any_history, any_setup, differ};
+use supervisor_support::{Op, Setup, World, any_history, any_setup, config, differ};
 
 fn compare(setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
     let (config, specs, begin) = setup;
@@ -35,11 +35,7 @@ fn compare(setup: &Setup, ops: &[Op]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 2_000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config(2_000))]
 
     #[test]
     fn kernel_and_model_agree(setup in any_setup(Jitter::None), ops in any_history()) {

@@ -58,6 +58,8 @@ pub(crate) enum Op {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     Well,
+    /// It says that it is up, although it was told to end meanwhile.
+    Late,
     Ignored,
     Failed,
     Exited(ExitReason),
@@ -137,14 +139,18 @@ impl World {
         let index = self.processes.iter().position(|process| process.pid == pid).expect("listed");
         let process = &mut self.processes[index];
         let event = match (process.told, how) {
-            (None, Answer::Well) => {
+            (None, Answer::Well | Answer::Late) if !process.up => {
                 process.up = true;
                 return Event::Started { pid };
             }
-            (Some(Signal::Shutdown), Answer::Well) => {
-                Event::Exited { pid, reason: ExitReason::Shutdown }
+            (Some(_), Answer::Late) if !process.up => {
+                process.up = true;
+                return Event::Started { pid };
             }
-            (Some(Signal::Kill), Answer::Well) => Event::Exited { pid, reason: ExitReason::Killed },
+            (Some(Signal::Kill), Answer::Well | Answer::Late) => {
+                Event::Exited { pid, reason: ExitReason::Killed }
+            }
+            (_, Answer::Well | Answer::Late) => Event::Exited { pid, reason: ExitReason::Shutdown },
             (_, Answer::Ignored) if !process.up => Event::StartIgnored { pid },
             (_, Answer::Failed) if !process.up => Event::StartFailed { pid },
             (_, Answer::Ignored | Answer::Failed) => {
@@ -362,6 +368,7 @@ pub(crate) fn any_setup(jitter: Jitter) -> impl Strategy<Value = Setup> {
 fn any_answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
         6 => Just(Answer::Well),
+        1 => Just(Answer::Late),
         1 => Just(Answer::Ignored),
         2 => Just(Answer::Failed),
         2 => any_reason().prop_map(Answer::Exited),
@@ -401,6 +408,19 @@ pub(crate) fn any_op() -> impl Strategy<Value = Op> {
         3 => (any::<u8>(), any::<usize>(), any_reason())
             .prop_map(|(what, which, reason)| Op::Nonsense { what, which, reason }),
     ]
+}
+
+/// At least this many cases, or `PROPTEST_CASES` if that is more. The model is quadratic in the
+/// length of a history, so shrinking has a bound in time.
+pub(crate) fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(cases),
+        failure_persistence: None,
+        max_shrink_iters: 5_000,
+        max_shrink_time: 20_000,
+        ..default
+    }
 }
 
 /// A history: mostly it begins with a proper start.

@@ -199,7 +199,7 @@ impl<P: Protocol> Cell<P> {
     /// Sends without waiting.
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
-        let message = self.as_on_a_wire(message)?;
+        let message = self.as_it_arrives(message)?;
         let envelope = Envelope { message, attempt: 0, expires: way.expires };
         match self.mailbox.try_push(way.lane, envelope) {
             Ok(None) => Ok(()),
@@ -221,7 +221,7 @@ impl<P: Protocol> Cell<P> {
             return self.try_send(way, message);
         }
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
-        let message = self.as_on_a_wire(message)?;
+        let message = self.as_it_arrives(message)?;
         let envelope = Envelope { message, attempt: 0, expires: way.expires };
         // A push that finds room is ready at once, and registers no timer.
         let push = self.mailbox.push(way.lane, envelope);
@@ -240,8 +240,12 @@ impl<P: Protocol> Cell<P> {
         SendError::Down { name: Arc::clone(&self.core.name) }
     }
 
-    /// In the test mode that forces encoding, the message as a remote receiver would get it.
-    fn as_on_a_wire(&self, message: P) -> Result<P, SendError> {
+    /// The message, unless it is one that nobody may send; in the test mode that forces encoding,
+    /// as a remote receiver would get it.
+    fn as_it_arrives(&self, message: P) -> Result<P, SendError> {
+        if let Some(kind) = message.reserved() {
+            return Err(SendError::Reserved { kind: kind.to_owned() });
+        }
         if !self.core.shared.config.encode_messages {
             return Ok(message);
         }

@@ -9,7 +9,15 @@ use lictor_kernel::Instant;
 
 use crate::executor::{Executor, Task};
 use crate::reply::{ReplyFailure, reply_slot};
+use crate::runtime::Runtime;
 use crate::timers::Timers;
+
+/// Of how many spawners the dynamic supervisors of a runtime remember something: it must not grow
+/// with those that have gone.
+#[must_use]
+pub fn remembered_spawners(runtime: &Runtime) -> usize {
+    runtime.remembered_spawners()
+}
 
 /// One check of [`executor`]: makes the task that carries it out on the given host.
 pub type ExecutorCase = fn(Arc<dyn Executor>) -> Task;

@@ -449,6 +449,17 @@ impl World {
         }
     }
 
+    #[cfg(feature = "conformance")]
+    pub(crate) fn remembered_spawners(&self) -> usize {
+        let machines = self.running.values().filter_map(|id| self.node.tree().supervisor(*id));
+        machines
+            .map(|machine| match machine {
+                Machine::Dynamic(machine) => machine.spawners(),
+                Machine::Static(_) => 0,
+            })
+            .sum()
+    }
+
     fn event(&mut self, kind: EventKind) {
         self.effects.push_back(Effect::Event(kind));
     }

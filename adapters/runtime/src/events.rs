@@ -77,7 +77,7 @@ pub enum EventKind {
     RestartScheduled {
         /// Its name.
         name: Arc<str>,
-        /// The wait, in seconds, as text with nanosecond precision.
+        /// The wait, as text such as `150ms` or `1.25s`.
         delay: String,
     },
     /// A supervisor's restart budget is used up.

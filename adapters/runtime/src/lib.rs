@@ -20,6 +20,7 @@ mod driver;
 mod error;
 mod events;
 pub mod executor;
+mod finite;
 mod inbox;
 pub mod mailbox;
 pub mod message;

@@ -138,6 +138,12 @@ pub trait Protocol: Sized + Send + 'static {
     fn duplicate(&self) -> Option<Self> {
         None
     }
+
+    /// The message's type, if it is one that belongs to the system: it is not sent then. Only a
+    /// protocol that lets senders choose the type has such messages.
+    fn reserved(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl Protocol for Message {
@@ -160,6 +166,10 @@ impl Protocol for Message {
             sender: self.sender.clone(),
             reply_to: self.reply_to.as_ref().map(ReplyTo::duplicate),
         })
+    }
+
+    fn reserved(&self) -> Option<&str> {
+        is_reserved(&self.kind).then_some(&self.kind)
     }
 }
 
@@ -276,8 +286,9 @@ impl<R> Debug for ReplyTo<R> {
 /// To a payload.
 ///
 /// # Errors
-/// The value cannot be JSON.
+/// The value cannot be JSON: a number that is not finite, a map whose keys are no text.
 pub fn to_value<T: Serialize>(value: &T) -> Result<Value, DecodeError> {
+    crate::finite::check(value)?;
     serde_json::to_value(value).map_err(|error| DecodeError(error.to_string()))
 }
 

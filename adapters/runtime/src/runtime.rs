@@ -500,6 +500,12 @@ impl Runtime {
         self.shared.events.watch()
     }
 
+    /// Of how many spawners something is remembered.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn remembered_spawners(&self) -> usize {
+        self.shared.world().remembered_spawners()
+    }
+
     /// The agent types that may be spawned by name.
     #[must_use]
     pub fn types(&self) -> &AgentTypes {

@@ -263,6 +263,18 @@ impl World {
             self.effects.push_back(Effect::Answer(answer, Ok(())));
         }
         self.event(EventKind::Removed { name: place.name, reason });
+        self.forget_spawners(id, spawner);
+    }
+
+    /// What is remembered of a spawner goes with it, or with its last child if that is later.
+    fn forget_spawners(&mut self, gone: ChildId, spawner: Option<SpawnerId>) {
+        self.node.forget_spawner(SpawnerId(u64::from(gone.0)));
+        let is_gone = |spawner: &SpawnerId| {
+            u32::try_from(spawner.0).is_ok_and(|id| !self.places.contains_key(&ChildId(id)))
+        };
+        if let Some(spawner) = spawner.filter(is_gone) {
+            self.node.forget_spawner(spawner);
+        }
     }
 
     fn report(&mut self, now: Instant, supervisor: SupervisorId, report: Report) {
@@ -274,8 +286,9 @@ impl World {
                 EventKind::RestartScheduled { name, delay }
             }),
             Report::RestartsExhausted { child } => {
-                let id = self.node.tree().name_of(supervisor).map(|name| ChildId(name.0));
-                let name = id.or(self.root).and_then(|id| name_of(self, &id));
+                // The kernel may be a step ahead, and the supervisor gone from it already.
+                let running = self.running.iter().find(|(_, running)| **running == supervisor);
+                let name = running.and_then(|(id, _)| name_of(self, id));
                 let child = name_of(self, &child);
                 name.zip(child).map(|(name, child)| EventKind::RestartsExhausted { name, child })
             }

@@ -175,7 +175,9 @@ impl World {
             _ => (false, false),
         };
         let control = match wish {
-            Wish::Resume { .. } if !suspended => return Err(refused("it is not suspended")),
+            // The name is suspended, whatever its process is doing: the next one would be, too.
+            Wish::Resume { approver } if cell.core().is_suspended() => Control::Resume { approver },
+            Wish::Resume { .. } => return Err(refused("it is not suspended")),
             _ if !running => {
                 return Err(refused(&format!("it is {}", cell.core().status().name())));
             }
@@ -183,7 +185,6 @@ impl World {
                 return Err(refused("it is suspended already"));
             }
             Wish::Suspend { reason } => Control::Suspend { reason },
-            Wish::Resume { approver } => Control::Resume { approver },
             Wish::Restart { by } => {
                 let process = self.process_of(id).ok_or_else(|| refused("it has no process"))?;
                 Control::Restart { process, by }
@@ -198,9 +199,11 @@ impl World {
         };
         if let Some(status) = status {
             cell.core().suspend(status == lictor_kernel::Status::Suspended);
-            let (_, registry, _, _) = self.node.parts();
-            // It has a process, or we would not be here.
-            let _ = registry.set_status(NameId(id.0), status, &mut Vec::new());
+            if running {
+                let (_, registry, _, _) = self.node.parts();
+                // It is up, or suspended, so it has a process and can be either.
+                let _ = registry.set_status(NameId(id.0), status, &mut Vec::new());
+            }
         }
         self.effects.push_back(Effect::Control(cell, control));
         Ok(())
