@@ -114,7 +114,8 @@ async fn a_ticker_counts_what_it_asked() {
 async fn a_ticker_goes_on_after_a_restart_at_the_same_rate() {
     let mut built = Built::start(
         "- agent: { name: n, type: lictor.counter }\n\
-         - agent: { name: t, type: lictor.ticker, config: { to: n, kind: Add, payload: 1, every: 5ms } }",
+         - agent: { name: t, type: lictor.ticker, \
+             config: { to: n, kind: Add, payload: 1, every: 5ms } }",
     )
     .await;
     built.counted("t", "sent", 3).await;

@@ -7,15 +7,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::processes::{STUBBORN, descendants, exists, is_alive, quoted, wait_until};
+use crate::processes::{exists, is_alive, quoted, wait_until};
 use crate::support::{Built, LONG, refusal};
 
 /// An agent named `p` that runs a shell script, with more settings.
 fn script(script: &str, more: &str) -> String {
-    let script = quoted(script);
-    format!(
-        "- agent: {{ name: p, type: lictor.exec, config: {{ command: sh, args: [-c, {script}]{more} }} }}"
-    )
+    let config = format!("command: sh, args: [-c, {}]{more}", quoted(script));
+    format!("- agent: {{ name: p, type: lictor.exec, config: {{ {config} }} }}")
 }
 
 /// Answers each question with the pid of its process and that of a stubborn grandchild.
@@ -227,10 +225,10 @@ fn nothing_survives_the_tokio_runtime() {
 #[tokio::test]
 async fn many_starts_and_stops_leave_nothing_behind() {
     for _ in 0..5 {
-        let built = Built::start(&script(STUBBORN, ", stop_grace: 10ms")).await;
-        built.counted("p", "garbage", 1).await;
-        assert!(!descendants(std::process::id()).is_empty());
+        let built = Built::start(&script(FAMILY, ", stop_grace: 10ms")).await;
+        let pids = family(&built).await;
         built.tree.stop().await;
+        assert_gone(pids).await;
     }
 }
 

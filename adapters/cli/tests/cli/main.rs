@@ -7,3 +7,4 @@ mod exec;
 mod processes;
 mod run;
 mod support;
+mod terminal;

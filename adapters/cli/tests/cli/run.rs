@@ -95,8 +95,8 @@ fn a_tree_that_has_done_its_work_ends_with_0() {
     let file = File::new(
         "supervision:\n  auto_shutdown: any_significant\n  children:\n    \
          - agent: { name: to, type: lictor.echo }\n    \
-         - agent:\n        name: work\n        type: lictor.ticker\n        significant: true\n        \
-         config: { to: to, every: 1ms, count: 5 }\n",
+         - agent:\n        name: work\n        type: lictor.ticker\n        \
+         significant: true\n        config: { to: to, every: 1ms, count: 5 }\n",
     );
     let ran = output(&["run", file.path()]);
     assert_eq!(ran.status.code(), Some(0), "{}", ran.stdout);
@@ -118,23 +118,48 @@ fn interrupt_and_terminate_stop_gracefully() {
     }
 }
 
-#[test]
-fn a_second_interrupt_kills_everything_at_once() {
-    let file = File::new(&yaml(&format!(
+/// A tree with a process that would take an hour to stop.
+fn slow_to_stop() -> File {
+    File::new(&yaml(&format!(
         "- agent:\n    name: stubborn\n    type: lictor.exec\n    shutdown: infinity\n    \
          config: {{ command: sh, args: [-c, {}], stop_grace: 1h }}\n\
          - agent: {{ name: sink, type: lictor.echo }}",
         processes::quoted(processes::STUBBORN),
-    )));
-    let mut running = Running::new(&["run", file.path(), "--json", "--log", "info"]);
+    )))
+}
+
+/// Waits until the process is set up, and gives all that it consists of.
+fn family(running: &mut Running) -> Vec<u32> {
     running.wait_for(|event| event["counts"]["stubborn"]["garbage"] == 1);
     let pids = processes::descendants(running.pid());
     assert!(pids.len() >= 2, "{pids:?}");
+    pids
+}
+
+#[test]
+fn a_second_interrupt_kills_everything_at_once() {
+    let file = slow_to_stop();
+    let mut running = Running::new(&["run", file.path(), "--json", "--log", "info"]);
+    let pids = family(&mut running);
     running.signal(Signal::SIGINT);
     running.wait_for(|event| is(event, "stopped", "sink"));
     running.signal(Signal::SIGINT);
     let ran = running.rest();
     assert_eq!(ran.status.code(), Some(130));
+    for pid in pids {
+        processes::wait_until(|| !is_alive(pid));
+    }
+}
+
+#[test]
+fn a_stop_that_takes_too_long_is_cut_short() {
+    let file = slow_to_stop();
+    let mut running = Running::new(&["run", file.path(), "--stop-timeout", "50ms"]);
+    let pids = family(&mut running);
+    running.signal(Signal::SIGTERM);
+    let ran = running.rest();
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stdout);
+    assert!(ran.lines().iter().any(|line| is(line, "shutdown_error", "stubborn")));
     for pid in pids {
         processes::wait_until(|| !is_alive(pid));
     }
