@@ -116,3 +116,18 @@ fn bad_flags_are_bad_input() {
     assert_eq!(help.status.code(), Some(0));
     assert!(help.stdout.contains("Exit codes:"), "{}", help.stdout);
 }
+
+#[test]
+fn the_examples_of_the_manual_are_good() {
+    let manual = std::fs::read_to_string(repository().join("docs/cli.md")).unwrap();
+    let blocks: Vec<&str> = manual.split("```yaml\n").skip(1).collect();
+    assert!(blocks.len() >= 5);
+    for block in blocks {
+        let (children, _) = block.split_once("```").unwrap();
+        let file = File::new(&yaml(children));
+        let checked = output(&["check", file.path()]);
+        assert_eq!(checked.status.code(), Some(0), "{children}{}", checked.stdout);
+    }
+    let tree = output(&["tree", "examples/pipeline.yaml"]).stdout;
+    assert!(manual.contains(&tree), "{tree}");
+}
