@@ -1,0 +1,10 @@
+//! Break any topology in virtual time, shrink the failure, show it.
+//!
+//! A seed makes an explicit [`Plan`](plan::Plan): operations and faults at their instants. The plan
+//! is what runs, what is shrunk, what is committed and what is replayed. Every engine tells what
+//! happened as the same [`Record`](record::Record)s, so one set of invariants judges all of them.
+#![forbid(unsafe_code)]
+#![warn(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub mod digest;
+pub mod stream;
