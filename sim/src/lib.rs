@@ -7,4 +7,11 @@
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod digest;
+pub mod fault;
+pub mod invariants;
+pub mod marks;
+pub mod outcome;
+pub mod plan;
+pub mod record;
+pub mod scenario;
 pub mod stream;
