@@ -12,6 +12,8 @@ pub mod invariants;
 pub mod marks;
 pub mod outcome;
 pub mod plan;
+pub mod queue;
 pub mod record;
 pub mod scenario;
 pub mod stream;
+pub mod world;

@@ -14,7 +14,7 @@ use crate::digest::Digest;
 pub struct Who(pub u16);
 
 /// A node of the world, by number.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct NodeIx(pub u8);
 
 /// One incarnation.
@@ -150,13 +150,13 @@ pub enum What {
         /// Where.
         stage: Stage,
     },
-    /// The kernel has put a restart off until this instant of the node's clock.
+    /// The kernel has put a restart off.
     RestartScheduled {
         /// Of whom.
         who: Who,
         /// Under which incarnation of the supervisor.
         supervisor: u64,
-        /// By how much.
+        /// By how much, in nanoseconds of the node's clock.
         delay: u64,
     },
     /// The restart budget of this incarnation of a supervisor is used up by this child.
@@ -212,12 +212,13 @@ pub enum What {
     Healed,
     /// The run is over.
     Over,
+    /// The time to heal is over: what must be up is up, and all that follows is the last stop.
+    Calm,
 }
 
 impl Process {
-    fn words(self, digest: &mut Digest) {
-        digest.word(u64::from(self.who.0) << 48 ^ self.supervisor);
-        digest.word(self.incarnation);
+    fn words(self, small: u64, word: u64) -> (u64, [u64; 3]) {
+        (small | u64::from(self.who.0) << 16, [self.supervisor, self.incarnation, word])
     }
 }
 
@@ -266,27 +267,31 @@ impl What {
             Self::Fault(..) => 29,
             Self::Healed => 30,
             Self::Over => 31,
+            Self::Calm => 32,
         }
     }
 
     fn digest(&self, node: u64, digest: &mut Digest) {
-        let head = node | u64::from(self.code());
+        let (small, words) = self.payload();
+        digest.word(node | u64::from(self.code()) | small << 16);
+        for word in words {
+            digest.word(word);
+        }
+    }
+
+    /// All that a record says besides its kind: a small number, whose name in the upper half, and
+    /// up to three words.
+    fn payload(&self) -> (u64, [u64; 3]) {
+        let of = |who: Who| u64::from(who.0) << 16;
         match *self {
             Self::Start(process)
             | Self::Started(process)
             | Self::StartIgnored(process)
             | Self::StartFailed(process)
-            | Self::Stale(process) => {
-                digest.word(head);
-                process.words(digest);
-            }
-            Self::Signal(process, signal) => {
-                digest.word(head | (signal as u64) << 16);
-                process.words(digest);
-            }
+            | Self::Stale(process) => process.words(0, 0),
+            Self::Signal(process, signal) => process.words(signal as u64, 0),
             Self::Exited(process, reason) | Self::ShutdownError(process, reason) => {
-                digest.word(head | (reason as u64) << 16);
-                process.words(digest);
+                process.words(reason as u64, 0)
             }
             Self::Supervisor { who, id, process, stage } => {
                 let stage = match stage {
@@ -294,64 +299,30 @@ impl What {
                     Stage::Ready => 1,
                     Stage::Exited(reason) => 2 + reason as u64,
                 };
-                digest.word(head | stage << 16 | u64::from(who.0) << 32);
-                digest.word(id);
-                if let Some(process) = process {
-                    process.words(digest);
+                match process {
+                    Some(process) => process.words(stage, id),
+                    None => (stage | of(who), [id, 0, 0]),
                 }
             }
-            Self::RestartScheduled { who, supervisor, delay } => {
-                digest.word(head | u64::from(who.0) << 32);
-                digest.word(supervisor);
-                digest.word(delay);
-            }
-            Self::RestartsExhausted { supervisor, child } => {
-                digest.word(head | u64::from(child.0) << 32);
-                digest.word(supervisor);
-            }
-            Self::Removed(who) => digest.word(head | u64::from(who.0) << 32),
-            Self::Status(who, status) => {
-                digest.word(head | (status as u64) << 16 | u64::from(who.0) << 32);
-            }
-            Self::Sees(who, node) => {
-                let node = node.map_or(0xff, |node| u64::from(node.0));
-                digest.word(head | node << 16 | u64::from(who.0) << 32);
-            }
-            Self::Sent(message, who, asks) => {
-                digest.word(head | u64::from(asks) << 16 | u64::from(who.0) << 32);
-                digest.word(message.words());
-            }
+            Self::RestartScheduled { who, supervisor, delay } => (of(who), [supervisor, delay, 0]),
+            Self::RestartsExhausted { supervisor, child } => (of(child), [supervisor, 0, 0]),
+            Self::Removed(who) => (of(who), [0; 3]),
+            Self::Status(who, status) => (status as u64 | of(who), [0; 3]),
+            Self::Sees(who, node) => (node.map_or(0xff, |n| u64::from(n.0)) | of(who), [0; 3]),
+            Self::Sent(message, who, asks) => (u64::from(asks) | of(who), [message.words(), 0, 0]),
             Self::Queued(message, who) | Self::PutBack(message, who) => {
-                digest.word(head | u64::from(who.0) << 32);
-                digest.word(message.words());
+                (of(who), [message.words(), 0, 0])
             }
-            Self::Delivered(message, process) => {
-                digest.word(head);
-                digest.word(message.words());
-                process.words(digest);
-            }
-            Self::Ended(message, fate) => {
-                digest.word(head | (fate as u64) << 16);
-                digest.word(message.words());
-            }
-            Self::Answered(message, ending) => {
-                digest.word(head | (ending as u64) << 16);
-                digest.word(message.words());
-            }
-            Self::Suppressed(message) | Self::LateAnswer(message) => {
-                digest.word(head);
-                digest.word(message.words());
-            }
+            Self::Delivered(message, process) => process.words(0, message.words()),
+            Self::Ended(message, fate) => (fate as u64, [message.words(), 0, 0]),
+            Self::Answered(message, ending) => (ending as u64, [message.words(), 0, 0]),
+            Self::Suppressed(message) | Self::LateAnswer(message) => (0, [message.words(), 0, 0]),
             Self::FrameSent(to) | Self::FrameLost(to) | Self::PeerUp(to) | Self::PeerDown(to) => {
-                digest.word(head | u64::from(to.0) << 16);
+                (u64::from(to.0), [0; 3])
             }
-            Self::Booted(number) | Self::Operation(number) => {
-                digest.word(head | u64::from(number) << 32);
-            }
-            Self::Fault(number, begins) => {
-                digest.word(head | u64::from(begins) << 16 | u64::from(number) << 32);
-            }
-            Self::Halted | Self::Healed | Self::Over => digest.word(head),
+            Self::Booted(number) | Self::Operation(number) => (0, [u64::from(number), 0, 0]),
+            Self::Fault(number, begins) => (u64::from(begins), [u64::from(number), 0, 0]),
+            Self::Halted | Self::Healed | Self::Over | Self::Calm => (0, [0; 3]),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod behaviour;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,10 @@ pub enum Role {
 pub struct Agent {
     /// How it behaves.
     pub behaviour: Behaviour,
+    /// To whom it passes on what it gets: [`Behaviour::forward_to`], looked up.
+    pub forward: Forward,
+    /// To whom it sends by itself: [`Ticks::to`], looked up.
+    pub ticks_to: Option<Who>,
     /// Its mailbox.
     pub mailbox: MailboxPolicy,
     /// What becomes of the message in hand at a crash.
@@ -71,6 +76,18 @@ pub struct Agent {
     pub capabilities: Vec<String>,
     /// Whether it is not there from the start, but can be spawned.
     pub pool: bool,
+}
+
+/// To whom an agent passes on what it gets.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub enum Forward {
+    /// To nobody: it handles it itself.
+    #[default]
+    No,
+    /// To this agent.
+    To(Who),
+    /// To a name that nobody has.
+    Nowhere,
 }
 
 /// A topology, spread over nodes.
@@ -144,7 +161,22 @@ impl Scenario {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(ScenarioError::Taken(pair[0].to_owned()));
         }
+        scenario.look_up();
         Ok(scenario)
+    }
+
+    /// Turns the names that agents send to into numbers, once.
+    fn look_up(&mut self) {
+        let numbers: BTreeMap<String, Who> =
+            self.all().map(|(who, entity)| (entity.name.clone(), who)).collect();
+        for entity in &mut self.entities {
+            let Role::Agent(agent) = &mut entity.role else { continue };
+            if let Some(name) = &agent.behaviour.forward_to {
+                agent.forward = numbers.get(name).map_or(Forward::Nowhere, |who| Forward::To(*who));
+            }
+            let ticks = agent.behaviour.ticks.as_ref();
+            agent.ticks_to = ticks.and_then(|ticks| numbers.get(&ticks.to).copied());
+        }
     }
 
     fn add(&mut self, name: &str, role: Role, spec: ChildSpec, at: (Option<Who>, NodeIx)) -> Who {
@@ -377,6 +409,8 @@ fn ix(node: usize) -> NodeIx {
 fn agent(node: &AgentNode) -> Agent {
     Agent {
         behaviour: Behaviour::of(node),
+        forward: Forward::No,
+        ticks_to: None,
         mailbox: node.mailbox,
         in_hand: node.in_hand,
         max_retries: node.max_retries,
