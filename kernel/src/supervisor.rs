@@ -292,9 +292,7 @@ impl Supervisor {
         match event {
             Event::Started { pid } => self.started(now, pid, actions),
             Event::StartIgnored { pid } => self.start_ignored(now, pid, actions),
-            Event::StartFailed { pid } => {
-                self.start_failed(now, pid, ExitReason::Crashed, actions);
-            }
+            Event::StartFailed { pid } => self.start_failed(now, pid, actions),
             Event::Exited { pid, reason } => self.exited(now, pid, reason, actions),
         }
         self.settle(now, actions);

@@ -89,6 +89,19 @@ fn every_defect_of_civitas_that_belongs_here_is_named_by_a_test() {
 }
 
 #[test]
+fn every_invariant_of_one_node_is_named_by_a_test() {
+    // S10 is of many nodes, S14 of the simulator.
+    let invariants = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S11 S12 S13";
+    let mut shown = BTreeSet::new();
+    for (_, text) in test_files() {
+        shown.extend(named(&text, &["// Invariant:", "// Invariants:"]));
+    }
+    let shown: BTreeSet<_> = shown.iter().filter_map(|id| id.split(' ').next()).collect();
+    let missing: Vec<_> = invariants.split(' ').filter(|id| !shown.contains(id)).collect();
+    assert!(missing.is_empty(), "invariants that no test names: {missing:?}");
+}
+
+#[test]
 fn files_and_lines_are_short() {
     for folder in ["kernel", "adapters", "tests", "benches"] {
         for (name, text) in files(folder, ".rs") {

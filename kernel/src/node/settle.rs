@@ -7,7 +7,8 @@ use super::{Action, Callee, Node};
 use crate::supervisor::{self, ChildState};
 use crate::tree::{self, Body, Plan, Stage, Tree};
 use crate::{
-    ChildId, Detection, ExitReason, Heard, Instant, NameId, NodeId, ProcessId, Status, SupervisorId,
+    ChildId, Detection, ExitReason, Heard, Instant, NameId, NodeId, Owner, ProcessId, Status,
+    SupervisorId,
 };
 
 impl Node {
@@ -53,11 +54,19 @@ impl Node {
         let process = ProcessId { supervisor, pid };
         match fact {
             E::Started { .. } => self.set_process(process, Status::Up, actions),
+            // One that has come up can no longer fail to start.
+            E::StartIgnored { .. } | E::StartFailed { .. } if self.has_come_up(process) => {}
             E::StartIgnored { .. } | E::StartFailed { .. } => {
                 self.ended_process(process, ExitReason::Crashed, actions);
             }
             E::Exited { reason, .. } => self.ended_process(process, reason, actions),
         }
+    }
+
+    fn has_come_up(&self, process: ProcessId) -> bool {
+        self.registry.lookup(NameId(process.pid.child.0)).is_some_and(|entry| {
+            entry.owner == Owner::Local(Some(process)) && entry.status != Status::Starting
+        })
     }
 
     fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
