@@ -17,7 +17,7 @@ use std::time::Duration;
 use lictor_kernel::{ExitReason, Instant, ProcessId};
 
 use crate::agent::{Agent, ErrorAction, InHandPolicy};
-use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, refuse};
+use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor, refuse};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::events::EventKind;
@@ -26,7 +26,7 @@ use crate::inbox::{Fact, Inbox, Outcome};
 use crate::mailbox::{Accept, Lane, Popped};
 use crate::message::Protocol;
 use crate::reply::{InHand, ReplyFailure};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, wake};
 use crate::view::Status;
 
 /// How an agent's incarnations work.
@@ -60,14 +60,20 @@ impl Life {
         self.killed.store(true, Ordering::Release);
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
+    }
+
+    fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
     }
 
     fn register(&self, cx: &TaskContext<'_>) {
         let mut waker = self.waker.lock();
         if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
+            let stale = waker.replace(cx.waker().clone());
+            drop(waker);
+            drop(stale);
         }
     }
 }
@@ -108,7 +114,7 @@ impl<F: Future<Output = End>> Future for Guarded<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
         this.life.register(cx);
-        if this.life.killed.load(Ordering::Acquire) {
+        if this.life.is_killed() {
             this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
             return Poll::Ready(());
         }
@@ -168,6 +174,7 @@ impl<A: Agent> Launch for Launcher<A> {
         let incarnation = Incarnation {
             cell,
             inbox: Arc::clone(&inbox),
+            life: Arc::clone(&life),
             process,
             work: self.work,
             factory: Arc::clone(&self.factory),
@@ -188,6 +195,7 @@ fn asked_end<A: Agent>(cx: &Context<A>) -> Option<Next> {
 struct Incarnation<A: Agent> {
     cell: Arc<Cell<A::Message>>,
     inbox: Arc<Inbox>,
+    life: Arc<Life>,
     process: ProcessId,
     work: Work,
     factory: Arc<dyn Fn() -> A + Send + Sync>,
@@ -260,9 +268,14 @@ impl<A: Agent> Incarnation<A> {
             return end;
         }
         loop {
+            if self.life.is_killed() {
+                // It may have been while a method blocked the thread. What is queued is not for
+                // us any more; the guard ends us as soon as we let it.
+                std::future::pending::<()>().await;
+            }
             let next = match self.cell.mailbox.pop(accept).await {
                 Popped::Control(control) => self.control(agent, control),
-                Popped::Message(_, envelope) if self.is_over(&envelope) => {
+                Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
                     self.cell.dead_letter(envelope.message, ReplyFailure::Expired);
                     Next::Go
                 }
@@ -287,13 +300,19 @@ impl<A: Agent> Incarnation<A> {
         }
     }
 
-    /// Whether the message's time to live is over.
-    fn is_over(&self, envelope: &Envelope<A::Message>) -> bool {
-        envelope.expires < Instant::MAX && envelope.expires <= self.cell.core.shared.executor.now()
+    /// Whether the message's time to live is over, or that of the incarnation whose timer sent it.
+    fn is_over(&self, cx: &Context<A>, envelope: &Envelope<A::Message>) -> bool {
+        let is_for_another =
+            envelope.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
+        let now = || self.cell.core.shared.executor.now();
+        is_for_another || (envelope.expires < Instant::MAX && envelope.expires <= now())
     }
 
     fn control(&self, agent: &mut A, control: Control) -> Next {
         let core = &self.cell.core;
+        if control.is_wish() {
+            core.wish_taken();
+        }
         let name = Arc::clone(&core.name);
         let hook = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).err();
         let (panic, next) = match control {
@@ -424,10 +443,10 @@ struct Hand<'a, A: Agent> {
 
 impl<'a, A: Agent> Hand<'a, A> {
     fn take(incarnation: &'a Incarnation<A>, lane: Lane, envelope: &Envelope<A::Message>) -> Self {
-        let Envelope { message, attempt, expires } = envelope;
+        let Envelope { message, attempt, expires, .. } = envelope;
         let work = incarnation.work;
         let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
-        let copy = if wanted { message.duplicate() } else { None };
+        let copy = if wanted { copy_of(message) } else { None };
         let hold = message.in_hand();
         let (attempt, expires) = (*attempt, *expires);
         Self { incarnation, lane, attempt, expires, hold, copy, settled: false }
@@ -436,7 +455,7 @@ impl<'a, A: Agent> Hand<'a, A> {
     /// The message once more, for the next attempt.
     fn again(&mut self) -> Option<A::Message> {
         let message = self.copy.take()?;
-        self.copy = message.duplicate();
+        self.copy = copy_of(&message);
         // The new hold is taken before the old one ends, so that the question stays open.
         let hold = message.in_hand();
         drop(std::mem::replace(&mut self.hold, hold));
@@ -482,7 +501,8 @@ impl<'a, A: Agent> Hand<'a, A> {
             drop(self.hold.take());
             drop(hold);
             let (attempt, expires) = (self.attempt + 1, self.expires);
-            let envelope = Envelope { message, attempt, expires };
+            // Also a timer's: that the next incarnation gets it is what the policy asks for.
+            let envelope = Envelope { message, attempt, only_for: None, expires };
             if let Err(envelope) = cell.mailbox.push_front(self.lane, envelope) {
                 refuse(envelope.message, failure);
                 cell.core.count_dead(1, failure);
@@ -495,6 +515,12 @@ impl<'a, A: Agent> Hand<'a, A> {
             InHandPolicy::Redeliver | InHandPolicy::DeadLetter => cell.core.count_dead(1, failure),
         }
     }
+}
+
+/// A copy, if there can be one. To copy is the user's code: a message that panics there is one that
+/// cannot be copied, and not one that is lost.
+fn copy_of<P: Protocol>(message: &P) -> Option<P> {
+    catch_unwind(AssertUnwindSafe(|| message.duplicate())).ok().flatten()
 }
 
 impl<A: Agent> Drop for Hand<'_, A> {
