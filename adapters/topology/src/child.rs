@@ -224,19 +224,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The kind of node that a `type` names, or surely meant, so that the keys beside it are read as
+    /// The kind of node that a `type` names, or surely meant: then the keys beside it are read as
     /// those of that kind.
     fn node_type(&mut self, word: &'a str, span: Span) -> &'a str {
         let known = self.options.known_types.unwrap_or_default();
-        let own = NODE_TYPES.iter().chain(&PLANNED).copied();
-        if word.contains('.') || known.contains(&word) || own.clone().any(|own| own == word) {
+        let kinds: Vec<&'static str> = NODE_TYPES.iter().chain(&PLANNED).copied().collect();
+        if word.contains('.') || known.contains(&word) || kinds.contains(&word) {
             return word;
         }
-        let meant = nearest(word, own.clone().chain(known.iter().copied()));
-        let own = |meant: &&str| own.clone().any(|own| own == *meant) && is_slip(word, meant);
-        let Some(meant) = meant.filter(own) else {
-            return word;
-        };
+        let meant = nearest(word, kinds.iter().chain(known).copied());
+        let kind = meant.filter(|meant| kinds.contains(meant) && is_slip(word, meant));
+        let Some(meant) = kind else { return word };
         self.under_key("type", |reader| {
             let message = format_args!("unknown type {}", Quoted(word));
             if let Some(d) = reader.error("unknown-type", span, message) {
