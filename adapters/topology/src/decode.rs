@@ -15,7 +15,7 @@ pub(crate) fn decode<'t>(bytes: &'t [u8], sink: &mut Sink) -> Option<&'t str> {
     };
     let start = Span { line: 1, column: 1, end: 2 };
     if bytes.len() > MAX_BYTES {
-        let message = format_args!("the file has {} bytes; {MAX_BYTES} are allowed", bytes.len());
+        let message = format_args!("the file has more than {MAX_BYTES} bytes");
         fault("too-large", start, message, "split the file, or move data out of it");
         return None;
     }

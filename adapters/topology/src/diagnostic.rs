@@ -145,6 +145,11 @@ impl Sink {
         self.errors > 0
     }
 
+    /// Errors so far, those included that are only counted.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// Whether further faults are only counted, so that looking for help is wasted.
     pub(crate) fn is_full(&self) -> bool {
         self.list.len() >= MAX_REPORTED
@@ -236,18 +241,28 @@ pub(crate) struct Quoted<'t>(pub(crate) &'t str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 60;
         f.write_str("`")?;
-        for c in self.0.chars().take(SHOWN) {
-            if matches!(c, '"' | '\'' | '\\') {
-                write!(f, "{c}")?;
-            } else {
-                write!(f, "{}", c.escape_debug())?;
-            }
-        }
-        if self.0.chars().nth(SHOWN).is_some() {
-            f.write_str("…")?;
-        }
+        escaped(f, self.0, 60)?;
         f.write_str("`")
     }
+}
+
+/// What somebody else says of the file, which may repeat any text of it: escaped, cut when long.
+pub(crate) struct Remark<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Remark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escaped(f, self.0, 400)
+    }
+}
+
+fn escaped(f: &mut fmt::Formatter<'_>, text: &str, shown: usize) -> fmt::Result {
+    for c in text.chars().take(shown) {
+        if matches!(c, '"' | '\'' | '\\') {
+            write!(f, "{c}")?;
+        } else {
+            write!(f, "{}", c.escape_debug())?;
+        }
+    }
+    f.write_str(if text.chars().nth(shown).is_some() { "…" } else { "" })
 }

@@ -8,7 +8,7 @@ use crate::policy::Words;
 use crate::quantity::{self, QuantityFault};
 use crate::reader::Reader;
 use crate::scalar::Resolved;
-use crate::suggest::{list, nearest};
+use crate::suggest::{is_slip, list, nearest};
 use crate::tree::{Entry, Item, Kind, Span};
 
 /// The keys that a kind of mapping may have.
@@ -27,7 +27,7 @@ pub(crate) struct Fields<'a> {
     /// Where the mapping is announced.
     pub(crate) at: Span,
     owner: &'static str,
-    /// Keys that an unknown key surely meant; their absence is not reported again.
+    /// Keys that an unknown key perhaps meant; their absence is not reported again.
     meant: Vec<&'static str>,
 }
 
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
         self.entries.get(key).copied()
     }
 
-    /// Whether an unknown key surely meant this one.
+    /// Whether an unknown key perhaps meant this one.
     pub(crate) fn means(&self, key: &str) -> bool {
         self.meant.contains(&key)
     }
@@ -113,6 +113,7 @@ impl<'a> Reader<'a> {
         };
         let mut fields =
             Fields { entries: BTreeMap::new(), at, owner: schema.owner, meant: Vec::new() };
+        let mut slips = Vec::new();
         for entry in entries {
             let key = entry.key.as_str();
             if let Some((_, why)) = schema.refused.iter().find(|(name, _)| *name == key) {
@@ -121,7 +122,15 @@ impl<'a> Reader<'a> {
                 fields.entries.insert(key, entry);
             } else if let Some(meant) = self.unknown_key(entry, schema) {
                 fields.meant.push(meant);
+                if is_slip(key, meant) {
+                    slips.push((meant, entry));
+                }
             }
+        }
+        // What a misspelled key holds is read as what it surely meant, so that its faults are found
+        // in the same run.
+        for (meant, entry) in slips {
+            fields.entries.entry(meant).or_insert(entry);
         }
         Some(fields)
     }
@@ -183,7 +192,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Self, Item) -> Option<T>,
     ) -> Field<T> {
         let Some(entry) = fields.get(key) else { return Field::Absent };
-        match self.under_key(key, |reader| read(reader, entry.value)) {
+        match self.under_key(&entry.key, |reader| read(reader, entry.value)) {
             Some(value) => Field::Set(value),
             None => Field::Bad,
         }

@@ -53,7 +53,8 @@ pub use model::{
     Overflow, SpawnLimits, SupervisorNode, Topology, Transport,
 };
 pub use name::is_valid_name;
-pub use options::{Environment, NoEnvironment, Options, ProcessEnvironment};
+pub use options::{AgentCheck, Environment, NoEnvironment, Options, ProcessEnvironment};
+pub use quantity::{BadDuration, duration};
 pub use render::Style;
 
 use diagnostic::Sink;

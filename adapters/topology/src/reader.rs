@@ -54,6 +54,11 @@ impl<'a> Reader<'a> {
         value
     }
 
+    /// Errors so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.sink.errors()
+    }
+
     /// Whether further faults are only counted, so that looking for help is wasted.
     pub(crate) fn is_full(&self) -> bool {
         self.sink.is_full()

@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         let read = |reader: &mut Self| reader.supervisor(entry, Parent::None);
-        let root = self.under_key(key, read).filter(|_| !both)?;
+        let root = self.under_key(&entry.key, read).filter(|_| !both)?;
         Some(Topology { root, transport: transport.or(Transport::InProcess) })
     }
 
@@ -150,8 +150,9 @@ impl<'a> Reader<'a> {
             }
         };
         let for_children = Parent::Supervisor(auto_shutdown.valid_or(AutoShutdown::Never));
-        let children = match fields.get("children").map(|entry| entry.value) {
-            Some(item) => self.under_key("children", |reader| {
+        let children = match fields.get("children") {
+            Some(Entry { key, value: item, .. }) => self.under_key(key, |reader| {
+                let item = *item;
                 let items = if reader.is_null(item) { &[] } else { reader.items(item)? };
                 if items.is_empty() {
                     reader.empty_supervisor(item.span);
