@@ -17,7 +17,7 @@ use lictor_kernel::{
     AutoShutdown, Backoff, ChildId, ChildSpec, ExitReason, Instant, Intensity, Restart, Shutdown,
     Strategy, Supervisor,
 };
-use lictor_tests::model::{Model, drive};
+use lictor_sim::model::{Model, drive};
 
 use supervisor_support::{Advance, Answer, Op, World, differ};
 

@@ -3,7 +3,7 @@
 mod supervisor_support;
 
 use lictor_kernel::{Jitter, Supervisor};
-use lictor_tests::model::{Model, drive};
+use lictor_sim::model::{Model, drive};
 use proptest::prelude::*;
 
 use supervisor_support::{Op, Setup, World, any_history, any_setup, config, differ};

@@ -1,8 +1,5 @@
 //! The dynamic supervisor against a plain list of children, over random histories.
 
-#[path = "dynamic/model.rs"]
-mod model;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,9 +9,8 @@ use lictor_kernel::{
     AutoShutdown, Backoff, ChildId, ChildSpec, Curve, DynamicSupervisor, ExitReason, Instant,
     Intensity, Jitter, Pid, Restart, Shutdown, Signal,
 };
+use lictor_sim::model::dynamic::Model;
 use proptest::prelude::*;
-
-use crate::model::Model;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
