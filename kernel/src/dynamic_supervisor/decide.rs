@@ -61,10 +61,17 @@ impl DynamicSupervisor {
 
     pub(super) fn started(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
         let Some(child) = self.known(pid, actions) else { return };
-        // One that was told to stop, or was too late, is still waited for: it will exit.
-        if matches!(child.process, Process::Starting { late: false, .. }) {
-            child.process = Process::Up { pid, since: now };
-            self.set_deadline(pid.child, None);
+        match &mut child.process {
+            Process::Starting { late: false, .. } => {
+                child.process = Process::Up { pid, since: now };
+                self.set_deadline(pid.child, None);
+            }
+            // It is still waited for, and can no longer fail to start: it will exit.
+            Process::Stopping { was_up, .. } => *was_up = true,
+            // One that was too late is, too.
+            Process::Starting { late: true, .. }
+            | Process::Up { .. }
+            | Process::Restarting { .. } => {}
         }
     }
 
