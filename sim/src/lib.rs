@@ -8,4 +8,5 @@
 
 pub mod digest;
 pub mod model;
+pub mod operation;
 pub mod stream;
