@@ -15,5 +15,7 @@ pub mod plan;
 pub mod queue;
 pub mod record;
 pub mod scenario;
+pub mod model;
+pub mod operation;
 pub mod stream;
 pub mod world;

@@ -1,7 +1,7 @@
 //! A dynamic supervisor as a plain list: every question is answered by looking through all of it.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use lictor_kernel::dynamic_supervisor::{Action, Budget, Config, Removal, SpawnError, SpawnerId};
 use lictor_kernel::supervisor::{ChildState, Event, Report};
@@ -42,7 +42,8 @@ enum Phase {
 }
 
 /// The rules, read aloud.
-pub(crate) struct Model {
+#[derive(Clone, Debug)]
+pub struct Model {
     config: Config,
     phase: Phase,
     /// By id.
@@ -53,11 +54,14 @@ pub(crate) struct Model {
     spawners: BTreeMap<SpawnerId, u64>,
     /// The shared budget.
     crashes: Vec<Instant>,
-    pub(crate) actions: Vec<Action>,
+    /// What was pushed since somebody last took it, in order.
+    pub actions: Vec<Action>,
 }
 
 impl Model {
-    pub(crate) fn new(config: Config) -> Self {
+    /// A model that has been told nothing. The configuration must be one that the kernel accepts.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
         Self {
             phase: Phase::New,
             rows: Vec::new(),
@@ -70,14 +74,19 @@ impl Model {
         }
     }
 
-    pub(crate) fn start(&mut self) {
+    /// As `DynamicSupervisor::start`.
+    pub fn start(&mut self) {
         if self.phase == Phase::New {
             self.phase = Phase::Running;
             self.actions.push(Action::Ready);
         }
     }
 
-    pub(crate) fn spawn(
+    /// As `DynamicSupervisor::spawn`.
+    ///
+    /// # Errors
+    /// [`SpawnError`], as the rules of admission say.
+    pub fn spawn(
         &mut self,
         now: Instant,
         id: ChildId,
@@ -139,7 +148,8 @@ impl Model {
         Ok(self.rows[at].pid)
     }
 
-    pub(crate) fn terminate(&mut self, now: Instant, id: ChildId, how: Option<Shutdown>) -> bool {
+    /// As `DynamicSupervisor::terminate_child`.
+    pub fn terminate(&mut self, now: Instant, id: ChildId, how: Option<Shutdown>) -> bool {
         self.fire_before(now);
         let Some(at) = self.rows.iter().position(|row| row.id == id) else { return false };
         match self.rows[at].state {
@@ -154,7 +164,8 @@ impl Model {
         true
     }
 
-    pub(crate) fn handle(&mut self, now: Instant, event: Event) {
+    /// As `DynamicSupervisor::handle`.
+    pub fn handle(&mut self, now: Instant, event: Event) {
         self.fire_before(now);
         let (Event::Started { pid }
         | Event::StartIgnored { pid }
@@ -173,6 +184,9 @@ impl Model {
             (Event::Started { .. }, State::Starting { .. }) if !row.killed => {
                 row.state = State::Up { since: now };
                 row.due = None;
+            }
+            (Event::Started { .. }, State::Stopping { .. }) => {
+                row.state = State::Stopping { was_up: true };
             }
             (Event::StartIgnored { .. }, State::Starting { .. }) => {
                 self.remove(at, Removal::StartIgnored);
@@ -200,12 +214,14 @@ impl Model {
         }
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) {
+    /// As `DynamicSupervisor::handle_timeout`.
+    pub fn timeout(&mut self, now: Instant) {
         self.fire_before(now);
         self.fire(now, |at| at <= now);
     }
 
-    pub(crate) fn shutdown(&mut self, now: Instant, by: Option<Instant>) {
+    /// As `DynamicSupervisor::shutdown`.
+    pub fn shutdown(&mut self, now: Instant, by: Option<Instant>) {
         self.fire_before(now);
         match self.phase {
             Phase::New | Phase::Running => self.stop(now, ExitReason::Shutdown, by),
@@ -217,7 +233,8 @@ impl Model {
         }
     }
 
-    pub(crate) fn kill(&mut self, now: Instant) {
+    /// As `DynamicSupervisor::kill`.
+    pub fn kill(&mut self, now: Instant) {
         self.fire_before(now);
         if self.phase != Phase::Stopped {
             self.phase = Phase::Stopping(ExitReason::Killed, None);
@@ -225,13 +242,16 @@ impl Model {
         }
     }
 
-    pub(crate) fn forget(&mut self, spawner: SpawnerId) {
+    /// As `DynamicSupervisor::forget_spawner`.
+    pub fn forget(&mut self, spawner: SpawnerId) {
         if self.rows.iter().all(|row| row.spawner != Some(spawner)) {
             self.spawners.remove(&spawner);
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    /// As `DynamicSupervisor::poll_timeout`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let bound = match self.phase {
             Phase::Stopping(_, bound) => bound,
             Phase::New | Phase::Running | Phase::Stopped => None,
@@ -239,7 +259,9 @@ impl Model {
         self.rows.iter().filter_map(|row| row.due).map(|(at, _)| at).chain(bound).min()
     }
 
-    pub(crate) fn children(&self) -> Vec<(ChildId, ChildState)> {
+    /// As `DynamicSupervisor::which_children`.
+    #[must_use]
+    pub fn children(&self) -> Vec<(ChildId, ChildState)> {
         let state = |row: &Row| match row.state {
             State::Starting { .. } => ChildState::Starting(row.pid),
             State::Up { .. } => ChildState::Up(row.pid),
@@ -252,11 +274,14 @@ impl Model {
     }
 
     /// Whether it takes spawns, and whether it has ended.
-    pub(crate) fn phase(&self) -> (bool, bool) {
+    #[must_use]
+    pub fn phase(&self) -> (bool, bool) {
         (self.phase == Phase::Running, self.phase == Phase::Stopped)
     }
 
-    pub(crate) fn spawners(&self) -> usize {
+    /// As `DynamicSupervisor::spawners`.
+    #[must_use]
+    pub fn spawners(&self) -> usize {
         self.spawners.len()
     }
 
@@ -352,7 +377,7 @@ impl Model {
         let newest = crashes.iter().copied().max().unwrap_or(when);
         let within =
             crashes.iter().filter(|crash| newest.saturating_since(**crash) < intensity.period);
-        let n = u32::try_from(within.count()).expect("few crashes");
+        let n = u32::try_from(within.count()).unwrap_or(u32::MAX);
         let id = self.rows[at].id;
         if n > intensity.max_restarts {
             self.report(Report::RestartsExhausted { child: id });
@@ -476,8 +501,8 @@ fn wait(backoff: &Backoff, n: u32, was_up: Option<Duration>) -> Duration {
     let wait = match backoff.curve {
         Curve::None => Duration::ZERO,
         Curve::Constant => backoff.base,
-        Curve::Linear => backoff.base * n,
-        Curve::Exponential => backoff.base * 2_u32.pow(n - 1),
+        Curve::Linear => backoff.base.saturating_mul(n),
+        Curve::Exponential => (1..n).fold(backoff.base, |wait, _| wait.saturating_mul(2)),
     };
     wait.min(backoff.max)
 }

@@ -1,119 +1,32 @@
-//! A reference model of one static supervisor: slow, obvious, and written apart from the kernel.
+//! A reference model of one supervisor: slow, obvious, and written apart from the kernel.
 //!
 //! OTP's supervisor is a *blocking* program: while it waits for a child to start or to stop it
 //! serves nothing else. The model is that program. Each method below reads like the page of
 //! `supervisor.erl` that it stands for and simply waits where OTP waits; where the log of inputs
-//! ends, the wait gives up with `Interrupt::NoMoreInput` and everything unwinds. For the next
-//! input
+//! ends, the wait gives up with `Interrupt::NoMoreInput` and everything unwinds. For the next input
 //! the whole program runs again from its beginning over the longer log. Quadratic and free of any
 //! phase, cursor or saved continuation: nothing here can share a mistake with the kernel's machine.
 //!
 //! Numbers in comments are the sections of the project's notes on OTP.
 
+//!
+//! [`dynamic`] is the same for a dynamic supervisor: a plain list that is looked through.
+
+mod call;
 mod commands;
+pub mod dynamic;
 mod process;
 mod waiting;
 
 use core::time::Duration;
 
-use lictor_kernel::supervisor::{
-    Action, ChildState, Config, Counts, DeleteChildError, Event, Report, RestartChildError,
-    StartChildError, TerminateChildError, Terminated,
-};
+use lictor_kernel::supervisor::{Action, ChildState, Config, Counts, Event, Report};
 use lictor_kernel::{
     AutoShutdown, Backoff, ChildId, ChildKind, ChildSpec, Curve, ExitReason, Instant, Pid, Restart,
-    Signal, Strategy, Supervisor,
+    Signal, Strategy,
 };
 
-/// One call to a supervisor.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Input {
-    /// `start`.
-    Start,
-    /// `handle`.
-    Event(Event),
-    /// `handle_timeout`.
-    Timeout,
-    /// `shutdown` with its deadline.
-    Shutdown(Option<Instant>),
-    /// `kill`.
-    Kill,
-    /// `start_child`.
-    StartChild(ChildId, ChildSpec),
-    /// `terminate_child`.
-    TerminateChild(ChildId),
-    /// `restart_child`.
-    RestartChild(ChildId),
-    /// `delete_child`.
-    DeleteChild(ChildId),
-}
-
-/// What a command answered.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reply {
-    /// Of `start_child`.
-    StartChild(Result<Pid, StartChildError>),
-    /// Of `terminate_child`.
-    TerminateChild(Result<Terminated, TerminateChildError>),
-    /// Of `restart_child`.
-    RestartChild(Result<Pid, RestartChildError>),
-    /// Of `delete_child`.
-    DeleteChild(Result<(), DeleteChildError>),
-}
-
-/// Everything that can be seen of one call and of the state after it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Step {
-    /// What was pushed, in order.
-    pub actions: Vec<Action>,
-    /// What a command answered.
-    pub reply: Option<Reply>,
-    /// `which_children`, in start order.
-    pub children: Vec<(ChildId, ChildState)>,
-    /// `count_children`.
-    pub counts: Counts,
-    /// `poll_timeout`.
-    pub timeout: Option<Instant>,
-    /// `is_busy`.
-    pub busy: bool,
-    /// `is_stopped`.
-    pub stopped: bool,
-}
-
-/// Makes the call to the kernel's machine and looks at it.
-pub fn drive(kernel: &mut Supervisor, now: Instant, input: Input) -> Step {
-    let mut actions = Vec::new();
-    let out = &mut actions;
-    let mut reply = None;
-    match input {
-        Input::Start => kernel.start(now, out),
-        Input::Event(event) => kernel.handle(now, event, out),
-        Input::Timeout => kernel.handle_timeout(now, out),
-        Input::Shutdown(deadline) => kernel.shutdown(now, deadline, out),
-        Input::Kill => kernel.kill(now, out),
-        Input::StartChild(id, spec) => {
-            reply = Some(Reply::StartChild(kernel.start_child(now, id, spec, out)));
-        }
-        Input::TerminateChild(id) => {
-            reply = Some(Reply::TerminateChild(kernel.terminate_child(now, id, out)));
-        }
-        Input::RestartChild(id) => {
-            reply = Some(Reply::RestartChild(kernel.restart_child(now, id, out)));
-        }
-        Input::DeleteChild(id) => {
-            reply = Some(Reply::DeleteChild(kernel.delete_child(now, id, out)));
-        }
-    }
-    Step {
-        actions,
-        reply,
-        children: kernel.which_children().collect(),
-        counts: kernel.count_children(),
-        timeout: kernel.poll_timeout(),
-        busy: kernel.is_busy(),
-        stopped: kernel.is_stopped(),
-    }
-}
+pub use self::call::{Input, Reply, Step, drive};
 
 /// The model: its configuration and all that it was ever told.
 #[derive(Clone, Debug)]
