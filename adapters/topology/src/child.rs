@@ -252,7 +252,7 @@ impl<'a> Reader<'a> {
     /// The type of an agent.
     fn agent_type(&mut self, item: Item) -> Option<String> {
         let word = self.text(item)?;
-        let known = self.options.known_types;
+        let known = self.known_types;
         if known.is_some_and(|known| known.contains(&word)) {
             return Some(word.to_owned());
         }
@@ -299,7 +299,7 @@ impl<'a> Reader<'a> {
         }
         let [Some(module), Some(class)] = parts else { return String::new() };
         let name = format!("{module}.{class}");
-        let Some(known) = self.options.known_types else { return name };
+        let Some(known) = self.known_types else { return name };
         if !known.contains(&name.as_str()) {
             let meant = nearest(&name, known.iter().copied());
             let message = format_args!("unknown agent type {}", Quoted(&name));
