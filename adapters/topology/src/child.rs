@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
     /// The type of an agent. In the flat form a slip of a node type would pass for an agent type.
     fn agent_type(&mut self, item: Item, flat: bool) -> Option<String> {
         let word = self.text(item)?;
-        let known = self.options.known_types;
+        let known = self.known_types;
         if known.is_some_and(|known| known.contains(&word)) {
             return Some(word.to_owned());
         }
@@ -263,7 +263,7 @@ impl<'a> Reader<'a> {
         }
         let [Some(module), Some(class)] = parts else { return String::new() };
         let name = format!("{module}.{class}");
-        let Some(known) = self.options.known_types else { return name };
+        let Some(known) = self.known_types else { return name };
         if !known.contains(&name.as_str()) {
             let meant = nearest(&name, known.iter().copied());
             let message = format_args!("unknown agent type {}", Quoted(&name));

@@ -133,14 +133,14 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// Where faults are collected. Beyond the limit nothing is formatted, only counted.
-#[derive(Default)]
-pub(crate) struct Sink {
+#[derive(Default, Debug)]
+pub(crate) struct Faults {
     list: Vec<Diagnostic>,
     errors: usize,
     omitted: usize,
 }
 
-impl Sink {
+impl Faults {
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }
@@ -215,12 +215,14 @@ impl Sink {
 }
 
 impl Diagnostic {
-    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+    /// Adds what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(crate) fn related(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
+    /// Adds a place that takes part, and which part it takes.
+    pub fn related(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
         self.related.push(Related {
             line: span.line,
             column: span.column,
@@ -231,8 +233,9 @@ impl Diagnostic {
     }
 }
 
-/// Text of the file inside a message: in backquotes, escaped, cut when long.
-pub(crate) struct Quoted<'t>(pub(crate) &'t str);
+/// Text of the file inside a message: in backquotes, escaped, cut at 60 characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'t>(pub &'t str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
