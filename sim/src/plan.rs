@@ -8,6 +8,8 @@
 mod dice;
 mod generate;
 mod profile;
+mod read;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,8 @@ use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
 
 pub use self::profile::{Mix, Profile};
+pub use self::read::Reading;
+pub use self::write::{duration_text, share_text};
 
 /// Operations of one plan.
 pub const OPERATIONS_MAX: usize = 100_000;

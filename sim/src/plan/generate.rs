@@ -164,7 +164,7 @@ impl Maker<'_> {
 
 /// How long the world needs to heal: every restart that is put off, every stop and start on the
 /// way, every question that is open, every view of a peer.
-fn calm(scenario: &Scenario, knobs: &Knobs) -> Duration {
+pub(super) fn calm(scenario: &Scenario, knobs: &Knobs) -> Duration {
     let mut backoff = Duration::ZERO;
     let mut start = knobs.start.1;
     for (_, entity) in scenario.all() {
