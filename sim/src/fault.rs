@@ -3,8 +3,10 @@
 //! One flat list of kinds with one amount each, and not a struct for each kind: a plan's reader,
 //! writer, generator and shrinker then need no code for a single kind.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::plan::{HORIZON_MAX, nanos};
 use crate::record::{NodeIx, Who};
 use lictor_kernel::Instant;
 
@@ -274,6 +276,20 @@ kinds! {
 }
 
 impl Kind {
+    /// What its amount may be, in its unit; `0..=0` for kinds without. Counts end where a larger
+    /// one would only cost memory.
+    #[must_use]
+    pub const fn amounts(self) -> RangeInclusive<u64> {
+        match (self, self.facts().amount) {
+            (_, Unit::None) => 0..=0,
+            (_, Unit::PerMillion) => 0..=1_000_000,
+            (_, Unit::Time) => 1..=nanos(HORIZON_MAX),
+            (Self::CrashAtEdge, Unit::Count) => 0..=2,
+            (Self::RestartBroker, Unit::Count) => 0..=1,
+            (_, Unit::Count) => 1..=100_000,
+        }
+    }
+
     /// The kind with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

@@ -7,6 +7,7 @@
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod digest;
+pub mod engine;
 pub mod fault;
 pub mod invariants;
 pub mod marks;

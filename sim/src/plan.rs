@@ -5,6 +5,12 @@
 //! in the plan (how long a frame is under way, whether a flaky agent fails at a message) is drawn
 //! from the plan's seed by identity, and stays as it is when a fault is taken out.
 
+mod dice;
+mod generate;
+mod profile;
+mod read;
+mod write;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +19,10 @@ use lictor_kernel::{ExitReason, Instant};
 use crate::fault::Fault;
 use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
+
+pub use self::profile::{Mix, Profile};
+pub use self::read::Reading;
+pub use self::write::{duration_text, share_text};
 
 /// Operations of one plan.
 pub const OPERATIONS_MAX: usize = 100_000;
