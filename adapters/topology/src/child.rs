@@ -227,7 +227,7 @@ impl<'a> Reader<'a> {
     /// The kind of node that a `type` names, or surely meant: then the keys beside it are read as
     /// those of that kind.
     fn node_type(&mut self, word: &'a str, span: Span) -> &'a str {
-        let known = self.options.known_types.unwrap_or_default();
+        let known = self.known_types.unwrap_or_default();
         let kinds: Vec<&'static str> = NODE_TYPES.iter().chain(&PLANNED).copied().collect();
         if word.contains('.') || known.contains(&word) || kinds.contains(&word) {
             return word;
@@ -365,7 +365,7 @@ impl<'a> Reader<'a> {
 
     /// Reports what only the agent's type knows: that it cannot be set up like this.
     fn ask_the_application(&mut self, fields: &Fields<'a>, node: &AgentNode) {
-        let Some(Err(why)) = self.options.agents.map(|agents| agents.check(node)) else { return };
+        let Some(Err(why)) = self.agents.map(|agents| agents.check(node)) else { return };
         let tree = self.tree;
         let config = fields.get("config");
         let settings = match config.map(|config| &tree.node(config.value).kind) {

@@ -107,6 +107,7 @@ pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
         document::read_tree(file_name, text, &format, options.environment, |tree, faults| {
             let mut reader = Reader::new(tree, faults);
             reader.known_types = options.known_types;
+            reader.agents = options.agents;
             reader.topology()
         });
     Checked { topology: read.value, diagnostics: read.diagnostics }

@@ -5,17 +5,19 @@ use std::fmt::{self, Write as _};
 
 use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
 use crate::name::fault_of;
+use crate::options::AgentCheck;
 use crate::scalar::{Resolved, resolve};
 use crate::tree::{Form, Item, Kind, Scalar, Span, Tag, Tree};
 
 /// A walk over a document: where it is, what it has seen, and how it complains.
 ///
 /// The methods that read a value report what is wrong with it, and then answer `None`.
-#[derive(Debug)]
 pub struct Reader<'a> {
     pub(crate) tree: &'a Tree,
     /// The agent types that a topology may name.
     pub(crate) known_types: Option<&'a [&'a str]>,
+    /// What the application says to the agents of a topology.
+    pub(crate) agents: Option<&'a dyn AgentCheck>,
     sink: &'a mut Faults,
     path: Vec<Segment<'a>>,
     /// The names of a topology.
@@ -53,10 +55,16 @@ enum Segment<'a> {
     Index(usize),
 }
 
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("at", &path_text(&self.path)).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(crate) fn new(tree: &'a Tree, sink: &'a mut Faults) -> Self {
         let names = Names::new(ONE_NAMESPACE);
-        Self { tree, known_types: None, sink, path: Vec::new(), names, alias: None }
+        Self { tree, known_types: None, agents: None, sink, path: Vec::new(), names, alias: None }
     }
 
     /// Reads what is under a key, which faults then name in their path.
