@@ -15,6 +15,7 @@ use crate::agent::Agent;
 use crate::cell::{Cell, Way};
 use crate::config::Drain;
 use crate::error::{AgentError, AskError, ControlError, SendError};
+use crate::executor::Role;
 use crate::mailbox::Lane;
 use crate::message::{Message, Value, from_value, to_value};
 use crate::refs::AgentRef;
@@ -152,7 +153,8 @@ impl<A: Agent> Context<A> {
         let message = A::Message::from(message);
         let shared = Arc::clone(&self.cell.core.shared);
         let at = shared.executor.now().saturating_add(delay);
-        shared.executor.spawn(Box::pin(async move {
+        let name = Arc::clone(&cell.core.name);
+        let delayed = Box::pin(async move {
             let deliver = async {
                 cell.core.shared.timers.wait_until(at).await;
                 // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
@@ -168,7 +170,8 @@ impl<A: Agent> Context<A> {
                 deliver.as_mut().poll(cx)
             })
             .await;
-        }));
+        });
+        shared.executor.spawn_as(Role::Delayed(&name), delayed);
         handle
     }
 

@@ -31,7 +31,7 @@ use crate::config::{OnRootExit, Terminated};
 use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
-use crate::executor::Task;
+use crate::executor::{Role as TaskRole, Task};
 use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::Life;
 use crate::reply::{ReplyFailure, ReplyTo};
@@ -137,7 +137,7 @@ pub(crate) struct World {
 
 /// What is done after the lock is gone.
 pub(crate) enum Effect {
-    Launch(Task),
+    Launch(Arc<str>, Task),
     Kill(Arc<Life>),
     Control(Arc<dyn AnyCell>, Control),
     Close(Arc<dyn AnyCell>, ReplyFailure),
@@ -217,7 +217,7 @@ pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool
     let mut ended = false;
     for effect in effects {
         match effect {
-            Effect::Launch(task) => shared.executor.spawn(task),
+            Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
             Effect::Kill(life) => life.kill(),
             // A control lane that is full belongs to an agent that no longer takes anything; the
             // kernel's deadlines deal with it.
