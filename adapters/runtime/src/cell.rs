@@ -53,6 +53,9 @@ pub(crate) struct Envelope<P> {
     pub(crate) attempt: u32,
     /// It is not handled after this.
     pub(crate) expires: Instant,
+    /// It is handled by this incarnation or by none; 0 is any. A delayed message is its sender's:
+    /// the next incarnation has set its own.
+    pub(crate) only_for: u64,
 }
 
 /// How a message is sent.
@@ -63,11 +66,17 @@ pub(crate) struct Way {
     pub(crate) deadline: Instant,
     /// How long it may wait to be handled.
     pub(crate) expires: Instant,
+    /// Which incarnation it is for; 0 is any.
+    pub(crate) only_for: u64,
 }
 
 impl Way {
     pub(crate) const fn within(lane: Lane, deadline: Instant) -> Self {
-        Self { lane, deadline, expires: Instant::MAX }
+        Self { lane, deadline, expires: Instant::MAX, only_for: 0 }
+    }
+
+    const fn envelope<P>(self, message: P) -> Envelope<P> {
+        Envelope { message, attempt: 0, expires: self.expires, only_for: self.only_for }
     }
 }
 
@@ -200,7 +209,7 @@ impl<P: Protocol> Cell<P> {
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
         let message = self.as_it_arrives(message)?;
-        let envelope = Envelope { message, attempt: 0, expires: way.expires };
+        let envelope = way.envelope(message);
         match self.mailbox.try_push(way.lane, envelope) {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
@@ -222,7 +231,7 @@ impl<P: Protocol> Cell<P> {
         }
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
         let message = self.as_it_arrives(message)?;
-        let envelope = Envelope { message, attempt: 0, expires: way.expires };
+        let envelope = way.envelope(message);
         // A push that finds room is ready at once, and registers no timer.
         let push = self.mailbox.push(way.lane, envelope);
         match self.core.shared.timers.timeout(way.deadline, push).await {

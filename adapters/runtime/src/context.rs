@@ -138,7 +138,8 @@ impl<A: Agent> Context<A> {
     }
 
     /// Sends a message to this agent itself after a delay. The timer ends with the incarnation, or
-    /// when its handle says so.
+    /// when its handle says so; a message that is queued when the incarnation ends is not handled
+    /// by the next one.
     ///
     /// If the mailbox is full when the time comes, the timer does what the mailbox's policy says:
     /// it waits for room (without a limit), is rejected, or drops the oldest message.
@@ -154,12 +155,14 @@ impl<A: Agent> Context<A> {
         let shared = Arc::clone(&self.cell.core.shared);
         let at = shared.executor.now().saturating_add(delay);
         let name = Arc::clone(&cell.core.name);
+        let only_for = self.incarnation;
         let delayed = Box::pin(async move {
             let deliver = async {
                 cell.core.shared.timers.wait_until(at).await;
                 // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
                 // its timer. One that is full and rejects has counted it.
-                let _ = cell.send(Way::within(Lane::Normal, Instant::MAX), message).await;
+                let way = Way { only_for, ..Way::within(Lane::Normal, Instant::MAX) };
+                let _ = cell.send(way, message).await;
             };
             let mut deliver = pin!(deliver);
             let (mut cancelled, mut ended) = (pin!(cancelled.raised()), pin!(ended.raised()));
@@ -173,6 +176,12 @@ impl<A: Agent> Context<A> {
         });
         shared.executor.spawn_as(Role::Delayed(&name), delayed);
         handle
+    }
+
+    /// Waits, on the clock of the runtime's executor: in a simulation, in virtual time.
+    pub async fn sleep(&self, time: Duration) {
+        let shared = &self.cell.core.shared;
+        shared.timers.wait_until(shared.executor.now().saturating_add(time)).await;
     }
 
     /// Keeps a checkpoint of this state under the agent's name.

@@ -262,7 +262,7 @@ impl<A: Agent> Incarnation<A> {
         loop {
             let next = match self.cell.mailbox.pop(accept).await {
                 Popped::Control(control) => self.control(agent, control),
-                Popped::Message(_, envelope) if self.is_over(&envelope) => {
+                Popped::Message(_, envelope) if self.is_over(&envelope, cx.incarnation()) => {
                     self.cell.dead_letter(envelope.message, ReplyFailure::Expired);
                     Next::Go
                 }
@@ -287,8 +287,11 @@ impl<A: Agent> Incarnation<A> {
         }
     }
 
-    /// Whether the message's time to live is over.
-    fn is_over(&self, envelope: &Envelope<A::Message>) -> bool {
+    /// Whether the message's time to live is over, or that of the incarnation that it was for.
+    fn is_over(&self, envelope: &Envelope<A::Message>, incarnation: u64) -> bool {
+        if envelope.only_for != 0 && envelope.only_for != incarnation {
+            return true;
+        }
         envelope.expires < Instant::MAX && envelope.expires <= self.cell.core.shared.executor.now()
     }
 
@@ -416,6 +419,7 @@ struct Hand<'a, A: Agent> {
     lane: Lane,
     attempt: u32,
     expires: Instant,
+    only_for: u64,
     hold: Option<InHand>,
     /// A spare, if one may be needed.
     copy: Option<A::Message>,
@@ -424,13 +428,13 @@ struct Hand<'a, A: Agent> {
 
 impl<'a, A: Agent> Hand<'a, A> {
     fn take(incarnation: &'a Incarnation<A>, lane: Lane, envelope: &Envelope<A::Message>) -> Self {
-        let Envelope { message, attempt, expires } = envelope;
+        let Envelope { message, attempt, expires, only_for } = envelope;
         let work = incarnation.work;
         let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
         let copy = if wanted { message.duplicate() } else { None };
         let hold = message.in_hand();
-        let (attempt, expires) = (*attempt, *expires);
-        Self { incarnation, lane, attempt, expires, hold, copy, settled: false }
+        let (attempt, expires, only_for) = (*attempt, *expires, *only_for);
+        Self { incarnation, lane, attempt, expires, only_for, hold, copy, settled: false }
     }
 
     /// The message once more, for the next attempt.
@@ -481,8 +485,8 @@ impl<'a, A: Agent> Hand<'a, A> {
             let hold = message.in_hand();
             drop(self.hold.take());
             drop(hold);
-            let (attempt, expires) = (self.attempt + 1, self.expires);
-            let envelope = Envelope { message, attempt, expires };
+            let (attempt, expires, only_for) = (self.attempt + 1, self.expires, self.only_for);
+            let envelope = Envelope { message, attempt, expires, only_for };
             if let Err(envelope) = cell.mailbox.push_front(self.lane, envelope) {
                 refuse(envelope.message, failure);
                 cell.core.count_dead(1, failure);

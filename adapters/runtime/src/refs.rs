@@ -55,6 +55,7 @@ impl SendOptions {
             lane: if self.priority { Lane::Priority } else { Lane::Normal },
             deadline: now.saturating_add(self.timeout.unwrap_or(shared.config.send_timeout)),
             expires: self.ttl.map_or(Instant::MAX, |ttl| now.saturating_add(ttl)),
+            only_for: 0,
         }
     }
 }
