@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant as Clock;
 
 use lictor_kernel::Instant;
-use lictor_sim::executor::{Schedule, VirtualExecutor};
+use lictor_sim::executor::{Config, Schedule, VirtualExecutor};
 
 /// Pending once, with a wake of its own.
 async fn step() {
@@ -102,7 +102,9 @@ fn main() {
         for (schedule, kind) in schedules {
             let best = (0..3)
                 .map(|_| {
-                    let executor = VirtualExecutor::new(kind);
+                    let limits = u64::MAX;
+                    let config = Config { max_polls_per_instant: limits, ..Config::of(kind) };
+                    let executor = VirtualExecutor::with_config(config);
                     let begin = Clock::now();
                     run(&executor, tasks, rounds);
                     let rate = executor.counters().polls as f64 / begin.elapsed().as_secs_f64();

@@ -48,6 +48,7 @@ use lictor_runtime::executor::{Executor, Role, Task};
 
 use self::core::Core;
 pub use self::faults::{TaskFault, TaskId};
+pub(crate) use self::report::seconds;
 pub use self::report::{Counters, Report, Stuck, TaskInfo};
 pub(crate) use self::run::Watch;
 use self::sleep::Sleep;

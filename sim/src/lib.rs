@@ -8,4 +8,7 @@
 
 pub mod digest;
 pub mod executor;
+pub mod sim;
 pub mod stream;
+
+pub use sim::{Failure, Sim, explore};

@@ -91,6 +91,7 @@ impl Core {
                 Next::Poll(at, Some(task), waker) => {
                     state = self.poll_task(state, at, task, &waker);
                     state.slots[at as usize].keep(waker);
+                    self.pay(&mut state);
                 }
                 Next::Poll(at, None, waker) => {
                     let Some((own, poll)) = &mut root else { continue };
@@ -102,6 +103,7 @@ impl Core {
                     state = self.state();
                     state.current = None;
                     state.slots[at as usize].waker = Some(waker);
+                    self.pay(&mut state);
                     if polled.is_ready() {
                         return Ok(Ended::Done);
                     }
@@ -114,7 +116,7 @@ impl Core {
                     continue;
                 }
                 Next::Nothing(timer) => {
-                    if self.config.check_wakes && state.unchecked {
+                    if self.config.check_wakes && state.unchecked && !state.is_late(self.now()) {
                         state = self.check_wakes(state, &mut root)?;
                         continue;
                     }
@@ -264,7 +266,7 @@ impl Core {
             let timer = first.remove();
             state.counters.timers_fired += 1;
             match timer {
-                Timer::Wake(waker) => wakers.push(waker),
+                Timer::Wake(waker, _) => wakers.push(waker),
                 Timer::Ready((at, generation)) => {
                     if state.slots[at as usize].generation == generation {
                         self.enqueue(state, at);
@@ -303,11 +305,15 @@ impl Core {
             }
         }
         state.digest.word(identity ^ outcome);
+        state
+    }
+
+    /// A poll takes its time.
+    fn pay(&self, state: &mut State) {
         if !self.config.poll_cost.is_zero() {
             let later = self.now().saturating_add(self.config.poll_cost).as_nanos();
-            self.set_now(&mut state, later);
+            self.set_now(state, later);
         }
-        state
     }
 
     /// A task that has ended: its slot is free, and then it is dropped.

@@ -16,7 +16,8 @@ pub(super) type Key = (u64, u64);
 
 /// What happens when a timer ends.
 pub(super) enum Timer {
-    Wake(Waker),
+    /// The sleep was to end then; later than its key, if it is late.
+    Wake(Waker, u64),
     /// A task that was woken and is slow is ready.
     Ready(Entry),
 }
@@ -56,13 +57,15 @@ impl Future for Sleep {
             Stage::New if *deadline == Instant::MAX => return Poll::Pending,
             Stage::New => {
                 let at = state.when(core, *deadline);
-                *stage = Stage::Waiting(state.add_timer(at, Timer::Wake(cx.waker().clone())));
+                *stage = Stage::Waiting(
+                    state.add_timer(at, Timer::Wake(cx.waker().clone(), deadline.as_nanos())),
+                );
                 return Poll::Pending;
             }
             Stage::Waiting(_) => {}
         }
         let Stage::Waiting(key) = *stage else { return Poll::Ready(()) };
-        let Some(Timer::Wake(waker)) = state.timers.get_mut(&key) else {
+        let Some(Timer::Wake(waker, _)) = state.timers.get_mut(&key) else {
             *stage = Stage::Over;
             return Poll::Ready(());
         };
@@ -90,6 +93,13 @@ impl State {
         self.registered += 1;
         self.timers.insert(key, timer);
         key
+    }
+
+    /// Whether a sleep should have ended and is late. Who waits for it may see the time, and go on
+    /// without a wake.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        let mut timers = self.timers.values();
+        timers.any(|timer| matches!(timer, Timer::Wake(_, due) if *due <= now.as_nanos()))
     }
 
     /// When a sleep until `deadline` ends: then, or later if the configuration says so.
