@@ -169,6 +169,11 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
             while let Some(input) = inputs.pop_front() {
                 let now = shared.executor.now();
                 world.input(&shared, now, input);
+                if world.has_ended() {
+                    // What was taken together with the end of the tree came too late for it, as
+                    // what is still in the inbox did.
+                    world.effects.push_back(Effect::TooLate(std::mem::take(&mut inputs)));
+                }
             }
             world.timeout(shared.executor.now());
             world.give_up_stuck(shared.executor.now());
@@ -270,6 +275,14 @@ impl World {
             on_root_exit,
             directory,
             inbox,
+        }
+    }
+
+    /// Whether the tree that the driver was for is gone.
+    const fn has_ended(&self) -> bool {
+        match self.phase {
+            Phase::New | Phase::Stopped | Phase::Failed => true,
+            Phase::Starting | Phase::Running | Phase::Stopping => false,
         }
     }
 
