@@ -203,12 +203,13 @@ impl VirtualExecutor {
         self.core.block_on(future, None)
     }
 
-    /// Runs everything that is ready, and what becomes ready by that. No time passes.
+    /// Runs everything that is ready, and what becomes ready by that. No time passes, but for what
+    /// polls cost.
     ///
     /// # Errors
     /// [`Stuck`], if a limit was reached or a wake was missed.
     pub fn run_until_idle(&self) -> Result<(), Stuck> {
-        self.core.run_until(self.core.now(), None)
+        self.core.run_until_idle(None)
     }
 
     /// Runs everything until `instant`, that instant included, and stays there. Nothing happens if
@@ -235,6 +236,11 @@ impl VirtualExecutor {
         watch: Watch<'_>,
     ) -> Result<F::Output, Stuck> {
         self.core.block_on(future, Some(watch))
+    }
+
+    /// As [`VirtualExecutor::run_until_idle`], watched.
+    pub(crate) fn run_until_idle_watched(&self, watch: Watch<'_>) -> Result<(), Stuck> {
+        self.core.run_until_idle(Some(watch))
     }
 
     /// As [`VirtualExecutor::run_until`], watched.

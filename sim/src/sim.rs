@@ -176,7 +176,7 @@ impl Sim {
     /// # Errors
     /// Whatever happens meanwhile.
     pub fn settle(&mut self) -> Result<(), Failure> {
-        self.advance(Duration::ZERO)
+        self.drive(|executor, watch| executor.run_until_idle_watched(watch))
     }
 
     /// Spawns a client: a task that is not an agent, such as one that sends requests.

@@ -35,6 +35,27 @@ enum Next {
 
 type Guard<'a> = MutexGuard<'a, State>;
 
+/// How far a run goes.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// Until nobody is ready; for no sleep is waited.
+    Idle,
+    Until(u64),
+    /// Until the root is ready.
+    Root,
+}
+
+impl Goal {
+    /// Whether a sleep until then is waited for.
+    const fn waits_for(self, at: u64) -> bool {
+        match self {
+            Self::Idle => false,
+            Self::Until(until) => at <= until,
+            Self::Root => true,
+        }
+    }
+}
+
 /// How a run ended.
 enum Ended {
     Done,
@@ -47,7 +68,7 @@ impl Core {
         until: Instant,
         watch: Option<Watch<'_>>,
     ) -> Result<(), Stuck> {
-        let ended = self.drive(Some(until.as_nanos()), None, watch)?;
+        let ended = self.drive(Goal::Until(until.as_nanos()), None, watch)?;
         if matches!(ended, Ended::Done) {
             let mut state = self.state();
             self.set_now(&mut state, until.as_nanos());
@@ -71,23 +92,26 @@ impl Core {
         let result = {
             let _leave = Leave { core: self, at };
             let mut root = into_root(future, &mut output);
-            self.drive(None, Some((at, &mut root)), watch)
+            self.drive(Goal::Root, Some((at, &mut root)), watch)
         };
         result?;
         output.ok_or(Stuck::ShutDown)
     }
 
-    /// Runs until `until`, or until the root is ready.
+    pub(super) fn run_until_idle(self: &Arc<Self>, watch: Option<Watch<'_>>) -> Result<(), Stuck> {
+        self.drive(Goal::Idle, None, watch).map(|_| ())
+    }
+
     fn drive(
         self: &Arc<Self>,
-        until: Option<u64>,
+        goal: Goal,
         mut root: Option<(u32, Root<'_>)>,
         mut watch: Option<Watch<'_>>,
     ) -> Result<Ended, Stuck> {
         let mut state = self.state();
         assert!(state.current.is_none(), "a run inside a task of the same executor");
         loop {
-            match self.next(&mut state, until)? {
+            match self.next(&mut state, goal)? {
                 Next::Poll(at, Some(task), waker) => {
                     state = self.poll_task(state, at, task, &waker);
                     state.slots[at as usize].keep(waker);
@@ -121,11 +145,13 @@ impl Core {
                         continue;
                     }
                     match timer {
-                        Some(at) if until.is_none_or(|until| at <= until) => {
+                        Some(at) if goal.waits_for(at) => {
                             self.set_now(&mut state, at);
                         }
-                        _ if until.is_some() => return Ok(Ended::Done),
-                        _ => return Err(Stuck::Deadlock(self.report(&state, |_| true))),
+                        _ if matches!(goal, Goal::Root) => {
+                            return Err(Stuck::Deadlock(self.report(&state, |_| true)));
+                        }
+                        _ => return Ok(Ended::Done),
                     }
                 }
             }
@@ -149,7 +175,7 @@ impl Core {
     }
 
     /// What to do next: timers that are due first, then who is ready.
-    fn next(&self, state: &mut State, until: Option<u64>) -> Result<Next, Stuck> {
+    fn next(&self, state: &mut State, goal: Goal) -> Result<Next, Stuck> {
         if state.closed {
             return Err(Stuck::ShutDown);
         }
@@ -158,7 +184,7 @@ impl Core {
         if first.is_some_and(|at| at <= now) {
             return Ok(Next::Wake(self.due(state, now)));
         }
-        let late = until.is_some_and(|until| now > until);
+        let late = matches!(goal, Goal::Until(until) if now > until);
         loop {
             let entry = match late {
                 true => None,
