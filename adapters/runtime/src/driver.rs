@@ -158,9 +158,15 @@ pub(crate) enum Effect {
 }
 
 /// Runs until the tree has ended.
-pub(crate) async fn drive(shared: Arc<Shared>) {
+pub(crate) fn drive(shared: Arc<Shared>) -> Task {
+    // Made before the first poll: a host that is shut down drops the task without one.
+    let watch = DeadMan { shared, armed: true };
+    Box::pin(run(watch))
+}
+
+async fn run(mut watch: DeadMan) {
+    let shared = Arc::clone(&watch.shared);
     let mut inputs = VecDeque::new();
-    let mut watch = DeadMan { shared: &shared, armed: true };
     loop {
         let deadline = shared.world().poll_timeout();
         wait(&shared, deadline, &mut inputs).await;
@@ -188,16 +194,16 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
 
 /// Tells everybody when the driver goes without having ended the tree: the host is going away, or
 /// the driver has found a fault of its own. Otherwise they would wait for ever.
-struct DeadMan<'a> {
-    shared: &'a Arc<Shared>,
+struct DeadMan {
+    shared: Arc<Shared>,
     armed: bool,
 }
 
-impl Drop for DeadMan<'_> {
+impl Drop for DeadMan {
     fn drop(&mut self) {
         if self.armed {
             let effects = self.shared.world().abandon();
-            carry_out(self.shared, effects);
+            carry_out(&self.shared, effects);
         }
     }
 }

@@ -161,7 +161,7 @@ impl Runtime {
         };
         // A tree without workers may be up, and a tree may even be over, already.
         if !carry_out(&self.shared, effects) {
-            let driver = Box::pin(drive(Arc::clone(&self.shared)));
+            let driver = drive(Arc::clone(&self.shared));
             self.shared.executor.spawn_as(Role::Driver, driver);
         }
         match started.await {
