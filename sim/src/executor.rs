@@ -89,7 +89,9 @@ impl Schedule {
         match seed % 8 {
             0 => Self::Fifo,
             1..=4 => Self::Seeded(seed),
-            depth @ 5.. => Self::Pct { seed, depth: depth as u32 - 3, horizon: 1_000 },
+            5 => Self::Pct { seed, depth: 2, horizon: 1_000 },
+            6 => Self::Pct { seed, depth: 3, horizon: 1_000 },
+            7.. => Self::Pct { seed, depth: 5, horizon: 1_000 },
         }
     }
 

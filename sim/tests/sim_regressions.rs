@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use lictor::prelude::*;
-use lictor::{RuntimeStatus, messages};
-use lictor_sim::executor::{Config, Schedule, TaskId};
+use lictor::{RuntimeStatus, StartError, messages};
+use lictor_sim::executor::{Config, Schedule, TaskFault, TaskId};
 use lictor_sim::{Failure, Sim};
 
 messages! { enum Order { Nap(u64), Tick(u64) } }
@@ -78,6 +78,19 @@ fn a_stop_that_comes_with_the_end_of_the_tree_returns() -> Result<(), Failure> {
     sim.executor().release(driver);
     sim.settle()?;
     assert_eq!(sim.executor().tasks_named("stopper"), []);
+    assert_eq!(sim.runtime().status(), RuntimeStatus::Stopped);
+    sim.finish()
+}
+
+// Invariant: L4. Seed 28 of `nobody_waits_for_a_driver_that_is_gone`.
+#[test]
+fn a_start_on_a_host_that_is_gone_returns() -> Result<(), Failure> {
+    let mut sim = fair();
+    sim.executor().inject_into("#driver", 0, 1, TaskFault::Drop);
+    let runtime = sim.runtime().clone();
+    let tree = Supervisor::one_for_one("root").child("ticker", Ticker::default);
+    let started = sim.block_on(async move { runtime.start(tree).await })?;
+    assert_eq!(started.err(), Some(StartError::Stopped));
     assert_eq!(sim.runtime().status(), RuntimeStatus::Stopped);
     sim.finish()
 }

@@ -167,6 +167,7 @@ impl Checks {
 struct Lives(BTreeMap<(Arc<str>, Arc<str>), (u64, bool)>);
 
 impl Lives {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is not about incarnations")]
     fn told(&mut self, node: &Arc<str>, kind: &EventKind) -> Result<(), String> {
         let key = |name: &Arc<str>| (Arc::clone(node), Arc::clone(name));
         match kind {

@@ -38,6 +38,7 @@ pub(crate) struct Book {
     /// Calls that have not ended, and when they have to.
     pub(crate) calls: BTreeMap<u64, (Instant, String)>,
     pub(crate) answered: u64,
+    whims: u64,
     pub(crate) broken: Option<String>,
 }
 
@@ -81,7 +82,9 @@ pub(crate) struct Script {
     pub(crate) ledger: Ledger,
     pub(crate) start_nap: u64,
     pub(crate) stop_nap: u64,
-    pub(crate) fail_starts: Arc<Mutex<u32>>,
+    /// How often in a thousand it panics where it may: in its factory, its hooks, its destructor.
+    pub(crate) whims: u64,
+    pub(crate) on_error: Option<ErrorAction>,
     /// The name is free when it is gone, and counts anew.
     pub(crate) dynamic: bool,
 }
@@ -93,7 +96,8 @@ impl Script {
             ledger: ledger.clone(),
             start_nap: 0,
             stop_nap: 0,
-            fail_starts: Arc::default(),
+            whims: 0,
+            on_error: None,
             dynamic: false,
         }
     }
@@ -104,7 +108,25 @@ impl Script {
 
     pub(crate) fn agent(&self) -> AgentSpec {
         let script = self.clone();
-        agent(self.name.clone(), move || script.worker())
+        agent(self.name.clone(), move || {
+            script.may_panic();
+            script.worker()
+        })
+    }
+
+    fn whim(&self) -> bool {
+        if self.whims == 0 {
+            return false;
+        }
+        let mut book = self.ledger.book();
+        book.whims += 1;
+        Dice(Streams::new(9), book.whims).below(1_000) < self.whims
+    }
+
+    fn may_panic(&self) {
+        if self.whim() {
+            quiet_panic();
+        }
     }
 }
 
@@ -141,11 +163,10 @@ impl Agent for Worker {
         if self.script.start_nap > 0 {
             cx.sleep(ms(self.script.start_nap)).await;
         }
-        let mut left = self.script.fail_starts.lock().unwrap();
-        if *left > 0 {
-            *left -= 1;
-            return Err(AgentError::new("told to fail its start"));
+        if self.script.whim() {
+            return Err(AgentError::new("a start that fails"));
         }
+        self.script.may_panic();
         Ok(())
     }
 
@@ -186,7 +207,25 @@ impl Agent for Worker {
         Ok(())
     }
 
+    fn on_error(&mut self, _: &AgentError, _: u32) -> ErrorAction {
+        self.script.may_panic();
+        self.script.on_error.unwrap_or(ErrorAction::Escalate)
+    }
+
+    fn on_suspend(&mut self, _: &str) {
+        self.script.may_panic();
+    }
+
+    fn on_resume(&mut self, _: &str) {
+        self.script.may_panic();
+    }
+
+    fn on_child_terminated(&mut self, _: &str, _: &str) {
+        self.script.may_panic();
+    }
+
     async fn stop(&mut self, cx: &mut Context<Self>) {
+        self.script.may_panic();
         if self.script.stop_nap > 0 {
             cx.sleep(ms(self.script.stop_nap)).await;
         }
@@ -200,6 +239,10 @@ impl Drop for Worker {
         if book.live.remove(&self.script.name) != Some(at) {
             let text = format!("S1: {} {at} goes and was not there", self.script.name);
             book.breaks(text);
+        }
+        drop(book);
+        if !std::thread::panicking() {
+            self.script.may_panic();
         }
     }
 }
