@@ -8,15 +8,19 @@
 
 pub mod digest;
 pub mod engine;
+pub mod executor;
 pub mod fault;
 pub mod invariants;
 pub mod marks;
+pub mod model;
+pub mod operation;
 pub mod outcome;
 pub mod plan;
 pub mod queue;
 pub mod record;
 pub mod scenario;
-pub mod model;
-pub mod operation;
+pub mod sim;
 pub mod stream;
 pub mod world;
+
+pub use sim::{Failure, Sim, explore};

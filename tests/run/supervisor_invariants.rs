@@ -7,7 +7,7 @@ mod supervisor_support;
 use core::time::Duration;
 
 use lictor_kernel::{Jitter, Signal};
-use lictor_tests::model::Input;
+use lictor_sim::model::Input;
 use proptest::prelude::*;
 
 use supervisor_observer::Observer;

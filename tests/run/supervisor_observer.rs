@@ -9,7 +9,7 @@ use lictor_kernel::{
     AutoShutdown, ChildId, ChildSpec, Curve, ExitReason, Instant, Jitter, Pid, Restart, Shutdown,
     Signal, Strategy, Supervisor,
 };
-use lictor_tests::model::{Input, Reply, Step, drive};
+use lictor_sim::model::{Input, Reply, Step, drive};
 
 use super::supervisor_support::World;
 

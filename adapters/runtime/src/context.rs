@@ -15,6 +15,7 @@ use crate::agent::Agent;
 use crate::cell::{Cell, OnlyFor, Patience, Way};
 use crate::config::Drain;
 use crate::error::{AgentError, AskError, ControlError, SendError};
+use crate::executor::Role;
 use crate::mailbox::Lane;
 use crate::message::{Message, Value, from_value, to_value};
 use crate::refs::AgentRef;
@@ -157,7 +158,8 @@ impl<A: Agent> Context<A> {
         let patience = Patience::Until(Instant::MAX);
         let only_for = Some(OnlyFor::of(self.incarnation));
         let way = Way { only_for, ..Way::new(Lane::Normal, patience) };
-        shared.executor.spawn(Box::pin(async move {
+        let name = Arc::clone(&cell.core.name);
+        let delayed = Box::pin(async move {
             let deliver = async {
                 cell.core.shared.timers.wait_until(at).await;
                 // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
@@ -173,8 +175,15 @@ impl<A: Agent> Context<A> {
                 deliver.as_mut().poll(cx)
             })
             .await;
-        }));
+        });
+        shared.executor.spawn_as(Role::Delayed(&name), delayed);
         handle
+    }
+
+    /// Waits, on the clock of the runtime's executor: in a simulation, in virtual time.
+    pub async fn sleep(&self, time: Duration) {
+        let shared = &self.cell.core.shared;
+        shared.timers.wait_until(shared.executor.now().saturating_add(time)).await;
     }
 
     /// Keeps a checkpoint of this state under the agent's name.

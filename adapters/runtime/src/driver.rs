@@ -31,7 +31,7 @@ use crate::config::{OnRootExit, Terminated};
 use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
-use crate::executor::Task;
+use crate::executor::{Role as TaskRole, Task};
 use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::Life;
 use crate::reply::{ReplyFailure, ReplyTo};
@@ -137,7 +137,7 @@ pub(crate) struct World {
 
 /// What is done after the lock is gone.
 pub(crate) enum Effect {
-    Launch(Task),
+    Launch(Arc<str>, Task),
     Kill(Arc<Life>),
     Control(Arc<dyn AnyCell>, Control),
     Close(Arc<dyn AnyCell>, ReplyFailure),
@@ -160,14 +160,14 @@ pub(crate) enum Effect {
 }
 
 /// Runs until the tree has ended.
-pub(crate) fn drive(shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
+pub(crate) fn drive(shared: Arc<Shared>) -> Task {
     // Armed before the first poll: a host that is gone already drops the task without one.
     let watch = DeadMan { shared, armed: true };
-    async move {
+    Box::pin(async move {
         let mut watch = watch;
         run(&watch.shared).await;
         watch.armed = false;
-    }
+    })
 }
 
 async fn run(shared: &Arc<Shared>) {
@@ -243,7 +243,7 @@ pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool
 
 fn carry_out_one(shared: &Shared, effect: Effect) {
     match effect {
-        Effect::Launch(task) => shared.executor.spawn(task),
+        Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
         Effect::Kill(life) => life.kill(),
         Effect::Control(cell, control) => cell.control(control),
         Effect::Close(cell, failure) => cell.close(failure),

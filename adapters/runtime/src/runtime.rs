@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive};
 use crate::error::{AskError, ControlError, SendError, StartError};
 use crate::events::{EventHub, EventKind, Events};
-use crate::executor::Executor;
+use crate::executor::{Executor, Role};
 use crate::inbox::Inbox;
 use crate::message::{Message, Value, is_reserved};
 use crate::refs::{AgentRef, RawRef};
@@ -152,7 +152,8 @@ impl Runtime {
         drop(root);
         // A tree without workers may be up, and a tree may even be over, already.
         if !carry_out(&self.shared, effects) {
-            self.shared.executor.spawn(Box::pin(drive(Arc::clone(&self.shared))));
+            let driver = drive(Arc::clone(&self.shared));
+            self.shared.executor.spawn_as(Role::Driver, driver);
         }
         match started.await {
             Ok(Ok(())) => Ok(Tree { runtime: self.clone() }),

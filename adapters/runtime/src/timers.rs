@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use lictor_kernel::Instant;
 
-use crate::executor::{Executor, Task};
+use crate::executor::{Executor, Role, Task};
 use crate::sync::{Mutex, wake};
 
 /// The deadline came before the future was ready.
@@ -223,7 +223,8 @@ impl Shared {
         drop(state);
         if spawn {
             let shared = Arc::clone(self);
-            self.executor.spawn(Box::pin(Background { shared, sleep: None }));
+            let background = Box::pin(Background { shared, sleep: None });
+            self.executor.spawn_as(Role::Timers, background);
         }
         if let Some(background) = background {
             wake(background);

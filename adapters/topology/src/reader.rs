@@ -153,6 +153,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether this is neither a list nor a mapping.
+    #[must_use]
+    pub fn is_scalar(&self, item: Item) -> bool {
+        self.scalar(item).is_some()
+    }
+
     /// Whether there is no value.
     #[must_use]
     pub fn is_null(&self, item: Item) -> bool {

@@ -71,9 +71,14 @@ pub(crate) enum Parent {
 impl<'a> Reader<'a> {
     /// Reads the whole file. The result is only good if nothing was reported as an error.
     pub(crate) fn topology(&mut self) -> Option<Topology> {
-        let root = self.tree.root;
         let start = Span { line: 1, column: 1, end: 2 };
-        let fields = self.fields(root, start, &FILE)?;
+        self.topology_at(self.tree.root, start)
+    }
+
+    /// A topology inside another document: the mapping that a topology file holds. `at` is where it
+    /// is announced. Once per document: its names are one namespace.
+    pub fn topology_at(&mut self, item: Item, at: Span) -> Option<Topology> {
+        let fields = self.fields(item, at, &FILE)?;
         let transport = self.field(&fields, "transport", |reader, item| reader.transport(item));
         let both = self.conflict(&fields, "supervision", "supervisor");
         let key = if fields.get("supervision").is_some() { "supervision" } else { "supervisor" };

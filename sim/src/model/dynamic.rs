@@ -185,9 +185,6 @@ impl Model {
                 row.state = State::Up { since: now };
                 row.due = None;
             }
-            (Event::Started { .. }, State::Stopping { .. }) => {
-                row.state = State::Stopping { was_up: true };
-            }
             (Event::StartIgnored { .. }, State::Starting { .. }) => {
                 self.remove(at, Removal::StartIgnored);
             }

@@ -51,14 +51,15 @@ impl World {
     }
 
     fn launch(&mut self, process: ProcessId) {
-        let Some(Place { role: Role::Agent(launch), .. }) = self.places.get(&process.pid.child)
+        let Some(Place { name, role: Role::Agent(launch), .. }) =
+            self.places.get(&process.pid.child)
         else {
             return;
         };
         let life = Arc::new(Life::new());
         let task = launch.launch(process, Arc::clone(&life));
         self.effects.push_back(Effect::Reopen(launch.cell()));
-        self.effects.push_back(Effect::Launch(task));
+        self.effects.push_back(Effect::Launch(Arc::clone(name), task));
         self.lives.insert(process, life);
     }
 
