@@ -136,6 +136,7 @@ impl Checks {
         by("L6", liveness::no_livelock(books, record))?;
         match record.what {
             What::Halted => self.routing.see(record),
+            What::Sees(..) => by("L3", liveness::registries_agree(books, record)),
             What::Calm => by("L1", liveness::all_up(books, record)),
             What::Over => {
                 by("L2", liveness::stop_ends(books, record))?;

@@ -206,6 +206,8 @@ pub enum What {
     Halted,
     /// An operation is carried out.
     Operation(u32),
+    /// The operation was refused: nothing comes of it.
+    Refused(u32),
     /// A fault begins or ends.
     Fault(u32, bool),
     /// Faults are over, and what was broken for good was mended: from here on liveness counts.
@@ -268,6 +270,7 @@ impl What {
             Self::Healed => 30,
             Self::Over => 31,
             Self::Calm => 32,
+            Self::Refused(_) => 33,
         }
     }
 
@@ -320,7 +323,9 @@ impl What {
             Self::FrameSent(to) | Self::FrameLost(to) | Self::PeerUp(to) | Self::PeerDown(to) => {
                 (u64::from(to.0), [0; 3])
             }
-            Self::Booted(number) | Self::Operation(number) => (0, [u64::from(number), 0, 0]),
+            Self::Booted(number) | Self::Operation(number) | Self::Refused(number) => {
+                (0, [u64::from(number), 0, 0])
+            }
             Self::Fault(number, begins) => (u64::from(begins), [u64::from(number), 0, 0]),
             Self::Halted | Self::Healed | Self::Over | Self::Calm => (0, [0; 3]),
         }

@@ -96,6 +96,7 @@ pub struct Scenario {
     topology: Topology,
     entities: Vec<Entity>,
     roots: Vec<Who>,
+    numbers: BTreeMap<String, Who>,
 }
 
 /// Why there is no such scenario.
@@ -140,7 +141,8 @@ impl Scenario {
         if nodes == 0 || nodes > NODES_MAX {
             return Err(ScenarioError::Nodes(nodes));
         }
-        let mut scenario = Self { topology, entities: Vec::new(), roots: Vec::new() };
+        let (entities, roots, numbers) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut scenario = Self { topology, entities, roots, numbers };
         let root = scenario.topology.root.clone();
         for node in 0..nodes {
             let mut share = root.clone();
@@ -169,6 +171,7 @@ impl Scenario {
     fn look_up(&mut self) {
         let numbers: BTreeMap<String, Who> =
             self.all().map(|(who, entity)| (entity.name.clone(), who)).collect();
+        self.numbers.clone_from(&numbers);
         for entity in &mut self.entities {
             let Role::Agent(agent) = &mut entity.role else { continue };
             if let Some(name) = &agent.behaviour.forward_to {
@@ -317,7 +320,7 @@ impl Scenario {
     /// The number of a name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<Who> {
-        self.all().find(|(_, entity)| entity.name == name).map(|(who, _)| who)
+        self.numbers.get(name).copied()
     }
 
     /// The restart budget that a child of this one's supervisor has a part in.

@@ -21,12 +21,12 @@ mod operations;
 mod process;
 mod recorder;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
-use self::message::{AgentState, Message};
+use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Link};
 use self::node::SimNode;
 use self::process::{Proc, Slot};
@@ -34,7 +34,7 @@ use self::recorder::Recorder;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
 use crate::queue::{CalendarQueue, EventQueue, HeapQueue};
-use crate::record::{MessageId, NodeIx, What, Who};
+use crate::record::{NodeIx, What, Who};
 use crate::stream::{Purpose, Streams};
 
 /// Something that will happen in a world.
@@ -66,8 +66,6 @@ enum Event {
     Arrives(u32),
     /// The connection to this node has ended.
     Disconnected(NodeIx, NodeIx),
-    /// A node boots.
-    Boots(NodeIx),
     /// Faults are over.
     Heals,
     /// Everything must be well again.
@@ -103,13 +101,15 @@ struct World<'p, Q> {
     procs: Vec<Proc>,
     free: Vec<u32>,
     messages: Vec<Message>,
-    /// Where a question was asked, and by which message; `None` when it has ended.
-    questions: Vec<Option<(NodeIx, MessageId)>>,
+    /// `None` when it has ended.
+    questions: Vec<Option<Open>>,
     /// From node to node, by `from * nodes + to`.
     links: Vec<Link>,
     frames: Vec<Frame>,
     /// Faults that hold.
     active: BTreeSet<u32>,
+    /// Of those, the ones that go on and off, and whether they are on.
+    flapping: BTreeMap<u32, bool>,
     recorder: Recorder,
 }
 
@@ -136,6 +136,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             links: vec![Link::default(); nodes * nodes],
             frames: Vec::new(),
             active: BTreeSet::new(),
+            flapping: BTreeMap::new(),
             recorder: Recorder::new(plan, options.trace),
         }
     }
@@ -221,13 +222,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Event::Dies(slot, reason) => self.dies(slot, reason),
             Event::Crashes(who) => self.end(who, ExitReason::Crashed),
             Event::Tick(slot) => self.tick(slot),
-            Event::Deadline(number) => {
-                self.question_ends(number, crate::record::Ending::TimedOut);
-            }
+            Event::Deadline(number) => self.deadline(number),
             Event::NoRoom(message) => self.no_room(message),
             Event::Arrives(frame) => self.arrives(frame),
             Event::Disconnected(node, peer) => self.disconnected(node, peer),
-            Event::Boots(node) => self.boots(node),
             Event::Heals => self.heals(),
             Event::Calm => self.is_calm(),
         }
@@ -247,6 +245,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// Everything must be well again; then everything is stopped.
     fn is_calm(&mut self) {
+        self.views();
         self.put(NodeIx(0), What::Calm);
         self.ending = true;
         for node in self.plan.scenario.node_ids() {

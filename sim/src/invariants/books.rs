@@ -119,6 +119,8 @@ pub(super) struct Books {
     pub(super) tree_gone: Vec<bool>,
     pub(super) stopped: Vec<bool>,
     pub(super) command: Option<Command>,
+    /// How the child of the last command was before it: whether it rested, was terminated.
+    undo: Option<(Who, bool, bool)>,
     /// The number of the record that is judged.
     pub(super) index: u64,
     pub(super) healed: Option<Instant>,
@@ -187,6 +189,7 @@ impl Books {
             tree_gone: vec![false; scenario.nodes()],
             stopped: vec![false; scenario.nodes()],
             command: None,
+            undo: None,
             index: 0,
             healed: None,
             calm: false,
@@ -256,6 +259,7 @@ impl Books {
             What::Booted(_) => self.on[usize::from(record.node.0)] = true,
             What::Halted => self.halted(record.node),
             What::Operation(number) => self.operation(now, record.node, number),
+            What::Refused(_) => self.refused(),
             What::Healed => self.healed = Some(now),
             What::Calm => self.calm = true,
             _ => {}
@@ -372,16 +376,23 @@ impl Books {
         }
     }
 
+    /// Nothing has come of the last command.
+    fn refused(&mut self) {
+        self.command = None;
+        if let Some((who, rests, terminated)) = self.undo.take() {
+            let book = &mut self.child[usize::from(who.0)];
+            (book.rests, book.terminated) = (rests, terminated);
+        }
+    }
+
     fn operation(&mut self, now: Instant, node: NodeIx, number: u32) {
+        self.undo = None;
         let Some(act) = self.acts.get(number as usize) else { return };
         let of = match *act {
-            Act::Terminate(who) => {
+            Act::Terminate(who) | Act::Despawn(who) => {
                 let book = &mut self.child[usize::from(who.0)];
+                self.undo = Some((who, book.rests, book.terminated));
                 (book.rests, book.terminated) = (true, true);
-                who
-            }
-            Act::Despawn(who) => {
-                self.child[usize::from(who.0)].rests = true;
                 who
             }
             Act::Spawn(who) | Act::Restart(who) => who,

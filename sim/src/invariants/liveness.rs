@@ -1,4 +1,4 @@
-//! L1, L2, L6: after healing and a bounded time everything that must be up is up and stays up, and
+//! L1, L2, L3, L6: after healing and a bounded time everything that must be up is up and stays up, and
 //! the last stop ends.
 //!
 //! Source: simulation.md section 3. What must be up: every child of a node that runs, but for those
@@ -67,6 +67,22 @@ pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
 }
 
 const SETTLED: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// L3: after healing, all nodes see every agent that is up where it is, and nobody where it is not.
+pub(super) fn registries_agree(books: &Books, record: &Record) -> Verdict {
+    let What::Sees(who, sees) = record.what else { return Ok(()) };
+    let book = books.of(who);
+    let here = book.node;
+    match sees {
+        Some(at) if at != here || !books.on[usize::from(at.0)] => {
+            Err(format!("node {} sees {who:?} at {at:?}, and it is not there", record.node.0))
+        }
+        None if book.life == Life::Up => {
+            Err(format!("node {} does not see {who:?}, which is up at {here:?}", record.node.0))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
 
 /// The last stop has ended everywhere.
 pub(super) fn stop_ends(books: &Books, record: &Record) -> Verdict {

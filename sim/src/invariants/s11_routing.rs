@@ -32,6 +32,7 @@ pub(super) struct Routing {
     /// How long each operation, or each agent's own questions, may take.
     within: Vec<Option<u64>>,
     ticks: Vec<Option<u64>>,
+    odd_clocks: bool,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -64,6 +65,10 @@ impl Routing {
             ended: 0,
             within: within.collect(),
             ticks: ticks.collect(),
+            odd_clocks: plan
+                .faults
+                .iter()
+                .any(|fault| fault.kind.facts().group == crate::fault::Group::Clock),
         }
     }
 
@@ -131,6 +136,8 @@ impl Routing {
             Some(who) => self.ticks[usize::from(who.0)],
             None => self.within.get(message.number as usize).copied().flatten(),
         };
+        // The kernel keeps the deadlines of questions to other nodes, by its own clock.
+        let within = within.filter(|_| !self.odd_clocks);
         let deadline =
             within.map(|within| Instant::from_nanos(now.as_nanos().saturating_add(within)));
         *self.questions.of(message) = Question { deadline, ended: false };

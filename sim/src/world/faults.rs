@@ -181,7 +181,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.node(node).late = if begins { amount } else { 0 };
                 self.reset_due(node);
             }
-            (_, target) => self.at_link(number, fault.kind, target, amount, begins),
+            (_, target) => self.at_link(number, target, fault, begins),
         }
     }
 

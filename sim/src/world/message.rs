@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lictor_kernel::Instant;
+use lictor_kernel::{CallId, Instant};
 use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
@@ -40,6 +40,18 @@ pub(super) struct Question {
     pub(super) boot: u32,
     /// Its number among the questions of the world.
     pub(super) number: u32,
+}
+
+/// A question that has not ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// Where it was asked.
+    pub(super) node: NodeIx,
+    /// By which message.
+    pub(super) id: MessageId,
+    pub(super) deadline: Instant,
+    /// The kernel's number for it, if it went to another node.
+    pub(super) call: Option<CallId>,
 }
 
 /// What a world knows of an agent's name.
@@ -96,7 +108,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// Opens a question: it ends by an answer, an error, or its deadline.
     fn ask(&mut self, node: NodeIx, id: MessageId, within: Duration) -> Question {
         let number = u32::try_from(self.questions.len()).unwrap_or(u32::MAX);
-        self.questions.push(Some((node, id)));
+        let deadline = self.now.saturating_add(within);
+        self.questions.push(Some(Open { node, id, deadline, call: None }));
         self.after(nanos(within), Event::Deadline(number));
         Question { node, boot: self.nodes[usize::from(node.0)].boot, number }
     }
@@ -104,7 +117,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// The asker learns how its question has ended, unless it has already.
     pub(super) fn question_ends(&mut self, number: u32, ending: Ending) {
         match self.questions[number as usize].take() {
-            Some((node, id)) => {
+            Some(Open { node, id, .. }) => {
                 if ending == Ending::TimedOut {
                     self.recorder.reach(Mark::AskTimedOut);
                 }
@@ -159,7 +172,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     /// Whoever passed a message on is free again.
-    fn passed_on(&mut self, slot: Slot) {
+    pub(super) fn passed_on(&mut self, slot: Slot) {
         if let Some(proc) = self.live(slot) {
             proc.in_hand = None;
             proc.passing = false;
@@ -304,6 +317,24 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         if let Some(slot) = holder {
             self.passed_on(slot);
+        }
+    }
+
+    /// A message was lost between two nodes: nobody is told.
+    pub(super) fn message_lost(&mut self, node: NodeIx, index: u32) {
+        let message = &mut self.messages[index as usize];
+        if !message.ended {
+            message.ended = true;
+            let id = message.id;
+            self.put(node, What::Ended(id, Fate::Lost));
+        }
+    }
+
+    /// A question runs into its deadline, unless it is the kernel's to end.
+    pub(super) fn deadline(&mut self, number: u32) {
+        let open = self.questions[number as usize];
+        if open.is_some_and(|open| open.call.is_none()) {
+            self.question_ends(number, Ending::TimedOut);
         }
     }
 

@@ -1,20 +1,23 @@
 //! Nodes: one real kernel each, and what carries out what it wants.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lictor_kernel::membership;
 use lictor_kernel::node::{self, Action, Config, Node};
 use lictor_kernel::supervisor::{self, Report};
 use lictor_kernel::tree::{self};
 use lictor_kernel::{
-    ChildId, ChildKind, ExitReason, Instant, NameId, ProcessId, RegistryLimits, Status,
-    SupervisorId,
+    CallId, ChildId, ChildKind, DetectorConfig, ExitReason, Instant, NameId, NodeId, ProcessId,
+    RegistryLimits, Status, SupervisorId,
 };
 
 use super::clock::Clock;
 use super::process::State;
 use super::{Event, World};
 use crate::marks::Mark;
+use crate::plan::Knobs;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, Stage, What, Who};
 use crate::scenario::{Role, Scenario};
@@ -36,6 +39,10 @@ pub(super) struct SimNode {
     pub(super) clock: Clock,
     /// How late its timers fire, in nanoseconds.
     pub(super) late: u64,
+    /// How long it takes over each frame, in nanoseconds.
+    pub(super) slow: u64,
+    /// Its questions to other nodes, by the kernel's number for each.
+    pub(super) calls: BTreeMap<CallId, u32>,
     /// When it wants to be woken, on the world's clock.
     pub(super) due: Option<Instant>,
     /// The name of each entity on this node.
@@ -49,21 +56,37 @@ pub(super) struct SimNode {
     actions: Vec<Action>,
 }
 
-fn kernel(seed: u64) -> Node {
-    Node::new(Config { seed, limits: RegistryLimits::DEFAULT, max_calls: 1 << 20 })
+/// The kernel of a node, as it boots for the n-th time.
+fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
+    let membership = membership::Config {
+        node: NodeId(u64::from(node.0)),
+        epoch: u64::from(boot),
+        detector: DetectorConfig::Heartbeat {
+            interval: knobs.heartbeat,
+            timeout: knobs.heartbeat_timeout,
+            threshold: knobs.heartbeat_threshold,
+        },
+        ask_every: knobs.heartbeat,
+        lease: knobs.lease,
+        ..membership::Config::default()
+    };
+    let limits = RegistryLimits::DEFAULT;
+    Node::new(Config { seed, limits, max_calls: 1 << 20, membership })
 }
 
 impl SimNode {
     pub(super) fn new(ix: NodeIx, scenario: &Scenario) -> Self {
         Self {
             ix,
-            kernel: kernel(0),
+            kernel: Node::new(Config::default()),
             on: false,
             boot: 0,
             stopped: false,
             ended: false,
             clock: Clock::new(),
             late: 0,
+            slow: 0,
+            calls: BTreeMap::new(),
             due: None,
             names: vec![None; scenario.len()],
             who: Vec::new(),
@@ -117,9 +140,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let seed = self.streams.draw(Purpose::Routing, u64::from(node.0), u64::from(boot));
         let scenario = Arc::clone(&self.plan.scenario);
         let this = self.node(node);
-        let clock = this.clock;
+        let (clock, late, slow) = (this.clock, this.late, this.slow);
         *this = SimNode::new(node, &scenario);
-        (this.kernel, this.on, this.boot, this.clock) = (kernel(seed), true, boot, clock);
+        (this.on, this.boot, this.clock) = (true, boot, clock);
+        (this.late, this.slow) = (late, slow);
+        self.node(node).kernel = kernel(node, boot, seed, &self.plan.knobs);
         if boot > 1 {
             self.recorder.reach(Mark::Rebooted);
         }
@@ -213,7 +238,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             match action {
                 Action::Supervision(action) => self.supervision(node, action),
                 Action::Status { name, status } => self.status(node, name, status),
-                Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {
+                Action::Send(..) | Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {
                     self.peer_action(node, action);
                 }
             }
@@ -370,7 +395,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             }
         }
         for number in 0..self.questions.len() {
-            if self.questions[number].is_some_and(|(at, _)| at == node) {
+            if self.questions[number].is_some_and(|open| open.node == node) {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
                 self.question_ends(number, Ending::Gone);
             }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use lictor_kernel::node::Action;
 use lictor_kernel::tree::{Body, PlannedChild};
-use lictor_kernel::{ChildId, ExitReason, NameId, Status};
+use lictor_kernel::{ChildId, ExitReason, Instant, NameId, Node, Shutdown, Status, SupervisorId};
 
 use super::process::State;
 use super::{Event, World};
@@ -26,14 +27,27 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Act::Tell(to) => self.send(node, id, to, None),
             Act::Ask(to, within) => self.send(node, id, to, Some(within)),
             Act::Broadcast => self.broadcast(node, id),
-            Act::Spawn(who) => self.spawn(who),
-            Act::Despawn(who) => self.despawn(who),
-            Act::Terminate(who) => self.terminate(who),
-            Act::Restart(who) => self.restart(who),
+            Act::Spawn(who) => self.refused(node, number, Self::spawn, who),
+            Act::Despawn(who) => self.refused(node, number, Self::despawn, who),
+            Act::Terminate(who) => self.refused(node, number, Self::terminate, who),
+            Act::Restart(who) => self.refused(node, number, Self::restart, who),
             Act::Suspend(who) => self.suspend(who),
             Act::Resume(who) => self.resume(who),
             Act::End(who, reason) => self.end(who, reason),
             Act::Stop(within) => self.stop_tree(node, within),
+        }
+    }
+
+    /// Carries out a command, and says if nothing comes of it.
+    fn refused(
+        &mut self,
+        node: NodeIx,
+        number: u32,
+        command: fn(&mut Self, Who) -> bool,
+        who: Who,
+    ) {
+        if !command(self, who) {
+            self.put(node, What::Refused(number));
         }
     }
 
@@ -61,76 +75,73 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.plan.scenario.entity(who).parent
     }
 
-    fn spawn(&mut self, who: Who) {
+    /// Whether the child was admitted.
+    fn spawn(&mut self, who: Who) -> bool {
         let node = self.node_of(who);
-        let Some(parent) = self.parent(who) else { return };
+        let Some(parent) = self.parent(who) else { return false };
         let this = self.node(node);
-        let Some(supervisor) = this.supervisor(parent) else { return };
+        let Some(supervisor) = this.supervisor(parent) else { return false };
         if !this.on || this.name(who).is_some_and(|name| this.kernel.registry().contains(name)) {
-            return;
+            return false;
         }
         let again = this.name(who).is_some();
         let kind = self.plan.scenario.kind(who);
         if !self.declare(node, who, kind) {
-            return;
+            return false;
         }
         if again {
             self.recorder.reach(Mark::NameReused);
         }
-        let Some(name) = self.node(node).name(who) else { return };
+        let Some(name) = self.node(node).name(who) else { return false };
         let spec = self.plan.scenario.entity(who).spec;
         let child = PlannedChild { id: ChildId(name.0), spec, body: Body::Worker };
         let state = &mut self.agents[usize::from(who.0)];
         state.suspended = false;
         self.step_kernel(node, |kernel, now, actions| {
-            if kernel.spawn(now, supervisor, child, None, actions).is_err() {
+            let spawned = kernel.spawn(now, supervisor, child, None, actions).is_ok();
+            if !spawned {
                 kernel.retract(name, actions);
             }
-        });
+            spawned
+        })
     }
 
-    fn despawn(&mut self, who: Who) {
+    fn despawn(&mut self, who: Who) -> bool {
         self.command(who, |kernel, now, supervisor, child, actions| {
-            let how = Some(lictor_kernel::Shutdown::BrutalKill);
-            let _ = kernel.terminate_child(now, supervisor, child, how, actions);
-        });
+            let how = Some(Shutdown::BrutalKill);
+            kernel.terminate_child(now, supervisor, child, how, actions).is_ok()
+        })
     }
 
-    fn terminate(&mut self, who: Who) {
+    /// A supervisor that is busy refuses; whoever asks may ask again.
+    fn terminate(&mut self, who: Who) -> bool {
         self.command(who, |kernel, now, supervisor, child, actions| {
-            // A supervisor that is busy answers so; whoever asks may ask again.
-            let _ = kernel.terminate_child(now, supervisor, child, None, actions);
-        });
+            kernel.terminate_child(now, supervisor, child, None, actions).is_ok()
+        })
     }
 
-    fn restart(&mut self, who: Who) {
+    fn restart(&mut self, who: Who) -> bool {
         self.command(who, |kernel, now, supervisor, child, actions| {
-            let _ = kernel.restart_child(now, supervisor, child, actions);
-        });
+            kernel.restart_child(now, supervisor, child, actions).is_ok()
+        })
     }
 
     fn command(
         &mut self,
         who: Who,
-        act: impl FnOnce(
-            &mut lictor_kernel::Node,
-            lictor_kernel::Instant,
-            lictor_kernel::SupervisorId,
-            ChildId,
-            &mut Vec<lictor_kernel::node::Action>,
-        ),
-    ) {
+        act: impl FnOnce(&mut Node, Instant, SupervisorId, ChildId, &mut Vec<Action>) -> bool,
+    ) -> bool {
         let node = self.node_of(who);
-        let Some(parent) = self.parent(who) else { return };
+        let Some(parent) = self.parent(who) else { return false };
         let this = self.node(node);
         let (Some(NameId(id)), Some(supervisor), true) =
             (this.name(who), this.supervisor(parent), this.on)
         else {
-            return;
+            return false;
         };
         self.step_kernel(node, |kernel, now, actions| {
-            act(kernel, now, supervisor, ChildId(id), actions);
-        });
+            act(kernel, now, supervisor, ChildId(id), actions)
+        })
     }
 
     fn suspend(&mut self, who: Who) {
@@ -157,8 +168,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn set_status(&mut self, node: NodeIx, who: Who, status: Status) {
         let this = self.node(node);
         let Some(name) = this.name(who) else { return };
-        let (_, registry, _, _) = this.kernel.parts();
-        let _ = registry.set_status(name, status, &mut Vec::new());
+        self.step_kernel(node, |kernel, _, actions| {
+            // One that is ending already cannot be suspended, and need not be.
+            let _ = kernel.set_status(name, status, actions);
+        });
         self.put(node, What::Status(who, status));
     }
 }

@@ -212,7 +212,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(proc) = self.live(slot) else { return };
         let Some(index) = proc.in_hand.take() else { return };
         let (node, who, passing) = (proc.node, proc.process.who, proc.passing);
-        proc.passing = false;
+        // Nothing more comes to it, also when it is free by what follows.
+        (proc.passing, proc.told) = (false, true);
+        self.messages[index as usize].holder = None;
         if passing {
             self.no_longer_waits(index);
         }

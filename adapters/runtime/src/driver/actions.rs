@@ -32,7 +32,7 @@ impl World {
                 Action::Supervision(action) => self.supervision(now, action),
                 Action::Status { name, status } => self.status(ChildId(name.0), status),
                 // Peers, calls over a wire and watches come with the transports.
-                Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {}
+                Action::CallEnded(_) | Action::Send(..) | Action::Peer(..) | Action::Watch(_) => {}
             }
         }
         self.actions = std::mem::take(actions);
