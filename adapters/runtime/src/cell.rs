@@ -24,6 +24,7 @@ use crate::message::{Message, Protocol, is_reserved};
 use crate::process::Life;
 use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
+use crate::spans;
 use crate::view::{AgentKind, Status};
 
 /// What the runtime tells an agent, past all messages.
@@ -271,7 +272,7 @@ impl<P: Protocol> Cell<P> {
 
     /// Sends without waiting.
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
-        tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
+        let _entered = spans::sends_wanted().then(|| spans::send(&self.core.name).entered());
         let message = self.as_it_arrives(message)?;
         match self.mailbox.try_push(way.lane, way.envelope(message)) {
             Ok(None) => Ok(()),
@@ -292,7 +293,14 @@ impl<P: Protocol> Cell<P> {
         if self.core.overflow != Overflow::Wait {
             return self.try_send(way, message);
         }
-        tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
+        let send = self.send_waiting(way, message);
+        if spans::sends_wanted() {
+            return spans::within(spans::send(&self.core.name), send).await;
+        }
+        send.await
+    }
+
+    async fn send_waiting(&self, way: Way, message: P) -> Result<(), SendError> {
         let message = self.as_it_arrives(message)?;
         let mut push = self.mailbox.push(way.lane, way.envelope(message));
         // A push that finds room is ready at once: it reads no clock and registers no timer.

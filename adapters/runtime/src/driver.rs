@@ -33,7 +33,7 @@ use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
 use crate::executor::{Role as TaskRole, Task};
 use crate::inbox::{Fact, Inbox, Input, Outcome};
-use crate::process::Life;
+use crate::process::{Life, yield_now};
 use crate::reply::{ReplyFailure, ReplyTo};
 use crate::runtime::{Entry, Phase, Shared};
 use crate::spec::AgentSpec;
@@ -170,9 +170,18 @@ pub(crate) fn drive(shared: Arc<Shared>) -> Task {
     })
 }
 
+/// After this many rounds the driver lets the host have its say. One that is going away drops what
+/// is launched at once, which is the next round's input: without a pause that would go on for ever.
+const ROUNDS_PER_POLL: u32 = 64;
+
 async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
+    let mut rounds: u32 = 0;
     loop {
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(ROUNDS_PER_POLL) {
+            yield_now().await;
+        }
         let deadline = shared.world().poll_timeout();
         wait(shared, deadline, &mut inputs).await;
         let effects = {

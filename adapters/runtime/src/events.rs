@@ -297,6 +297,7 @@ fn trace(kind: &EventKind) {
     use EventKind as K;
     match kind {
         K::Crashed { name, reason, detail } => {
+            let _entered = crate::spans::crash(name, reason).entered();
             tracing::warn!(target: "lictor", agent = &**name, reason, "crashed: {detail}");
         }
         K::StartFailed { name, detail } => {

@@ -1,5 +1,8 @@
 //! Agents, mailboxes, references, and the driver that carries out the kernel's decisions.
 //!
+//! What the agents do can be followed with `tracing`: target `lictor`, spans `start`, `restart`,
+//! `handle`, `stop`, `send` and `crash`.
+//!
 //! This crate names no executor: it runs on anything that implements [`Executor`].
 
 // So that `messages!` finds serde under one path, whether it is used here or through `lictor`.
@@ -30,6 +33,7 @@ mod refs;
 pub mod reply;
 mod runtime;
 mod server;
+mod spans;
 mod spec;
 mod started;
 mod store;
