@@ -7,6 +7,7 @@
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod digest;
+pub mod exhaustive;
 pub mod model;
 pub mod operation;
 pub mod stream;
