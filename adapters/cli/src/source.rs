@@ -59,6 +59,15 @@ enum Fault<'a> {
 impl Source {
     /// Reads a file and sets up every agent of it, without starting any.
     pub(crate) fn read(path: &Path, types: &AgentTypes) -> Self {
+        Self::read_with(path, Some(types))
+    }
+
+    /// Reads a file for its tree alone: agents may have any type.
+    pub(crate) fn read_tree(path: &Path) -> Self {
+        Self::read_with(path, None)
+    }
+
+    fn read_with(path: &Path, types: Option<&AgentTypes>) -> Self {
         let file = path.display().to_string();
         let text = match std::fs::read(path) {
             Ok(text) => text,
@@ -67,11 +76,14 @@ impl Source {
                 return Self { file, topology: None, found, text: String::new() };
             }
         };
-        let known: Vec<&str> = types.names().collect();
-        let options = Options::new(&ProcessEnvironment).known_types(&known);
+        let known: Vec<&str> = types.map(|types| types.names().collect()).unwrap_or_default();
+        let mut options = Options::new(&ProcessEnvironment);
+        if types.is_some() {
+            options = options.known_types(&known);
+        }
         let checked = lictor::topology::check(&file, &text, &options);
         let mut bad = Vec::new();
-        if let Some(topology) = &checked.topology {
+        if let (Some(topology), Some(types)) = (&checked.topology, types) {
             check_agents(&topology.root, types, &mut bad);
         }
         let topology = checked.topology.filter(|_| bad.is_empty());
