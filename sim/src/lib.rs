@@ -9,6 +9,7 @@
 pub mod digest;
 pub mod engine;
 pub mod executor;
+pub mod exhaustive;
 pub mod fault;
 pub mod invariants;
 pub mod marks;

@@ -201,6 +201,11 @@ pub trait Subject: Clone + Hash {
     /// Where a supervisor is in its life.
     fn standing(&self, supervisor: SupervisorId) -> Standing;
 
+    /// What a child is called in a history.
+    fn label(&self, child: ChildId) -> String {
+        format!("child{}", child.0)
+    }
+
     /// Whether names are owned by those who live and by nobody else (S9).
     ///
     /// # Errors

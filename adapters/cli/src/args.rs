@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::duration;
+use crate::sim::SimCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    the command did what it was asked; a tree was stopped, or ended because its work was done
-  1    the tree failed: it did not start, or its root supervisor gave up; or the output could not
-       be written
+  1    the tree failed: it did not start, or its root supervisor gave up; a simulation found a
+       fault; or the output could not be written
   2    the file or the flags have faults
   130  ended at once by a second Ctrl-C";
 
@@ -21,9 +22,10 @@ Examples:
   lictor run examples/office.yaml --for 10s     and stop it after ten seconds
   lictor run app.yaml --json | jq .event        what happens, a line of JSON each
   lictor check *.yaml                           all faults of all files
-  lictor tree app.yaml                          what would run";
+  lictor tree app.yaml                          what would run
+  lictor sim check app.yaml --depth 6           everything that can happen to it";
 
-/// Supervised agents: runs, checks and shows trees described in YAML.
+/// Supervised agents: runs, checks, shows and breaks trees described in YAML.
 #[derive(Debug, Parser)]
 #[command(name = "lictor", version, after_help = EXAMPLES, after_long_help =
     long_help(), disable_help_subcommand = true)]
@@ -52,6 +54,12 @@ pub(crate) enum Command {
     /// Shows the tree that a topology describes; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Tree(TreeArgs),
+    /// Breaks a topology in virtual time, before the world does.
+    #[command(after_help = EXIT_CODES, disable_help_subcommand = true)]
+    Sim {
+        #[command(subcommand)]
+        command: SimCommand,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -103,6 +103,8 @@ impl Node {
     ) {
         match (stage, process) {
             (Stage::Initializing, process) => {
+                let name = process.map(|process| NameId(process.pid.child.0));
+                self.called.insert(supervisor, name);
                 if let Some(process) = process {
                     self.starting(process, actions);
                 }
@@ -114,6 +116,7 @@ impl Node {
                 }
             }
             (Stage::Exited(reason), process) => {
+                self.called.remove(&supervisor);
                 // What becomes of the names below is settled with what becomes of this one.
                 self.limbo.retain(|(_, at)| *at != supervisor);
                 match process {
@@ -125,8 +128,9 @@ impl Node {
     }
 
     fn starting(&mut self, process: ProcessId, actions: &mut Vec<Action>) {
-        let parent = self.tree.name_of(process.supervisor);
-        self.below.insert((parent, NameId(process.pid.child.0)));
+        if let Some(parent) = self.called.get(&process.supervisor) {
+            self.below.insert((*parent, NameId(process.pid.child.0)));
+        }
         self.set_process(process, Status::Starting, actions);
     }
 
@@ -173,8 +177,9 @@ impl Node {
         name: NameId,
         actions: &mut Vec<Action>,
     ) {
-        let parent = self.tree.name_of(supervisor);
-        self.release(parent, name, actions);
+        if let Some(parent) = self.called.get(&supervisor) {
+            self.release(*parent, name, actions);
+        }
     }
 
     fn release(&mut self, parent: Option<NameId>, name: NameId, actions: &mut Vec<Action>) {

@@ -89,6 +89,7 @@ impl World {
             return;
         };
         watch.past.entry(id).or_default().commanded = true;
+        watch.commanded = true;
         // One that is being stopped already stops as it was told first.
         let told = self.live.iter().any(|live| {
             let process = live.process;
@@ -130,10 +131,10 @@ impl World {
 
     fn note_end(&mut self, live: Process, end: End) {
         let ProcessId { supervisor, pid } = live.process;
-        let end = match end {
+        let end = match live.told {
             _ if live.late => End::Failed,
-            _ if live.told.is_some() => End::Told,
-            end => end,
+            Some(_) => End::Told,
+            None => end,
         };
         self.bury(live.process);
         let now = self.now;
@@ -396,7 +397,8 @@ impl World {
                 continue;
             }
             let waits = |past: &Past| past.failed || past.scheduled.is_some();
-            if watch.planned.strategy != Some(Strategy::OneForOne) && watch.past.values().any(waits)
+            if watch.planned.strategy != Some(Strategy::OneForOne)
+                && (watch.commanded || watch.past.values().any(waits))
             {
                 continue;
             }

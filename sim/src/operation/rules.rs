@@ -28,6 +28,7 @@ impl Watch {
             planned,
             ready: false,
             exhausted: false,
+            commanded: false,
             newest: None,
             past: std::collections::BTreeMap::new(),
             granted: Vec::new(),

@@ -306,12 +306,6 @@ impl Whole {
         &self.node
     }
 
-    /// The name of a child.
-    #[must_use]
-    pub fn name(&self, child: ChildId) -> Option<&str> {
-        self.node.names().resolve(NameId(child.0))
-    }
-
     /// A child by command: its name is made of its supervisor's and the number that was asked for.
     fn add(
         &mut self,
@@ -405,6 +399,11 @@ impl Subject for Whole {
             Some(Machine::Static(machine)) => standing_static(machine),
             Some(Machine::Dynamic(machine)) => standing_dynamic(machine),
         }
+    }
+
+    fn label(&self, child: ChildId) -> String {
+        let name = self.node.names().resolve(NameId(child.0));
+        name.map_or_else(|| format!("child{}", child.0), ToOwned::to_owned)
     }
 
     fn names(&self, world: &World) -> Result<(), Fault> {

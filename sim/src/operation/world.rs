@@ -51,6 +51,8 @@ pub(super) struct Watch {
     pub(super) ready: bool,
     /// It has given up.
     pub(super) exhausted: bool,
+    /// A command was given, which may leave down what a strategy would have brought back.
+    pub(super) commanded: bool,
     pub(super) newest: Option<u64>,
     pub(super) past: BTreeMap<ChildId, Past>,
     /// Crashes after which a restart was granted: no more than the budget in any window.

@@ -6,5 +6,6 @@ mod check;
 mod exec;
 mod processes;
 mod run;
+mod sim;
 mod support;
 mod terminal;
