@@ -7,4 +7,5 @@
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod digest;
+pub mod policy;
 pub mod stream;

@@ -10,6 +10,8 @@ mod check;
 mod duration;
 mod log;
 mod output;
+mod policy;
+mod progress;
 mod run;
 mod source;
 mod tree;
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Tree(args) => tree::tree(&args),
+        Command::Policy(args) => policy::policy(&args),
     };
     outcome.into()
 }
