@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::measure::Cell;
 use super::models::{CrashModel, Crashes};
 use super::plan::{Policy, Settings};
+use super::table::human;
 
 /// All figures of a comparison. As JSON it is the summary that `--json` writes.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -53,7 +54,7 @@ pub struct Figures {
     pub recover_p99_seconds: Option<f64>,
     /// Children that were down at the end of their run.
     pub not_recovered: u64,
-    /// Starts of children an hour, in one run; failed starts included.
+    /// Starts of children an hour, of all supervisors together; failed starts included.
     pub restarts_per_hour: f64,
     /// Starts that failed, an hour.
     pub failed_starts_per_hour: f64,
@@ -63,11 +64,11 @@ pub struct Figures {
     pub storm_largest: u64,
     /// The same in the median run.
     pub storm_median: u64,
-    /// How often the supervisor gave up, in all runs.
+    /// How often a supervisor gave up, in all runs.
     pub escalations: u64,
-    /// Share of the runs in which it gave up at least once, from 0 to 1.
+    /// Share of the supervisors of all runs that gave up at least once, from 0 to 1.
     pub gave_up_share: f64,
-    /// Mean time until it gave up first, in seconds, of the runs in which it did.
+    /// Mean time until a supervisor gave up first, in seconds, of those that did.
     pub gave_up_first_seconds: Option<f64>,
     /// Times that the whole tree was started again in vain.
     pub failed_repairs: u64,
@@ -77,9 +78,11 @@ pub struct Figures {
     pub cut_runs: u64,
     /// How many of the crashed children were up again by when: the distribution behind the two
     /// quantiles, thinned to about a hundred points.
+    #[serde(skip)]
     pub recover_curve: Vec<Point>,
-    /// Starts for each span of time around an outage, in the mean of all runs; empty if the model
-    /// has none. `at` is the beginning of the span.
+    /// Starts a second around an outage, in the mean of all runs, by seconds since the outage began;
+    /// empty if the model has none. Each point is the beginning of a span of time; all are equal.
+    #[serde(skip)]
     pub storm_curve: Vec<Point>,
 }
 
@@ -88,7 +91,7 @@ pub struct Figures {
 pub struct Point {
     /// Seconds.
     pub seconds: f64,
-    /// A share from 0 to 1, or a number of starts.
+    /// A share from 0 to 1, or a number of starts a second.
     pub value: f64,
 }
 
@@ -104,6 +107,10 @@ impl Comparison {
             let mut figures = Figures::of(cell);
             figures.policy.clone_from(&policy.name);
             figures.crashes.clone_from(&crash.name);
+            if let CrashModel::Outage { at, .. } = &crash.model {
+                let at = at.as_secs_f64();
+                figures.storm_curve.iter_mut().for_each(|point| point.seconds -= at);
+            }
             figures
         });
         Self {
@@ -132,7 +139,8 @@ impl Figures {
         let per_hour = |count: u64| approximate(u128::from(count)) / hours;
         let runs = approximate(u128::from(cell.runs.max(1)));
         let quantile = |n| cell.recoveries.quantile(n).map(|nanos| seconds(u128::from(nanos)));
-        let gave_up = cell.runs_that_gave_up;
+        let gave_up = cell.gave_up;
+        let supervisors = approximate(u128::from(cell.supervisors.max(1)));
         Self {
             policy: String::new(),
             crashes: String::new(),
@@ -150,7 +158,7 @@ impl Figures {
             storm_largest: cell.storm,
             storm_median: cell.storms.quantile(500).unwrap_or(0),
             escalations: cell.escalations,
-            gave_up_share: approximate(u128::from(gave_up)) / runs,
+            gave_up_share: approximate(u128::from(gave_up)) / supervisors,
             gave_up_first_seconds: cell
                 .first_escalations
                 .checked_div(u128::from(gave_up))
@@ -185,7 +193,7 @@ fn storm_curve(cell: &Cell) -> Vec<Point> {
     let width = timeline.width.as_secs_f64();
     let from = timeline.from.as_secs_f64();
     let starts = std::iter::successors(Some(from), |at| Some(at + width));
-    let counts = timeline.counts.iter().map(|count| approximate(u128::from(*count)) / runs);
+    let counts = timeline.counts.iter().map(|count| approximate(u128::from(*count)) / runs / width);
     starts.zip(counts).map(|(seconds, value)| Point { seconds, value }).collect()
 }
 
@@ -209,14 +217,15 @@ fn describe(policy: &Policy) -> String {
         Strategy::RestForOne => "rest for one",
     };
     let backoff = &policy.backoff;
-    let base = backoff.base;
+    let time = |duration: Duration| human(duration.as_secs_f64());
+    let (base, most) = (time(backoff.base), time(backoff.max));
     let wait = match backoff.curve {
         Curve::None => "at once".to_owned(),
-        Curve::Constant => format!("after {base:?}"),
+        Curve::Constant => format!("after {base}"),
         Curve::Linear => {
-            format!("after {base:?}, then {base:?} more each, up to {:?}", backoff.max)
+            format!("after {base}, then {base} more each, up to {most}")
         }
-        Curve::Exponential => format!("after {base:?}, doubling up to {:?}", backoff.max),
+        Curve::Exponential => format!("after {base}, doubling up to {most}"),
     };
     let jitter = match backoff.jitter {
         _ if backoff.curve == Curve::None => "",
@@ -227,13 +236,17 @@ fn describe(policy: &Policy) -> String {
     };
     let stable = backoff
         .stable_after
-        .map_or_else(String::new, |after| format!(", from anew after {after:?} up"));
+        .map_or_else(String::new, |after| format!(", anew after {} up", time(after)));
+    let fleet = match policy.supervisors {
+        1 => String::new(),
+        n => format!(" under each of {n}"),
+    };
     let intensity = &policy.intensity;
     format!(
-        "{strategy}, {} children, {} restarts in {:?}, {wait}{jitter}{stable}",
+        "{strategy}, {} children{fleet}, {} restarts in {}, {wait}{jitter}{stable}",
         policy.children.len(),
         intensity.max_restarts,
-        intensity.period,
+        time(intensity.period),
     )
 }
 

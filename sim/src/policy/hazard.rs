@@ -9,6 +9,7 @@ use lictor_kernel::Instant;
 use super::STORM_BUCKET;
 use super::draw::exponential;
 use super::models::{CrashModel, Crashes, Fails};
+use super::plan::Policy;
 use crate::stream::{Purpose, Streams, mix};
 
 /// Poison messages that wait for one child; more are dropped.
@@ -41,7 +42,10 @@ pub(super) struct Hazard<'m> {
     model: &'m CrashModel,
     streams: Streams,
     salt: u64,
+    /// The children of the first supervisor, then those of the second, ...
     children: Vec<Victim>,
+    /// How many children each supervisor has.
+    each: usize,
     /// When the faults began; `None` before all children are up.
     origin: Option<Instant>,
     /// Until when the dependency is down.
@@ -64,19 +68,19 @@ struct Victim {
 }
 
 impl<'m> Hazard<'m> {
-    pub(super) fn new(crashes: &'m Crashes, streams: Streams, children: usize) -> Self {
+    pub(super) fn new(crashes: &'m Crashes, streams: Streams, policy: &Policy) -> Self {
         let model = &crashes.model;
         let salt = crashes.name.bytes().fold(1, |salt, byte| mix(salt ^ u64::from(byte)));
-        let mut victims = vec![Victim::default(); children];
+        let each = policy.children.len();
+        let mut victims = vec![Victim::default(); policy.total_children()];
         let all = model.children().next().is_none();
         victims.iter_mut().for_each(|victim| victim.targeted = all);
         for child in model.children() {
-            if let Some(victim) = victims.get_mut(child) {
-                victim.targeted = true;
-            }
+            let same = victims.iter_mut().skip(child).step_by(each.max(1));
+            same.for_each(|victim| victim.targeted = true);
         }
         let (origin, down_until, requests) = (None, Instant::ZERO, (0, 0));
-        Self { model, streams, salt, children: victims, origin, down_until, requests }
+        Self { model, streams, salt, children: victims, each, origin, down_until, requests }
     }
 
     /// The faults begin, with all children up. What comes from outside is pushed to `blows`.
@@ -127,13 +131,13 @@ impl<'m> Hazard<'m> {
             (Blow::Notice { child }, _) if self.is_down(now) => Hit::Now(child),
             (Blow::Notice { .. }, _) => Hit::Nothing,
             (Blow::Recorded { index }, CrashModel::Recorded { crashes }) => {
-                let drawn = || {
-                    let n = u64::try_from(index).unwrap_or(u64::MAX);
-                    let count = u64::try_from(self.children.len()).unwrap_or(u64::MAX);
-                    let drawn = self.streams.below(Purpose::Policy, self.salt, n, count);
-                    usize::try_from(drawn).unwrap_or(0)
-                };
-                Hit::Now(crashes.get(index).and_then(|crash| crash.child).unwrap_or_else(drawn))
+                // The draw is over all children; a child that is known leaves the supervisor to it.
+                let n = u64::try_from(index).unwrap_or(u64::MAX);
+                let count = u64::try_from(self.children.len()).unwrap_or(u64::MAX);
+                let drawn = self.streams.below(Purpose::Policy, self.salt >> 8, n, count);
+                let drawn = usize::try_from(drawn).unwrap_or(0);
+                let child = crashes.get(index).and_then(|crash| crash.child);
+                Hit::Now(child.map_or(drawn, |child| drawn - drawn % self.each + child))
             }
             (Blow::Poison { child, n }, CrashModel::Poison { every, .. }) => {
                 let n = n.saturating_add(1);

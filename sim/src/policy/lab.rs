@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use core::time::Duration;
 
 use lictor_kernel::supervisor::{Action, Event};
-use lictor_kernel::{ChildId, ExitReason, Instant, Pid, Signal, Supervisor};
+use lictor_kernel::{ChildId, Deadlines, ExitReason, Instant, Pid, Signal, Supervisor};
 
 use super::MAX_STEPS;
 use super::hazard::{Blow, Hazard, Hit};
@@ -22,14 +22,32 @@ use crate::stream::{Purpose, Streams};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Fact {
     /// A start is over, one way or the other.
-    StartEnds(Pid),
+    StartEnds(At),
     /// A child that was told to stop has stopped.
-    Stopped(Pid),
+    Stopped(At),
     /// A child crashes by itself.
-    Crash(Pid),
+    Crash(At),
     Blow(Blow),
-    /// Somebody starts the tree again.
-    Repair,
+    /// Somebody starts this supervisor again.
+    Repair(usize),
+}
+
+/// A process, and which supervisor it is under.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct At {
+    tree: usize,
+    pid: Pid,
+}
+
+/// A supervisor and what is known of it.
+struct Tree {
+    supervisor: Supervisor,
+    /// The deadline that is in [`Lab::deadlines`].
+    deadline: Option<Instant>,
+    /// Whether this life of it has been up.
+    was_ready: bool,
+    lives: u64,
+    gave_up: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,21 +71,24 @@ struct Lab<'p> {
     policy: &'p Policy,
     hazard: Hazard<'p>,
     streams: Streams,
-    supervisor: Supervisor,
-    /// Whether this life of the supervisor has been up.
-    was_ready: bool,
-    lives: u64,
+    trees: Vec<Tree>,
+    deadlines: Deadlines<usize>,
+    /// Trees that have not been up yet.
+    not_ready: usize,
+    /// The children of the first tree, then those of the second, ...
     processes: Vec<Process>,
     facts: BinaryHeap<Reverse<(Instant, u64, Fact)>>,
     order: u64,
     now: Instant,
     /// When all children were up for the first time: what is measured begins here.
     origin: Option<Instant>,
+    /// Room for actions and blows, kept between steps.
+    actions: Vec<Action>,
     blows: Vec<(Instant, Blow)>,
     run: Run,
 }
 
-/// Lives through one run of `duration`; `timeline` is the width of its buckets and where they begin.
+/// Lives through one run of `duration`; `timeline` is where its spans begin and how long each is.
 ///
 /// `None` if the kernel refuses the policy.
 pub(super) fn run(
@@ -78,21 +99,26 @@ pub(super) fn run(
     timeline: Option<(Duration, Duration)>,
 ) -> Option<Run> {
     let streams = Streams::new(seed);
-    let supervisor = policy.supervisor(jitter_seed(streams, 0), 1).ok()?;
-    let children = policy.children.len();
+    let count = usize::try_from(policy.supervisors).unwrap_or(usize::MAX);
+    let tree = |tree| {
+        let supervisor = policy.supervisor(jitter_seed(streams, tree, 0), 1).ok()?;
+        let (deadline, was_ready, lives, gave_up) = (None, false, 1, false);
+        Some(Tree { supervisor, deadline, was_ready, lives, gave_up })
+    };
     let gone = Process { incarnation: 0, state: State::Gone, crashed: None };
     let mut lab = Lab {
         policy,
-        hazard: Hazard::new(crashes, streams, children),
+        hazard: Hazard::new(crashes, streams, policy),
         streams,
-        supervisor,
-        was_ready: false,
-        lives: 1,
-        processes: vec![gone; children],
+        trees: (0..count).map(tree).collect::<Option<Vec<Tree>>>()?,
+        deadlines: Deadlines::default(),
+        not_ready: count,
+        processes: vec![gone; policy.total_children()],
         facts: BinaryHeap::new(),
         order: 0,
         now: Instant::ZERO,
         origin: None,
+        actions: Vec::new(),
         blows: Vec::new(),
         run: Run::new(timeline),
     };
@@ -100,58 +126,72 @@ pub(super) fn run(
     Some(lab.finish())
 }
 
-fn jitter_seed(streams: Streams, life: u64) -> u64 {
-    streams.draw(Purpose::Jitter, 0, life)
+fn jitter_seed(streams: Streams, tree: usize, life: u64) -> u64 {
+    streams.draw(Purpose::Jitter, u64::try_from(tree).unwrap_or(u64::MAX), life)
 }
 
 impl Lab<'_> {
     fn live(&mut self, duration: Duration) {
-        let mut actions = Vec::new();
-        self.supervisor.start(self.now, &mut actions);
-        let mut steps = 0_u64;
-        loop {
-            self.carry_out(&mut actions);
+        for tree in 0..self.trees.len() {
+            self.step(tree, |supervisor, now, actions| supervisor.start(now, actions));
+        }
+        for steps in 0_u64.. {
             let end = self.origin.map_or(Instant::MAX, |origin| origin.saturating_add(duration));
             let fact = self.facts.peek().map(|Reverse((at, _, _))| *at);
-            let deadline = self.supervisor.poll_timeout();
-            let next = [fact, deadline].into_iter().flatten().min();
+            let next = fact.into_iter().chain(self.deadlines.next()).min();
             let Some(next) = next.filter(|next| *next < end) else {
                 self.now = end;
                 return;
             };
-            steps += 1;
-            if steps > MAX_STEPS {
+            if steps >= MAX_STEPS {
                 self.run.cut = true;
                 return;
             }
             self.now = next;
-            if fact == Some(next)
-                && let Some(Reverse((_, _, fact))) = self.facts.pop()
-            {
-                self.happen(fact, &mut actions);
-            } else {
-                self.supervisor.handle_timeout(next, &mut actions);
+            if fact == Some(next) {
+                if let Some(Reverse((_, _, fact))) = self.facts.pop() {
+                    self.happen(fact);
+                }
+            } else if let Some((_, tree)) = self.deadlines.pop_due(next) {
+                self.trees[tree].deadline = None;
+                self.step(tree, Supervisor::handle_timeout);
             }
         }
     }
 
-    fn happen(&mut self, fact: Fact, actions: &mut Vec<Action>) {
+    /// Hands something to a supervisor and carries out what it decides.
+    fn step(&mut self, tree: usize, call: impl FnOnce(&mut Supervisor, Instant, &mut Vec<Action>)) {
+        let mut actions = std::mem::take(&mut self.actions);
+        call(&mut self.trees[tree].supervisor, self.now, &mut actions);
+        let deadline = self.trees[tree].supervisor.poll_timeout();
+        let before = std::mem::replace(&mut self.trees[tree].deadline, deadline);
+        if before != deadline {
+            before.map(|at| self.deadlines.clear(at, tree));
+            deadline.into_iter().for_each(|at| self.deadlines.set(at, tree));
+        }
+        for action in actions.drain(..) {
+            self.carry_out(tree, action);
+        }
+        self.actions = actions;
+    }
+
+    fn happen(&mut self, fact: Fact) {
         match fact {
-            Fact::StartEnds(pid) if self.is(pid, State::Starting) => self.start_ends(pid, actions),
-            Fact::Stopped(pid) if self.is(pid, State::Stopping) => {
-                self.leave(index(pid), State::Gone);
-                self.tell(Event::Exited { pid, reason: ExitReason::Shutdown }, actions);
+            Fact::StartEnds(at) if self.is(at, State::Starting) => self.start_ends(at),
+            Fact::Stopped(at) if self.is(at, State::Stopping) => {
+                self.leave(self.place(at), State::Gone);
+                self.tell(at.tree, Event::Exited { pid: at.pid, reason: ExitReason::Shutdown });
             }
-            Fact::Crash(pid) if self.process(pid).incarnation == pid.incarnation => {
-                self.crash(index(pid), actions);
+            Fact::Crash(at) if self.process(at).incarnation == at.pid.incarnation => {
+                self.crash(self.place(at));
             }
             Fact::StartEnds(_) | Fact::Stopped(_) | Fact::Crash(_) => {}
-            Fact::Blow(blow) => self.blow(blow, actions),
-            Fact::Repair => self.repair(actions),
+            Fact::Blow(blow) => self.blow(blow),
+            Fact::Repair(tree) => self.repair(tree),
         }
     }
 
-    fn blow(&mut self, blow: Blow, actions: &mut Vec<Action>) {
+    fn blow(&mut self, blow: Blow) {
         let mut blows = std::mem::take(&mut self.blows);
         let hit = self.hazard.blow(self.now, blow, &mut blows);
         for (at, blow) in blows.drain(..) {
@@ -160,192 +200,190 @@ impl Lab<'_> {
         self.blows = blows;
         match hit {
             Hit::Nothing => {}
-            Hit::Now(child) => {
-                let missed = !self.crash(child, actions);
+            Hit::Now(place) => {
+                let missed = !self.crash(place);
                 let recorded = matches!(blow, Blow::Recorded { .. });
                 self.run.missed_crashes += u64::from(missed && recorded);
             }
-            Hit::At(child, at) => {
-                if let Some(process) = self.processes.get(child) {
-                    let id = id_of(child);
-                    self.later(
-                        at,
-                        Fact::Crash(Pid { child: id, incarnation: process.incarnation }),
-                    );
-                }
-            }
+            Hit::At(place, at) => self.later(at, Fact::Crash(self.who(place))),
         }
     }
 
     /// Crashes a child if it is up, and says whether it was.
-    fn crash(&mut self, child: usize, actions: &mut Vec<Action>) -> bool {
-        let Some(process) = self.processes.get(child).copied() else { return false };
-        if !matches!(process.state, State::Up { .. }) {
+    fn crash(&mut self, place: usize) -> bool {
+        if !matches!(self.processes[place].state, State::Up { .. }) {
             return false;
         }
-        self.leave(child, State::Gone);
-        self.processes[child].crashed = Some(self.now);
+        self.leave(place, State::Gone);
+        self.processes[place].crashed = Some(self.now);
         self.run.crashes += 1;
-        let id = id_of(child);
-        let pid = Pid { child: id, incarnation: process.incarnation };
-        self.tell(Event::Exited { pid, reason: ExitReason::Crashed }, actions);
+        let At { tree, pid } = self.who(place);
+        self.tell(tree, Event::Exited { pid, reason: ExitReason::Crashed });
         true
     }
 
-    fn start_ends(&mut self, pid: Pid, actions: &mut Vec<Action>) {
-        let child = index(pid);
-        if !self.hazard.can_start(self.now, child) {
-            self.leave(child, State::Gone);
+    fn start_ends(&mut self, at: At) {
+        let place = self.place(at);
+        let At { tree, pid } = at;
+        if !self.hazard.can_start(self.now, place) {
+            self.leave(place, State::Gone);
             self.run.failed_starts += 1;
-            self.tell(Event::StartFailed { pid }, actions);
+            self.tell(tree, Event::StartFailed { pid });
             return;
         }
-        let process = &mut self.processes[child];
+        let process = &mut self.processes[place];
         process.state = State::Up { since: self.now };
         if let Some(crashed) = process.crashed.take() {
             self.run.recovered(self.now.saturating_since(crashed));
         }
-        if let Some(at) = self.hazard.up(self.now, child) {
-            self.later(at, Fact::Crash(pid));
+        if let Some(crash) = self.hazard.up(self.now, place) {
+            self.later(crash, Fact::Crash(at));
         }
-        self.tell(Event::Started { pid }, actions);
+        self.tell(tree, Event::Started { pid });
     }
 
-    /// Starts the tree again with a new supervisor, whose budget is unused.
-    fn repair(&mut self, actions: &mut Vec<Action>) {
-        let seed = jitter_seed(self.streams, self.lives);
-        self.lives += 1;
+    /// Starts a tree again with a new supervisor, whose budget is unused.
+    fn repair(&mut self, tree: usize) {
+        let before = &self.trees[tree];
+        let seed = jitter_seed(self.streams, tree, before.lives);
         // The incarnations go on, so that no fact of the old life is taken for one of the new.
-        let first = self.supervisor.next_incarnation();
+        let first = before.supervisor.next_incarnation();
         let Ok(supervisor) = self.policy.supervisor(seed, first) else { return };
-        self.supervisor = supervisor;
-        self.was_ready = false;
-        self.supervisor.start(self.now, actions);
+        let after = &mut self.trees[tree];
+        after.supervisor = supervisor;
+        after.was_ready = false;
+        after.lives += 1;
+        self.step(tree, |supervisor, now, actions| supervisor.start(now, actions));
     }
 
-    fn tell(&mut self, event: Event, actions: &mut Vec<Action>) {
-        self.supervisor.handle(self.now, event, actions);
+    fn tell(&mut self, tree: usize, event: Event) {
+        self.step(tree, |supervisor, now, actions| supervisor.handle(now, event, actions));
     }
 
-    fn carry_out(&mut self, actions: &mut Vec<Action>) {
-        for action in actions.drain(..) {
-            match action {
-                Action::Start { pid } => {
-                    let process = &mut self.processes[index(pid)];
-                    process.incarnation = pid.incarnation;
-                    process.state = State::Starting;
-                    if let Some(origin) = self.origin {
-                        self.run.started(self.now.saturating_since(origin));
-                        self.hazard.starting(self.now);
-                    }
-                    self.later(
-                        self.now.saturating_add(self.policy.start_time),
-                        Fact::StartEnds(pid),
-                    );
+    fn carry_out(&mut self, tree: usize, action: Action) {
+        match action {
+            Action::Start { pid } => {
+                let at = At { tree, pid };
+                let place = self.place(at);
+                self.processes[place].incarnation = pid.incarnation;
+                self.processes[place].state = State::Starting;
+                if let Some(origin) = self.origin {
+                    self.run.started(self.now.saturating_since(origin));
+                    self.hazard.starting(self.now);
                 }
-                Action::Signal { pid, signal } => self.signal(pid, signal),
-                Action::Ready => {
-                    self.was_ready = true;
-                    if self.origin.is_none() {
+                let ends = self.now.saturating_add(self.policy.start_time);
+                self.later(ends, Fact::StartEnds(at));
+            }
+            Action::Signal { pid, signal } => self.signal(At { tree, pid }, signal),
+            Action::Ready => {
+                self.trees[tree].was_ready = true;
+                if self.origin.is_none() {
+                    self.not_ready = self.not_ready.saturating_sub(1);
+                    if self.not_ready == 0 {
                         self.begin();
                     }
                 }
-                Action::Exit { .. } => self.gave_up(),
-                Action::Removed { .. } | Action::Report(_) => {}
             }
+            Action::Exit { .. } => self.gave_up(tree),
+            Action::Removed { .. } | Action::Report(_) => {}
         }
     }
 
-    fn signal(&mut self, pid: Pid, signal: Signal) {
-        let process = self.process(pid);
-        if process.incarnation != pid.incarnation || process.state == State::Gone {
+    fn signal(&mut self, at: At, signal: Signal) {
+        let process = self.process(at);
+        if process.incarnation != at.pid.incarnation || process.state == State::Gone {
             return;
         }
         if matches!(process.state, State::Up { .. }) {
             self.run.collateral += 1;
         }
-        self.leave(index(pid), State::Stopping);
-        let at = match signal {
+        self.leave(self.place(at), State::Stopping);
+        let stopped = match signal {
             Signal::Shutdown => self.now.saturating_add(self.policy.stop_time),
             Signal::Kill => self.now,
         };
-        self.later(at, Fact::Stopped(pid));
+        self.later(stopped, Fact::Stopped(at));
     }
 
     /// Everything is up for the first time: the faults begin, and so do the measures.
     fn begin(&mut self) {
         self.origin = Some(self.now);
-        self.hazard.begin(self.now, &mut self.blows);
-        for (at, blow) in std::mem::take(&mut self.blows) {
+        let mut blows = std::mem::take(&mut self.blows);
+        self.hazard.begin(self.now, &mut blows);
+        for (at, blow) in blows.drain(..) {
             self.later(at, Fact::Blow(blow));
         }
-        for child in 0..self.processes.len() {
-            let process = &mut self.processes[child];
-            process.state = State::Up { since: self.now };
-            let incarnation = process.incarnation;
-            if let Some(at) = self.hazard.up(self.now, child) {
-                let id = id_of(child);
-                self.later(at, Fact::Crash(Pid { child: id, incarnation }));
+        self.blows = blows;
+        for place in 0..self.processes.len() {
+            self.processes[place].state = State::Up { since: self.now };
+            if let Some(crash) = self.hazard.up(self.now, place) {
+                self.later(crash, Fact::Crash(self.who(place)));
             }
         }
     }
 
-    fn gave_up(&mut self) {
+    fn gave_up(&mut self, tree: usize) {
         let since = self.now.saturating_since(self.origin.unwrap_or(self.now));
-        if self.was_ready {
-            self.run.gave_up(since);
+        let state = &mut self.trees[tree];
+        if state.was_ready {
+            let first = !std::mem::replace(&mut state.gave_up, true);
+            self.run.gave_up(since, first);
         } else {
             self.run.failed_repairs += 1;
         }
         if let Some(after) = self.policy.repair_after {
-            self.later(self.now.saturating_add(after), Fact::Repair);
+            self.later(self.now.saturating_add(after), Fact::Repair(tree));
         }
     }
 
     /// A child leaves the state that it is in; its time up is added.
-    fn leave(&mut self, child: usize, state: State) {
-        let process = &mut self.processes[child];
-        if let State::Up { since } = process.state {
+    fn leave(&mut self, place: usize, state: State) {
+        if let State::Up { since } = self.processes[place].state {
             self.run.up(self.now.saturating_since(since));
-            self.hazard.down(child);
+            self.hazard.down(place);
         }
-        process.state = state;
+        self.processes[place].state = state;
     }
 
     fn finish(mut self) -> Run {
         let origin = self.origin.unwrap_or(self.now);
-        for child in 0..self.processes.len() {
-            self.leave(child, State::Gone);
-            if let Some(crashed) = self.processes[child].crashed {
+        for place in 0..self.processes.len() {
+            self.leave(place, State::Gone);
+            if let Some(crashed) = self.processes[place].crashed {
                 self.run.not_recovered(self.now.saturating_since(crashed));
             }
         }
         self.run.outage = self.hazard.outage(self.now);
         let measured = self.now.saturating_since(origin);
-        self.run.finish(measured, self.processes.len());
+        self.run.finish(measured, self.processes.len(), self.policy.supervisors);
         self.run
     }
 
-    fn process(&self, pid: Pid) -> Process {
-        self.processes[index(pid)]
+    /// The place of a process among all; the ids of children are their places under a supervisor.
+    fn place(&self, at: At) -> usize {
+        let child = usize::try_from(at.pid.child.0).unwrap_or(usize::MAX);
+        at.tree * self.policy.children.len() + child
     }
 
-    fn is(&self, pid: Pid, state: State) -> bool {
-        let process = self.process(pid);
-        process.incarnation == pid.incarnation && process.state == state
+    /// The current process at a place.
+    fn who(&self, place: usize) -> At {
+        let each = self.policy.children.len();
+        let child = ChildId(u32::try_from(place % each).unwrap_or(u32::MAX));
+        let incarnation = self.processes[place].incarnation;
+        At { tree: place / each, pid: Pid { child, incarnation } }
+    }
+
+    fn process(&self, at: At) -> Process {
+        self.processes[self.place(at)]
+    }
+
+    fn is(&self, at: At, state: State) -> bool {
+        let process = self.process(at);
+        process.incarnation == at.pid.incarnation && process.state == state
     }
 
     fn later(&mut self, at: Instant, fact: Fact) {
         self.facts.push(Reverse((at, self.order, fact)));
         self.order += 1;
     }
-}
-
-fn id_of(child: usize) -> ChildId {
-    ChildId(u32::try_from(child).unwrap_or(u32::MAX))
-}
-
-/// The place of a child; ids are given in order from 0.
-fn index(pid: Pid) -> usize {
-    usize::try_from(pid.child.0).unwrap_or(usize::MAX)
 }

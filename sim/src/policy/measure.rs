@@ -28,7 +28,9 @@ pub(super) struct Run {
     pub(super) cut: bool,
     starts: u64,
     escalations: u64,
-    first_escalation: Option<Duration>,
+    supervisors: u64,
+    gave_up: u64,
+    first_escalations: u128,
     unrecovered: u64,
     up: u128,
     /// The current storm bucket and its starts, and the most of any.
@@ -54,7 +56,9 @@ impl Run {
             cut: false,
             starts: 0,
             escalations: 0,
-            first_escalation: None,
+            supervisors: 0,
+            gave_up: 0,
+            first_escalations: 0,
             unrecovered: 0,
             up: 0,
             bucket: (0, 0),
@@ -98,12 +102,17 @@ impl Run {
         self.up += time.as_nanos();
     }
 
-    pub(super) fn gave_up(&mut self, since: Duration) {
+    /// A supervisor gives up, this long after the origin; `first`: it never did before.
+    pub(super) fn gave_up(&mut self, since: Duration, first: bool) {
         self.escalations += 1;
-        self.first_escalation.get_or_insert(since);
+        if first {
+            self.gave_up += 1;
+            self.first_escalations += since.as_nanos();
+        }
     }
 
-    pub(super) fn finish(&mut self, measured: Duration, children: usize) {
+    pub(super) fn finish(&mut self, measured: Duration, children: usize, supervisors: u32) {
+        self.supervisors = u64::from(supervisors);
         self.measured = measured;
         self.child_time = measured.as_nanos() * u128::try_from(children).unwrap_or(u128::MAX);
     }
@@ -121,7 +130,8 @@ pub(super) struct Cell {
     pub(super) cut: u64,
     pub(super) starts: u64,
     pub(super) escalations: u64,
-    pub(super) runs_that_gave_up: u64,
+    pub(super) supervisors: u64,
+    pub(super) gave_up: u64,
     pub(super) first_escalations: u128,
     pub(super) unrecovered: u64,
     pub(super) up: u128,
@@ -150,8 +160,9 @@ impl Cell {
             cut: u64::from(run.cut),
             starts: run.starts,
             escalations: run.escalations,
-            runs_that_gave_up: u64::from(run.first_escalation.is_some()),
-            first_escalations: run.first_escalation.unwrap_or_default().as_nanos(),
+            supervisors: run.supervisors,
+            gave_up: run.gave_up,
+            first_escalations: run.first_escalations,
             unrecovered: run.unrecovered,
             up: run.up,
             child_time: run.child_time,
@@ -178,7 +189,8 @@ impl Cell {
         self.cut += other.cut;
         self.starts += other.starts;
         self.escalations += other.escalations;
-        self.runs_that_gave_up += other.runs_that_gave_up;
+        self.supervisors += other.supervisors;
+        self.gave_up += other.gave_up;
         self.first_escalations += other.first_escalations;
         self.unrecovered += other.unrecovered;
         self.up += other.up;

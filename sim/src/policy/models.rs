@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use super::table::human;
+
 /// A crash model with its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Crashes {
@@ -13,8 +15,8 @@ pub struct Crashes {
 
 /// When children crash. Instants are counted from when all children are up for the first time.
 ///
-/// Children are indices into [`Policy::children`](super::Policy::children); no index at all means
-/// every child.
+/// Children are indices into [`Policy::children`](super::Policy::children), and stand for the child
+/// of every supervisor; no index at all means every child.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum CrashModel {
@@ -66,7 +68,8 @@ pub enum CrashModel {
         /// How long it stays down from each moment at which there were more.
         prolongs: Duration,
     },
-    /// What really happened. A crash of a child that is down at the time is left out and counted.
+    /// What really happened, to one of the supervisors, drawn from the seed for each crash. A crash of
+    /// a child that is down at the time is left out and counted.
     Recorded {
         /// The crashes, in any order.
         crashes: Vec<RecordedCrash>,
@@ -111,33 +114,38 @@ impl CrashModel {
             1 => "one child".to_owned(),
             n => format!("{n} children"),
         };
+        let time = |duration: &Duration| human(duration.as_secs_f64());
         match self {
             Self::Mtbf { mean, children } => {
-                format!("{} crashes at random, {mean:?} apart on average", of(children))
+                let mean = time(mean);
+                format!("{} crashes at random, {mean} apart on average", of(children))
             }
             Self::CrashLoop { at, fixed_after, fails, children } => {
                 let how = match fails {
                     Fails::AtStart => "cannot start".to_owned(),
-                    Fails::After(after) => format!("crashes {after:?} after each start"),
+                    Fails::After(after) => format!("crashes {} after each start", time(after)),
                 };
-                format!("from {at:?} on, {} {how}; fixed {fixed_after:?} later", of(children))
+                let (at, fixed_after) = (time(at), time(fixed_after));
+                format!("from {at} on, {} {how}; fixed {fixed_after} later", of(children))
             }
             Self::Poison { every, crash_after, deliveries, expires, children } => {
                 let times = deliveries.map(|n| format!("{n} deliveries"));
-                let age = expires.map(|age| format!("{age:?}"));
+                let age = expires.as_ref().map(time);
+                let (every, crash_after) = (time(every), time(crash_after));
                 let until: Vec<String> = times.into_iter().chain(age).collect();
                 format!(
-                    "{} gets a poison message {every:?} apart on average and crashes \
-                     {crash_after:?} into it; skipped after {}",
+                    "{} gets a poison message {every} apart on average and crashes \
+                     {crash_after} into it; skipped after {}",
                     of(children),
                     until.join(" or ")
                 )
             }
             Self::Outage { at, lasts, capacity, prolongs, .. } => {
+                let (at, lasts, prolongs) = (time(at), time(lasts), time(prolongs));
                 let peace = capacity.map_or_else(String::new, |capacity| {
-                    format!("; more than {capacity} starts in 100ms keep it down {prolongs:?} more")
+                    format!("; more than {capacity} starts in 100 ms keep it down {prolongs} more")
                 });
-                format!("what every child depends on is down for {lasts:?} from {at:?} on{peace}")
+                format!("what every child depends on is down for {lasts} from {at} on{peace}")
             }
             Self::Recorded { crashes } => format!("{} recorded crashes", crashes.len()),
         }

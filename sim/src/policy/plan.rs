@@ -21,6 +21,10 @@ pub struct Policy {
     pub backoff: Backoff,
     /// The names of the children, in start order; at least one. They are permanent.
     pub children: Vec<String>,
+    /// How many supervisors like this there are, each with all the children; at least one. They
+    /// have nothing in common but what happens to all of them at once. A supervisor starts its
+    /// children one by one, so storms of restarts need several.
+    pub supervisors: u32,
     /// How long a child takes to come up, and to find out that it cannot. At least a millisecond,
     /// so that restarts take time.
     pub start_time: Duration,
@@ -43,10 +47,17 @@ impl Policy {
             intensity: Intensity::default(),
             backoff: Backoff::default(),
             children: (1..=children).map(|n| format!("child-{n}")).collect(),
+            supervisors: 1,
             start_time: Duration::from_millis(50),
             stop_time: Duration::from_millis(10),
             repair_after: Some(Duration::from_secs(300)),
         }
+    }
+
+    /// How many children all supervisors have together.
+    pub(super) fn total_children(&self) -> usize {
+        let supervisors = usize::try_from(self.supervisors).unwrap_or(usize::MAX);
+        self.children.len().saturating_mul(supervisors)
     }
 
     /// A supervisor that works by this policy and has not started anything yet.
@@ -93,7 +104,7 @@ pub enum PolicyError {
     Nothing,
     /// The kernel refuses the policy with this name.
     Config(String, ConfigError),
-    /// The policy with this name has no children.
+    /// The policy with this name has no children, or no supervisor.
     NoChildren(String),
     /// The policy with this name starts its children in less than a millisecond.
     StartTime(String),
@@ -111,7 +122,7 @@ impl fmt::Display for PolicyError {
         match self {
             Self::Nothing => f.write_str("there is nothing to compare"),
             Self::Config(name, error) => write!(f, "policy {name}: {error}"),
-            Self::NoChildren(name) => write!(f, "policy {name} has no children"),
+            Self::NoChildren(name) => write!(f, "policy {name} has no children, or no supervisor"),
             Self::StartTime(name) => write!(f, "policy {name}: a start takes at least 1 ms"),
             Self::UnknownChild { crashes, policy } => {
                 write!(f, "crash model {crashes} names a child that policy {policy} does not have")
@@ -135,7 +146,7 @@ pub(super) fn check(
     for policy in policies {
         let name = || policy.name.clone();
         policy.supervisor(0, 1).map_err(|error| PolicyError::Config(name(), error))?;
-        if policy.children.is_empty() {
+        if policy.children.is_empty() || policy.supervisors == 0 {
             return Err(PolicyError::NoChildren(name()));
         }
         if policy.start_time < Duration::from_millis(1) {

@@ -24,7 +24,7 @@ pub const CRASHES: Format =
 /// The most policies, and the most crash models, of one file.
 pub const MAX_ENTRIES: usize = 32;
 
-/// The most children of a policy.
+/// The most children of a policy, those of all supervisors together.
 pub const MAX_CHILDREN: u32 = 10_000;
 
 /// The most crashes of a recorded log.
@@ -68,7 +68,7 @@ const LONGEST_RUN: Duration = Duration::from_secs(366 * 86_400);
 
 const POLICY_FILE: Schema = Schema::new(
     "a file of policies",
-    &["policies", "children", "start_time", "stop_time", "repair_after"],
+    &["policies", "children", "supervisors", "start_time", "stop_time", "repair_after"],
 );
 
 const POLICY: Schema = Schema::new(
@@ -84,6 +84,7 @@ const POLICY: Schema = Schema::new(
         "jitter",
         "stable_after",
         "children",
+        "supervisors",
         "start_time",
         "stop_time",
         "repair_after",
@@ -111,6 +112,7 @@ pub fn read_policies(
 /// The keys that a file and a policy both take.
 fn common<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>, default: &Policy) -> Policy {
     let children = reader.field(fields, "children", children);
+    let supervisors = reader.field(fields, "supervisors", |r, item| r.whole(item, 1, MAX_CHILDREN));
     let start = reader.field(fields, "start_time", |reader, item| {
         let time = reader.duration(item, false)?;
         if time < MILLISECOND {
@@ -124,8 +126,21 @@ fn common<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>, default: &Policy) ->
         let never = reader.plain(item).is_some_and(|text| text.eq_ignore_ascii_case("never"));
         if never { Some(None) } else { reader.duration(item, true).map(Some) }
     });
+    let children = children.set().unwrap_or_else(|| default.children.clone());
+    let supervisors = supervisors.or(default.supervisors);
+    let total = u64::from(supervisors) * u64::try_from(children.len()).unwrap_or(u64::MAX);
+    if total > u64::from(MAX_CHILDREN) {
+        let key = if fields.get("supervisors").is_some() { "supervisors" } else { "children" };
+        let message =
+            format_args!("{total} children in all are too many; {MAX_CHILDREN} may be here");
+        let span = fields.span(key);
+        if let Some(d) = reader.error("too-many", span, message) {
+            d.help("every supervisor has all the children; lower one of the two");
+        }
+    }
     Policy {
-        children: children.set().unwrap_or_else(|| default.children.clone()),
+        children,
+        supervisors,
         start_time: start.or(default.start_time),
         stop_time: stop.or(default.stop_time),
         repair_after: repair.or(default.repair_after),
@@ -141,10 +156,9 @@ fn children(reader: &mut Reader<'_>, item: Item) -> Option<Vec<String>> {
     }
     let mut names = Names::new("give each child a name of its own");
     let most = usize::try_from(MAX_CHILDREN).unwrap_or(usize::MAX);
-    let list = reader.list(item, 1..=most, |reader, item| {
+    reader.list(item, 1..=most, |reader, item| {
         reader.name_in(&mut names, item, item.span()).map(str::to_owned)
-    });
-    list
+    })
 }
 
 fn policy<'a>(
@@ -278,7 +292,7 @@ fn crash<'a>(
 fn headless(reader: &mut Reader<'_>, item: Item) {
     let Some(entries) = reader.entries(item) else { return };
     let slip = entries.iter().find(|entry| is_slip_of(entry.key(), "model"));
-    let span = slip.map_or(item.span(), |entry| entry.key_span());
+    let span = slip.map_or_else(|| item.span(), |entry| entry.key_span());
     let message = format_args!("a crash model needs `model`");
     let words: Vec<String> = MODELS.iter().map(|(word, _)| format!("`{word}`")).collect();
     if let Some(d) = reader.error("missing-key", span, message) {
@@ -303,7 +317,7 @@ fn targets<'a>(
 ) -> Option<Vec<usize>> {
     let mut seen = Names::new("name each child once");
     let targets = reader.field(fields, "children", |reader, item| {
-        let most = context.children.len().max(1);
+        let most = usize::try_from(MAX_CHILDREN).unwrap_or(usize::MAX);
         reader.list(item, 1..=most, |reader, item| {
             let child = reader.one_of(item, "child", &context.children)?;
             reader.name_in(&mut seen, item, item.span())?;

@@ -5,12 +5,12 @@ use core::fmt::Write as _;
 use super::figures::{Comparison, Figures};
 
 /// Longer names are cut in tables.
-const NAME: usize = 18;
+const NAME: usize = 15;
 
 /// Heads of the columns after the name, and how wide they are.
 const COLUMNS: [(&str, usize); 9] = [
-    ("available", 9),
-    ("worst run", 9),
+    ("up", 8),
+    ("up worst", 8),
     ("back p50", 8),
     ("back p99", 8),
     ("starts/h", 8),
@@ -21,13 +21,13 @@ const COLUMNS: [(&str, usize); 9] = [
 ];
 
 impl Comparison {
-    /// A table for each crash model, at most 98 columns wide; a line for each policy, in the order
+    /// A table for each crash model, at most 100 columns wide; a line for each policy, in the order
     /// of the input.
     ///
-    /// `available`: share of the time that children were up, and in the worst run. `back`: time from
+    /// `up`: share of the time that children were up, in all runs and in the worst run. `back`: time from
     /// a crash to up again. `starts/h`: starts of children an hour. `storm`: the most of them within
     /// 100 ms. `along/h`: healthy children stopped because of others, an hour. `gave up`: share of
-    /// the runs in which the supervisor used up its budget, and after what time on average.
+    /// the supervisors that used up their budget, and after what time on average.
     #[must_use]
     pub fn to_table(&self) -> String {
         let mut text = String::new();
