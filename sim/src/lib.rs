@@ -8,4 +8,6 @@
 
 pub mod digest;
 pub mod policy;
+#[cfg(feature = "proptest")]
+pub mod prop;
 pub mod stream;

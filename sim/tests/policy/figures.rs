@@ -177,7 +177,7 @@ fn a_pair_is_judged_alone_and_by_the_same_crashes() {
     let other = crashes("other", CrashModel::Mtbf { mean: secs(300), children: Vec::new() });
     let twin = Policy { name: "twin".to_owned(), ..patient(3) };
     let hasty = Policy { name: "hasty".to_owned(), backoff: Backoff::NONE, ..patient(3) };
-    let alone = compared(&[patient(3)], &[steady.clone()], 5, 1).figures.remove(0);
+    let alone = compared(&[patient(3)], std::slice::from_ref(&steady), 5, 1).figures.remove(0);
     let many = compared(&[hasty, twin, patient(3)], &[other, steady], 5, 1);
     assert_eq!(many.figures[5], alone, "whoever else is compared changes nothing");
     let twin = &many.figures[4];
@@ -238,7 +238,7 @@ fn what_cannot_be_compared_is_refused() {
     let settings = Settings { seeds: 1, duration: secs(1), threads: 1 };
     let model = crashes("m", CrashModel::Mtbf { mean: secs(60), children: vec![2] });
     let refused = |policy: Policy, settings: Settings| {
-        compare(&[policy], &[model.clone()], &settings, &|_| {}).unwrap_err()
+        compare(&[policy], std::slice::from_ref(&model), &settings, &|_| {}).unwrap_err()
     };
     let unknown =
         PolicyError::UnknownChild { crashes: "m".to_owned(), policy: "patient".to_owned() };

@@ -157,9 +157,9 @@ crashes:
     assert_eq!((file.duration, file.seeds), (secs(7200), 7));
     let models: Vec<&CrashModel> = file.crashes.iter().map(|crashes| &crashes.model).collect();
     assert_eq!(*models[0], CrashModel::Mtbf { mean: secs(600), children: vec![1] });
-    let fails = |index: usize| match models[index] {
-        CrashModel::CrashLoop { fails, .. } => *fails,
-        _ => panic!(),
+    let fails = |index: usize| {
+        let CrashModel::CrashLoop { fails, .. } = models[index] else { panic!() };
+        *fails
     };
     assert_eq!((fails(1), fails(2)), (Fails::AtStart, Fails::After(Duration::ZERO)));
     let CrashModel::Recorded { crashes } = models[5] else { panic!() };
