@@ -30,6 +30,10 @@ fn run(args: &CompareArgs) -> Result<Outcome, Outcome> {
         duration: args.time.unwrap_or(crashes.duration),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
+    if settings.duration.is_zero() {
+        complain("error: a run must be longer than no time at all; give a longer --for\n");
+        return Err(Outcome::BadInput);
+    }
     if let Some(path) = &args.html {
         // Before the work, and without touching what is there.
         let writable = OpenOptions::new().create(true).append(true).open(path);

@@ -73,6 +73,9 @@ fn notes(figures: &[Figures], text: &mut String) {
         let most = super::MAX_STEPS;
         let _ = writeln!(text, "note: {cut} runs took more than {most} steps and ended early");
     }
+    if figures.iter().all(|row| row.crash_count == 0) {
+        text.push_str("note: no child crashed; is the run too short for this model?\n");
+    }
     let missed: u64 = figures.iter().map(|row| row.missed_crashes).sum();
     if missed > 0 {
         let _ = writeln!(text, "note: {missed} recorded crashes hit a child that was down");
