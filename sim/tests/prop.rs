@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use lictor_kernel::supervisor::{Config, Strategy as Together};
-use lictor_kernel::{Backoff, ChildId, Intensity, Restart, Supervisor};
+use lictor_kernel::{Backoff, ChildId, Intensity, Jitter, Restart, Supervisor};
+use lictor_sim::policy::{CrashModel, Crashes, Policy, RecordedCrash, Settings, compare};
 use lictor_sim::prop::{Crash, History, Reason, Spec, What, backoffs, histories, specs};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestError, TestRng, TestRunner};
@@ -50,6 +51,51 @@ proptest! {
             }
         }
         prop_assert_eq!(&life, &spec.live(&history), "the same history is the same life");
+    }
+
+    /// Two drivers, written apart, see the same supervisor do the same.
+    #[test]
+    fn the_laboratory_and_a_life_agree(
+        backoff in backoffs(),
+        max_restarts in 0_u32..10,
+        history in histories(3, 1..30, MINUTE),
+    ) {
+        let intensity = Intensity { max_restarts, period: MINUTE };
+        let backoff = Backoff { jitter: Jitter::None, ..backoff };
+        let times = (Duration::from_millis(7), Duration::from_millis(3));
+        let mut spec = Spec::new(Config { intensity, backoff, ..Config::default() }, 3);
+        (spec.start_time, spec.stop_time) = times;
+        spec.children.iter_mut().for_each(|child| child.restart = Restart::Permanent);
+        let policy = Policy {
+            intensity,
+            backoff,
+            start_time: times.0,
+            stop_time: times.1,
+            repair_after: None,
+            ..Policy::new("p", 3)
+        };
+        let crash = |crash: &Crash| RecordedCrash {
+            at: crash.at,
+            child: usize::try_from(crash.child.0).ok(),
+        };
+        let model = CrashModel::Recorded { crashes: history.crashes.iter().map(crash).collect() };
+        let crashes = Crashes { name: "c".to_owned(), model };
+        let settings = Settings { seeds: 1, duration: 60 * MINUTE, threads: 1 };
+        let comparison = compare(&[policy], &[crashes], &settings, &|_| {}).unwrap();
+        let figures = &comparison.figures[0];
+        let life = spec.live(&history);
+        let count = |wanted: fn(&What) -> bool| {
+            life.events.iter().filter(|(_, what)| wanted(what)).count() as u64
+        };
+        prop_assert_eq!(figures.crash_count, count(|what| matches!(what, What::Crashed(..))));
+        prop_assert_eq!(figures.missed_crashes, count(|what| matches!(what, What::Missed(_))));
+        prop_assert_eq!(figures.restarts_per_hour.round() as usize, life.restarts().count());
+        prop_assert_eq!(figures.collateral_per_hour.round() as u64,
+            count(|what| matches!(what, What::Stopping(_))), "{}", life);
+        let gave_up = figures.gave_up_first_seconds.map(|seconds| (seconds * 1e6).round());
+        let ended = life.events.iter().find(|(_, what)| matches!(what, What::Ended(_)));
+        let ended = ended.map(|(at, _)| (at.as_secs_f64() * 1e6).round());
+        prop_assert_eq!(gave_up, ended, "{}", life);
     }
 
     #[test]

@@ -76,8 +76,8 @@ pub struct Figures {
     pub outage_seconds: Option<f64>,
     /// Runs that ended early because they took more than [`MAX_STEPS`](super::MAX_STEPS) steps.
     pub cut_runs: u64,
-    /// How many of the crashed children were up again by when: the distribution behind the two
-    /// quantiles, thinned to about a hundred points.
+    /// What share of the crashed children was up again by when, thinned to about a hundred points.
+    /// It ends below 1 if some were still down at the end of their run.
     #[serde(skip)]
     pub recover_curve: Vec<Point>,
     /// Starts a second around an outage, in the mean of all runs, by seconds since the outage began;
@@ -138,7 +138,9 @@ impl Figures {
         let hours = (seconds(cell.measured) / 3600.0).max(f64::MIN_POSITIVE);
         let per_hour = |count: u64| approximate(u128::from(count)) / hours;
         let runs = approximate(u128::from(cell.runs.max(1)));
-        let quantile = |n| cell.recoveries.quantile(n).map(|nanos| seconds(u128::from(nanos)));
+        let mut down = cell.recoveries.clone();
+        down.add(&cell.unrecovered);
+        let quantile = |n| down.quantile(n).map(|nanos| seconds(u128::from(nanos)));
         let gave_up = cell.gave_up;
         let supervisors = approximate(u128::from(cell.supervisors.max(1)));
         Self {
@@ -151,7 +153,7 @@ impl Figures {
             missed_crashes: cell.missed_crashes,
             recover_p50_seconds: quantile(500),
             recover_p99_seconds: quantile(990),
-            not_recovered: cell.unrecovered,
+            not_recovered: cell.unrecovered.total(),
             restarts_per_hour: per_hour(cell.starts),
             failed_starts_per_hour: per_hour(cell.failed_starts),
             collateral_per_hour: per_hour(cell.collateral),
@@ -173,7 +175,9 @@ impl Figures {
 }
 
 fn recover_curve(cell: &Cell) -> Vec<Point> {
-    let total = approximate(u128::from(cell.recoveries.total().max(1)));
+    // Who was still down at the end is in the whole, and in no step of the curve.
+    let total = cell.recoveries.total() + cell.unrecovered.total();
+    let total = approximate(u128::from(total.max(1)));
     let mut points: Vec<Point> = Vec::new();
     let mut seen = 0_u64;
     for (nanos, count) in cell.recoveries.iter() {

@@ -74,15 +74,17 @@ mod tests {
 
     #[test]
     fn every_value_is_near_the_middle_of_its_bucket_and_buckets_are_in_order() {
-        let mut last = 0;
-        for shift in 0..64 {
-            for offset in [0_u64, 1, 7] {
-                let value = (1_u64 << shift).saturating_add(offset << shift.max(3) >> 3);
-                let middle = middle_of(index_of(value));
-                assert!(middle.abs_diff(value) <= value / 400, "{value}: {middle}");
-                assert!(index_of(value) >= last);
-                last = index_of(value);
-            }
+        let around =
+            |shift: u32| [-1, 0, 1].map(|near| (1_u64 << shift).saturating_add_signed(near));
+        let mut values: Vec<u64> = (0..64).flat_map(around).collect();
+        values.extend((0..10_000).map(|n| n * 7 + 3));
+        values.sort_unstable();
+        for pair in values.windows(2) {
+            assert!(index_of(pair[0]) <= index_of(pair[1]), "{pair:?}");
+        }
+        for value in values {
+            let middle = middle_of(index_of(value));
+            assert!(middle.abs_diff(value) <= value / 400, "{value}: {middle}");
         }
         assert!(index_of(u64::MAX) < 14_592);
     }

@@ -31,7 +31,6 @@ pub(super) struct Run {
     supervisors: u64,
     gave_up: u64,
     first_escalations: u128,
-    unrecovered: u64,
     up: u128,
     /// The current storm bucket and its starts, and the most of any.
     bucket: (u64, u64),
@@ -39,6 +38,8 @@ pub(super) struct Run {
     measured: Duration,
     child_time: u128,
     recoveries: Histogram,
+    /// The times so far of those that were still down at the end.
+    unrecovered: Histogram,
     timeline: Option<Timeline>,
 }
 
@@ -59,13 +60,13 @@ impl Run {
             supervisors: 0,
             gave_up: 0,
             first_escalations: 0,
-            unrecovered: 0,
             up: 0,
             bucket: (0, 0),
             storm: 0,
             measured: Duration::ZERO,
             child_time: 0,
             recoveries: Histogram::default(),
+            unrecovered: Histogram::default(),
             timeline,
         }
     }
@@ -92,10 +93,9 @@ impl Run {
         self.recoveries.record(nanos(after));
     }
 
-    /// A child is still down at the end; it counts with the time so far.
+    /// A child is still down at the end, after this time.
     pub(super) fn not_recovered(&mut self, so_far: Duration) {
-        self.unrecovered += 1;
-        self.recoveries.record(nanos(so_far));
+        self.unrecovered.record(nanos(so_far));
     }
 
     pub(super) fn up(&mut self, time: Duration) {
@@ -133,12 +133,13 @@ pub(super) struct Cell {
     pub(super) supervisors: u64,
     pub(super) gave_up: u64,
     pub(super) first_escalations: u128,
-    pub(super) unrecovered: u64,
     pub(super) up: u128,
     pub(super) child_time: u128,
     pub(super) measured: u128,
     pub(super) outages: Option<u128>,
     pub(super) recoveries: Histogram,
+    /// The times so far of those that were still down at the end.
+    pub(super) unrecovered: Histogram,
     /// The largest storm of each run, as if it were a duration.
     pub(super) storms: Histogram,
     pub(super) storm: u64,
@@ -163,12 +164,12 @@ impl Cell {
             supervisors: run.supervisors,
             gave_up: run.gave_up,
             first_escalations: run.first_escalations,
-            unrecovered: run.unrecovered,
             up: run.up,
             child_time: run.child_time,
             measured: run.measured.as_nanos(),
             outages: run.outage.map(|outage| outage.as_nanos()),
             recoveries: Histogram::default(),
+            unrecovered: Histogram::default(),
             storms: Histogram::default(),
             storm: run.storm,
             worst: Some(worst),
@@ -176,6 +177,7 @@ impl Cell {
         };
         self.add(&one);
         self.recoveries.add(&run.recoveries);
+        self.unrecovered.add(&run.unrecovered);
         self.storms.record(run.storm);
     }
 
@@ -192,7 +194,6 @@ impl Cell {
         self.supervisors += other.supervisors;
         self.gave_up += other.gave_up;
         self.first_escalations += other.first_escalations;
-        self.unrecovered += other.unrecovered;
         self.up += other.up;
         self.child_time += other.child_time;
         self.measured += other.measured;
@@ -201,6 +202,7 @@ impl Cell {
             (ours, theirs) => ours.or(theirs),
         };
         self.recoveries.add(&other.recoveries);
+        self.unrecovered.add(&other.unrecovered);
         self.storms.add(&other.storms);
         self.storm = self.storm.max(other.storm);
         self.worst = self.worst.into_iter().chain(other.worst).min();

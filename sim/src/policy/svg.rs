@@ -192,6 +192,30 @@ const TIMES: [f64; 13] = [
     8_640_000.0,
 ];
 
+/// Times that it names where it would name fewer than three of these.
+const MORE_TIMES: [f64; 20] = [
+    0.002,
+    0.005,
+    0.02,
+    0.05,
+    0.2,
+    0.5,
+    2.0,
+    5.0,
+    20.0,
+    30.0,
+    120.0,
+    300.0,
+    1200.0,
+    1800.0,
+    7200.0,
+    18_000.0,
+    43_200.0,
+    172_800.0,
+    432_000.0,
+    1_728_000.0,
+];
+
 /// A line for each policy: how many of the crashed children were up again by when.
 pub(super) fn recovery(rows: &[Figures]) -> Option<String> {
     let all =
@@ -209,7 +233,10 @@ pub(super) fn recovery(rows: &[Figures]) -> Option<String> {
         plot.line("grid", (x.left, y.at(tick)), (x.right, y.at(tick)));
         plot.label("tick end", x.left - 6.0, y.at(tick) + 4.0, &format!("{:.0}%", tick * 100.0));
     }
-    for time in TIMES.into_iter().filter(|time| (from..=to).contains(&time.log10())) {
+    let inside = |time: &f64| (from..=to).contains(&time.log10());
+    let few = TIMES.into_iter().filter(inside).count() < 3;
+    let more = MORE_TIMES.into_iter().filter(|_| few);
+    for time in TIMES.into_iter().chain(more).filter(inside) {
         let at = x.at(time.log10());
         plot.line("grid", (at, TOP), (at, bottom));
         plot.label("tick middle", at, bottom + 16.0, &human(time));
@@ -247,14 +274,14 @@ fn dash(index: usize) -> &'static str {
 
 /// Starts a second around an outage, of the policy with this index; `most` is common to all.
 pub(super) fn storm(index: usize, row: &Figures, most: f64) -> String {
-    let bottom = 128.0;
+    let bottom = 138.0;
     let mut plot = Plot::new(bottom + 40.0, "Starts a second around the outage");
     let (first, last) = (row.storm_curve.first(), row.storm_curve.last());
     let (Some(first), Some(last)) = (first, last) else { return plot.finish() };
     let width = row.storm_curve.get(1).map_or(1.0, |second| second.seconds - first.seconds);
     let to = last.seconds + width;
     let x = Scale { from: first.seconds, to, left: LEFT, right: WIDTH - 14.0 };
-    let y = Scale { from: 0.0, to: most.max(f64::MIN_POSITIVE), left: bottom, right: TOP + 8.0 };
+    let y = Scale { from: 0.0, to: most.max(f64::MIN_POSITIVE), left: bottom, right: TOP + 20.0 };
     let outage = row.outage_seconds.unwrap_or(0.0);
     let title = format!("the dependency is down for {} on average", human(outage));
     plot.area("outage", (x.at(0.0), TOP), (x.at(outage), bottom), &title);
@@ -268,7 +295,7 @@ pub(super) fn storm(index: usize, row: &Figures, most: f64) -> String {
     let ticks = std::iter::successors(Some(0.0), |at| Some(at + step));
     for tick in ticks.take_while(|tick| *tick <= most) {
         plot.line("grid", (x.left, y.at(tick)), (x.right, y.at(tick)));
-        plot.label("tick end", x.left - 6.0, y.at(tick) + 4.0, &number(tick));
+        plot.label("tick end", x.left - 6.0, y.at(tick) + 4.0, &format!("{tick}"));
     }
     let class = format!("f{}", colour(index));
     for point in row.storm_curve.iter().filter(|point| point.value > 0.0) {
@@ -279,6 +306,7 @@ pub(super) fn storm(index: usize, row: &Figures, most: f64) -> String {
     plot.line("frame", (x.left, bottom), (x.right, bottom));
     let middle = f64::midpoint(x.left, x.right);
     plot.label("axis middle", middle, bottom + 34.0, "time since the outage began");
+    plot.label("axis end", x.left - 6.0, TOP + 2.0, "starts/s");
     plot.finish()
 }
 
