@@ -17,6 +17,9 @@ pub mod model;
 pub mod operation;
 pub mod outcome;
 pub mod plan;
+pub mod policy;
+#[cfg(feature = "proptest")]
+pub mod prop;
 pub mod queue;
 pub mod record;
 pub mod scenario;

@@ -4,6 +4,7 @@
 mod builtins;
 mod check;
 mod exec;
+mod policy;
 mod processes;
 mod run;
 mod sim;
