@@ -53,7 +53,8 @@ pub enum ReplyFailure {
 }
 
 impl ReplyFailure {
-    /// Whether the callee has had the message in hand, or may have had it; if not, asking again cannot repeat anything.
+    /// Whether the callee has had the message in hand, or may have had it; if not, asking again
+    /// cannot repeat anything.
     #[must_use]
     pub const fn was_seen(self) -> bool {
         match self {
