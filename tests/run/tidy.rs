@@ -176,6 +176,9 @@ fn dependencies_point_one_way() {
             "lictor-kernel" => &[],
             "lictor-runtime" => &["lictor-kernel", "serde", "serde_json", "tracing", "loom"],
             "lictor-tokio" => &["lictor-kernel", "lictor-runtime", "tokio"],
+            "lictor-turmoil" => {
+                &["lictor-kernel", "lictor-runtime", "lictor-tokio", "tokio", "turmoil"]
+            }
             "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
             "lictor-sim" => &[
                 "lictor-kernel",

@@ -113,7 +113,7 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
-    fn deadline(self, shared: &Shared) -> Instant {
+    pub(crate) fn deadline(self, shared: &Shared) -> Instant {
         let from_now = |time| shared.executor.now().saturating_add(time);
         match self {
             Self::Default => from_now(shared.config.send_timeout),
@@ -235,6 +235,9 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
         ReplyFailure::Skipped => "skipped",
         ReplyFailure::Unencodable => "unencodable",
         ReplyFailure::Expired => "expired",
+        ReplyFailure::NoConnection => "no_connection",
+        ReplyFailure::NotUnderstood => "not_understood",
+        ReplyFailure::Refused => "refused",
     }
 }
 
