@@ -7,7 +7,9 @@ mod sim_support;
 use std::time::Duration;
 
 use lictor::prelude::*;
-use lictor::{Instant, Overflow, Restart, Runtime, RuntimeStatus, SendOptions, Status, Strategy};
+use lictor::{
+    Instant, OnRootExit, Overflow, Restart, Runtime, RuntimeStatus, SendOptions, Status, Strategy,
+};
 use lictor_sim::executor::{Config, Schedule, TaskFault};
 use lictor_sim::{Failure, Sim, explore};
 use sim_support::*;
@@ -43,12 +45,16 @@ impl World {
         let mut dice = Dice::new(seed);
         let config = unfair(seed, &mut dice);
         let ledger = Ledger::default();
-        let encode_messages = dice.below(4) == 0;
-        let types = types(&ledger);
-        let runtime = RuntimeConfig { seed, types, encode_messages, ..RuntimeConfig::default() };
+        let runtime = RuntimeConfig {
+            seed,
+            types: types(&ledger),
+            encode_messages: dice.below(4) == 0,
+            on_root_exit: dice.of(&[OnRootExit::Stop, OnRootExit::Stay]),
+            ..RuntimeConfig::default()
+        };
         let mut sim = Sim::empty(seed, config).with_node("", runtime);
         judge(&mut sim, &ledger, ms(20));
-        let tree = tree(&ledger, &mut dice, budget);
+        let tree = any_tree(&ledger, &mut dice, budget);
         let runtime = sim.runtime().clone();
         Ok((Self { sim, ledger, dice, runtime, notes: 0 }, tree))
     }
@@ -195,11 +201,13 @@ impl World {
     }
 }
 
-fn tree(ledger: &Ledger, dice: &mut Dice, budget: u32) -> Supervisor {
+fn any_tree(ledger: &Ledger, dice: &mut Dice, budget: u32) -> Supervisor {
     let worker = |name: &str, dice: &mut Dice| {
         let mut script = Script::new(name, ledger);
         script.start_nap = dice.of(&[0, 0, 0, 7]);
         script.stop_nap = dice.of(&[0, 0, 0, 11]);
+        // A start that fails frees the names: the next one counts anew.
+        script.dynamic = budget < u32::MAX;
         script.whims = dice.of(&[0, 0, 5, 40]);
         let actions = [ErrorAction::Retry, ErrorAction::Skip, ErrorAction::Stop];
         script.on_error = (dice.below(3) == 0).then(|| dice.of(&actions));
@@ -290,14 +298,28 @@ fn seeds() -> u64 {
 /// been up, and still every call ends and nothing is left.
 fn ends(seed: u64) -> Result<(), Failure> {
     let (mut world, tree) = World::new(seed, 2)?;
-    let runtime = world.runtime.clone();
-    world.client(secs(100), "start".to_owned(), async move {
-        drop(runtime.start(tree).await);
+    let mut next = Some(tree);
+    // They end with the runtime, and would be left over if they did not.
+    let (runtime, mut events) = (world.runtime.clone(), world.runtime.events());
+    world.sim.spawn("terminated", async move {
+        runtime.terminated().await;
     });
+    world.sim.spawn("events", async move { while events.next().await.is_some() {} });
     let stops = 1 + world.dice.below(3);
     for _ in 0..stops {
-        for _ in 0..world.dice.below(20) {
-            world.step()?;
+        for _ in 0..world.dice.below(3) {
+            // At most one of them does something, unless an earlier one has failed.
+            let tree = match next.take() {
+                Some(tree) => tree,
+                None => any_tree(&world.ledger, &mut world.dice, 2),
+            };
+            let runtime = world.runtime.clone();
+            world.client(secs(100), "start".to_owned(), async move {
+                drop(runtime.start(tree).await);
+            });
+            for _ in 0..world.dice.below(10) {
+                world.step()?;
+            }
         }
         let runtime = world.runtime.clone();
         let within = ms(world.dice.of(&[0, 5, 100]));
