@@ -103,7 +103,7 @@ impl Script {
     }
 
     pub(crate) fn worker(&self) -> Worker {
-        Worker { script: self.clone(), incarnation: None, kept: None }
+        Worker { script: self.clone(), incarnation: None, kept: None, stopped: false }
     }
 
     pub(crate) fn agent(&self) -> AgentSpec {
@@ -135,6 +135,7 @@ pub(crate) struct Worker {
     script: Script,
     incarnation: Option<u64>,
     kept: Option<ReplyTo<u64>>,
+    stopped: bool,
 }
 
 /// Panics without a trace on the terminal.
@@ -171,6 +172,11 @@ impl Agent for Worker {
     }
 
     async fn handle(&mut self, order: Order, cx: &mut Context<Self>) -> Handled {
+        // Invariant: S2 (nothing for one that has stopped)
+        if self.stopped {
+            let text = format!("S2: {} gets {order:?} after its stop", self.script.name);
+            self.script.ledger.book().breaks(text);
+        }
         match order {
             Order::Note(Note(client, number)) => {
                 let mut book = self.script.ledger.book();
@@ -225,6 +231,7 @@ impl Agent for Worker {
     }
 
     async fn stop(&mut self, cx: &mut Context<Self>) {
+        self.stopped = true;
         self.script.may_panic();
         if self.script.stop_nap > 0 {
             cx.sleep(ms(self.script.stop_nap)).await;
