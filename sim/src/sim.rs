@@ -9,6 +9,10 @@
 //! waits in the middle of one. So a crash here takes the incarnation away from under the runtime at
 //! whatever await it is.
 //!
+//! An agent that is to be simulated waits by [`Context::sleep`](lictor_runtime::Context::sleep) and
+//! by [`Context::send_after`](lictor_runtime::Context::send_after): the timers of a real host would
+//! not know of this one's time.
+//!
 //! Rejected: invariants that are looked at only when all is quiet. What is broken for a moment and
 //! mends itself is what users see.
 //!
@@ -94,7 +98,7 @@ impl Sim {
     /// One runtime without a name, under the schedule of [`Schedule::of_seed`].
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self::with_config(seed, Config::of(Schedule::of_seed(seed)))
+        Self::with_config(seed, Config { seed, ..Config::of(Schedule::of_seed(seed)) })
     }
 
     /// As [`Sim::new`], on a host of this configuration.
