@@ -215,12 +215,11 @@ impl World {
 }
 
 fn any_tree(ledger: &Ledger, dice: &mut Dice, budget: u32) -> Supervisor {
+    ledger.book().trees += 1;
     let worker = |name: &str, dice: &mut Dice| {
         let mut script = Script::new(name, ledger);
         script.start_nap = dice.of(&[0, 0, 0, 7]);
         script.stop_nap = dice.of(&[0, 0, 0, 11]);
-        // A start that fails frees the names: the next one counts anew.
-        script.dynamic = budget < u32::MAX;
         script.whims = dice.of(&[0, 0, 5, 40]);
         let actions = [ErrorAction::Retry, ErrorAction::Skip, ErrorAction::Stop];
         script.on_error = (dice.below(3) == 0).then(|| dice.of(&actions));

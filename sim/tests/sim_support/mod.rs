@@ -40,6 +40,9 @@ pub(crate) struct Book {
     pub(crate) answered: u64,
     whims: u64,
     pub(crate) broken: Option<String>,
+    /// How many trees have been made. A runtime whose start has failed may start another, though
+    /// one that blocks its thread is left of the first.
+    pub(crate) trees: u64,
 }
 
 impl Ledger {
@@ -79,6 +82,8 @@ impl Book {
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) name: String,
+    /// The name and the number of the tree.
+    life: String,
     pub(crate) ledger: Ledger,
     pub(crate) start_nap: u64,
     pub(crate) stop_nap: u64,
@@ -93,6 +98,7 @@ impl Script {
     pub(crate) fn new(name: &str, ledger: &Ledger) -> Self {
         Self {
             name: name.to_owned(),
+            life: format!("{name} of tree {}", ledger.book().trees),
             ledger: ledger.clone(),
             start_nap: 0,
             stop_nap: 0,
@@ -147,7 +153,7 @@ impl Agent for Worker {
     type Message = Order;
 
     async fn start(&mut self, cx: &mut Context<Self>) -> Handled {
-        let (name, at) = (self.script.name.clone(), cx.incarnation());
+        let (name, at) = (self.script.life.clone(), cx.incarnation());
         self.incarnation = Some(at);
         {
             let mut book = self.script.ledger.book();
@@ -243,7 +249,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let Some(at) = self.incarnation else { return };
         let mut book = self.script.ledger.book();
-        if book.live.remove(&self.script.name) != Some(at) {
+        if book.live.remove(&self.script.life) != Some(at) {
             let text = format!("S1: {} {at} goes and was not there", self.script.name);
             book.breaks(text);
         }
