@@ -171,6 +171,9 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
         ReplyFailure::Skipped => "skipped",
         ReplyFailure::Unencodable => "unencodable",
         ReplyFailure::Expired => "expired",
+        ReplyFailure::NoConnection => "no_connection",
+        ReplyFailure::NotUnderstood => "not_understood",
+        ReplyFailure::Refused => "refused",
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod actions;
 mod commands;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -22,8 +23,8 @@ use lictor_kernel::node::{Action, Event};
 use lictor_kernel::supervisor::{self};
 use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
-    ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, ProcessId, Strategy,
-    SupervisorId,
+    CallId, ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId,
+    Strategy, SupervisorId,
 };
 
 use crate::cell::{AnyCell, Control, Launch};
@@ -32,12 +33,17 @@ use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
 use crate::executor::{Role as TaskRole, Task};
+use crate::frame::Body;
 use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::Life;
+use crate::recorder::Recorder;
 use crate::reply::{ReplyFailure, ReplyTo};
 use crate::runtime::{Entry, Phase, Shared};
 use crate::spec::AgentSpec;
+use crate::token::Token;
 use crate::view::Status;
+
+pub(crate) use wire::run_wire;
 
 type Answer<E> = ReplyTo<Result<(), E>>;
 
@@ -133,6 +139,13 @@ pub(crate) struct World {
     /// again in one step must not be lost.
     pub(crate) directory: Arc<Directory<Entry>>,
     inbox: Arc<Inbox>,
+    /// When the kernel was called last.
+    pub(crate) now: Instant,
+    /// Whether peers are asked.
+    running_wire: bool,
+    /// Raised when the transport must end.
+    pub(crate) wire_over: Arc<Token>,
+    pub(crate) recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// What is done after the lock is gone.
@@ -155,6 +168,12 @@ pub(crate) enum Effect {
     /// The tree is gone: whoever waits for the end is told. Not after a start that failed: then the
     /// runtime is as it was before.
     Ended(Option<Terminated>, Phase),
+    /// To a peer.
+    Say(NodeId, Body),
+    /// A call over the wire has nobody to answer it any more.
+    CallEnded(CallId),
+    /// The transport must end.
+    Unplug(Arc<Token>),
 }
 
 /// Runs until the tree has ended.
@@ -245,6 +264,19 @@ pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool
             Effect::Answer(answer, result) => drop(answer.send(result)),
             Effect::Started(answer, result) => drop(answer.send(result)),
             Effect::Stopped(answer) => drop(answer.send(())),
+            Effect::Say(node, body) => {
+                if let Some(peers) = &shared.peers {
+                    peers.say(node, &body);
+                }
+            }
+            Effect::CallEnded(call) => {
+                let asker = shared.peers.as_ref().and_then(|peers| peers.take_ask(call));
+                if let Some(asker) = asker {
+                    // An asker that has given up need not be told.
+                    let _ = asker.fail(ReplyFailure::NoConnection);
+                }
+            }
+            Effect::Unplug(over) => over.raise(),
             Effect::Ended(terminated, phase) => {
                 ended = true;
                 shared.ended(terminated, phase);
@@ -260,6 +292,7 @@ impl World {
         on_root_exit: OnRootExit,
         directory: Arc<Directory<Entry>>,
         inbox: Arc<Inbox>,
+        recorder: Option<Arc<dyn Recorder>>,
     ) -> Self {
         Self {
             node,
@@ -281,6 +314,10 @@ impl World {
             on_root_exit,
             directory,
             inbox,
+            now: Instant::ZERO,
+            running_wire: false,
+            wire_over: Arc::new(Token::new()),
+            recorder,
         }
     }
 
@@ -313,6 +350,10 @@ impl World {
         let started = self.node.start(now, plan, &mut actions);
         assert!(started.is_ok(), "the plan was checked when it was assembled");
         self.perform(now, &mut actions);
+        // A tree without workers may be over already.
+        if self.phase == Phase::Starting || self.phase == Phase::Running {
+            self.join(shared, now);
+        }
     }
 
     pub(crate) fn take_effects(&mut self) -> VecDeque<Effect> {
@@ -331,8 +372,11 @@ impl World {
     }
 
     fn input(&mut self, shared: &Arc<Shared>, now: Instant, input: Input) {
+        self.now = now;
         match input {
             Input::Fact(fact) => self.fact(now, fact),
+            Input::Link(node, is_up) => self.link(now, node, is_up),
+            Input::Peer(node, body) => self.hear(now, node, *body),
             Input::Command(Command::Stop { deadline, answer }) => {
                 self.stops.push(answer);
                 self.phase = Phase::Stopping;
@@ -383,6 +427,7 @@ impl World {
             }
         };
         let mut actions = std::mem::take(&mut self.actions);
+        self.record_event(now, &Event::Supervision(supervisor, event));
         self.node.handle(now, Event::Supervision(supervisor, event), &mut actions);
         self.perform(now, &mut actions);
         if matches!(event, supervisor::Event::Started { .. }) {
@@ -393,9 +438,9 @@ impl World {
     /// A suspension is the name's: it outlives the incarnation that it was for.
     fn stays_suspended(&mut self, id: ChildId) {
         if self.cell(id).is_some_and(|cell| cell.core().is_suspended()) {
-            let (_, registry, _, _) = self.node.parts();
             // One that is ending already cannot be suspended, and need not be.
-            let _ = registry.set_status(NameId(id.0), Suspended, &mut Vec::new());
+            let _ = self.node.set_status(NameId(id.0), Suspended, &mut self.actions);
+            self.tell_peers();
         }
     }
 
