@@ -55,14 +55,16 @@ mod explore;
 mod failure;
 mod faults;
 mod history;
+mod network;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_kernel::Instant;
+use lictor_kernel::{Instant, NodeId};
 use lictor_runtime::{
     Agent, AskError, ReplyTo, Request, Runtime, RuntimeConfig, SendError, Supervisor, Tree,
 };
@@ -73,6 +75,8 @@ pub use self::explore::explore;
 pub use self::failure::{Failure, FailureKind};
 use self::history::History;
 pub use self::history::{SimEvent, What};
+use self::network::Network;
+pub use self::network::Wire;
 use crate::executor::{Config, Schedule, Stuck, VirtualExecutor, Watch};
 
 /// Agents in virtual time. See the [module](self).
@@ -85,6 +89,9 @@ pub struct Sim {
     checks: Checks,
     history: History,
     nodes: Vec<Node>,
+    /// Those that are on the wire, by name.
+    peers: BTreeMap<Arc<str>, NodeId>,
+    network: Arc<Network>,
     executor: VirtualExecutor,
 }
 
@@ -111,12 +118,15 @@ impl Sim {
     /// No runtime yet; see [`Sim::with_node`].
     #[must_use]
     pub fn empty(seed: u64, config: Config) -> Self {
+        let executor = VirtualExecutor::with_config(config);
         Self {
             seed,
             checks: Checks::default(),
             history: History::default(),
             nodes: Vec::new(),
-            executor: VirtualExecutor::with_config(config),
+            peers: BTreeMap::new(),
+            network: Network::new(executor.host("wire"), seed),
+            executor,
         }
     }
 
@@ -241,7 +251,8 @@ impl Sim {
             self.block_on(async move { runtime.stop().await })?;
             self.nodes.pop();
         }
-        self.settle()?;
+        // A wire stays for its goodbyes.
+        self.advance(Duration::from_secs(1))?;
         let mut left = self.executor.tasks();
         left.retain(|task| !task.name.ends_with("#timers"));
         if !left.is_empty() {
