@@ -23,6 +23,7 @@ pub mod prop;
 pub mod queue;
 pub mod record;
 pub mod scenario;
+pub mod shrink;
 pub mod sim;
 pub mod stream;
 pub mod world;
