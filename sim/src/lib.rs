@@ -27,6 +27,7 @@ pub mod scenario;
 pub mod shrink;
 pub mod sim;
 pub mod stream;
+pub mod trace;
 pub mod world;
 
 pub use sim::{Failure, Sim, explore};
