@@ -57,6 +57,12 @@ impl<'a> Trace<'a> {
         line
     }
 
+    /// As [`names`].
+    #[must_use]
+    pub fn names(&self, text: &str) -> String {
+        names(self.scenario(), text)
+    }
+
     fn scenario(&self) -> &'a Scenario {
         &self.plan.scenario
     }
@@ -246,6 +252,29 @@ impl Facts<'_, '_> {
     }
 }
 
+/// The text of a violation with names instead of the numbers in it.
+#[must_use]
+pub fn names(scenario: &Scenario, text: &str) -> String {
+    let mut parts = text.split("Who(");
+    let mut named = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let known = part.split_once(')').and_then(|(number, rest)| {
+            let who = Who(number.parse().ok()?);
+            let (_, entity) = scenario.all().find(|(known, _)| *known == who)?;
+            Some((entity.name.as_str(), rest))
+        });
+        match known {
+            Some((name, rest)) => {
+                let _ = write!(named, "`{name}`{rest}");
+            }
+            None => {
+                let _ = write!(named, "Who({part}");
+            }
+        }
+    }
+    named
+}
+
 /// A message as traces call it: `op 17`, `orders 3` (the ticker's third), `op 17 to parse` (the
 /// copy of a broadcast).
 #[must_use]
@@ -286,5 +315,48 @@ const fn status_word(status: Status) -> &'static str {
         Status::Restarting => "restarting",
         Status::Suspended => "suspended",
         Status::Down => "down",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::plan::{Mix, Profile};
+    use crate::{outcome::Options, world};
+
+    fn plan() -> Plan {
+        let text = b"supervision: {children: [{agent: {name: one, type: t}}]}";
+        let topology = lictor_topology::parse("t", text, &lictor_topology::Options::default());
+        let scenario = Arc::new(Scenario::new(topology.unwrap(), 1).unwrap());
+        Plan::generate(&scenario, 3, &Profile::new(Mix::Swarm))
+    }
+
+    #[test]
+    fn every_record_is_a_line_with_names() {
+        let plan = plan();
+        let trace = Trace::new(&plan);
+        let options = Options { trace: true, ..Options::default() };
+        let ran = world::run(&plan, options);
+        assert!(!ran.trace.is_empty());
+        for (number, record) in (0..).zip(&ran.trace) {
+            let line: Value = serde_json::from_str(&trace.json(number, record)).unwrap();
+            assert_eq!(line["record"], number);
+            assert_eq!(line["at"], record.at.as_nanos());
+            assert!(
+                line["who"].is_null() || ["one", "root"].contains(&line["who"].as_str().unwrap())
+            );
+            assert!(trace.text(record).contains(line["what"].as_str().unwrap()));
+        }
+    }
+
+    #[test]
+    fn numbers_become_names() {
+        let plan = plan();
+        let trace = Trace::new(&plan);
+        assert_eq!(trace.names("Process { who: Who(1), n: 2 }"), "Process { who: `one`, n: 2 }");
+        assert_eq!(trace.names("Who(0) and Who(77) and Who(x"), "`root` and Who(77) and Who(x");
+        assert_eq!(trace.names("nobody"), "nobody");
     }
 }

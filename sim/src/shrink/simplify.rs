@@ -6,7 +6,7 @@ use lictor_kernel::Instant;
 
 use super::Search;
 use crate::fault::{Fault, Unit};
-use crate::plan::{Act, Knobs, Plan, nanos};
+use crate::plan::{Act, HORIZON_MAX, Knobs, Plan, nanos};
 
 /// What is round, the roundest first.
 const ROUND: [u64; 4] = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000];
@@ -151,7 +151,8 @@ impl Search<'_, '_> {
         }
     }
 
-    /// No longer than something happens.
+    /// No longer than something happens, if that is enough; and a round time to heal, which may be
+    /// longer than it was.
     fn horizon(&mut self) {
         let faults = self.best.faults.iter().map(Fault::ends);
         let operations = self.best.operations.iter().map(|operation| operation.at);
@@ -159,9 +160,15 @@ impl Search<'_, '_> {
         for round in ROUND {
             let horizon = Duration::from_nanos(last.max(1).next_multiple_of(round));
             if horizon < self.best.horizon && self.change(|plan| plan.horizon = horizon) {
-                return;
+                break;
             }
         }
+        let set = |plan: &mut Plan, horizon| plan.horizon = Duration::from_nanos(horizon);
+        self.smaller(last.max(ROUND[3]), nanos(self.best.horizon), &set);
+        self.change(|plan| {
+            let calm = nanos(plan.calm).next_multiple_of(ROUND[0]);
+            plan.calm = Duration::from_nanos(calm).min(HORIZON_MAX);
+        });
     }
 }
 

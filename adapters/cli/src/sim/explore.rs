@@ -11,6 +11,7 @@ use lictor_sim::marks::Mark;
 use lictor_sim::outcome::Options;
 use lictor_sim::plan::{Mix, OPERATIONS_MAX, Plan, Profile};
 use lictor_sim::scenario::{NODES_MAX, Scenario};
+use lictor_sim::trace;
 use serde_json::{Value, json};
 
 use super::EngineArg;
@@ -143,6 +144,7 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
         file: &source.file,
         threads: campaign.threads.get(),
         interrupted: interrupt.came(),
+        scenario: &campaign.scenario,
         summary: &summary,
         took,
         kept: &kept,
@@ -212,6 +214,7 @@ struct Report<'a> {
     file: &'a str,
     threads: usize,
     interrupted: bool,
+    scenario: &'a Scenario,
     summary: &'a Summary,
     took: Duration,
     kept: &'a [Kept],
@@ -245,7 +248,8 @@ impl Report<'_> {
             summary.digest,
         );
         for found in &summary.found {
-            text += &format!("seed {}: {}\n", found.seed, found.violation);
+            let violation = trace::names(self.scenario, &found.violation.to_string());
+            text += &format!("seed {}: {violation}\n", found.seed);
         }
         for kept in self.kept {
             let shrunk = &kept.shrunk;

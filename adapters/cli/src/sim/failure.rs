@@ -122,6 +122,7 @@ pub(super) fn explain(plan: &Plan, ran: &Ran, shown: usize) -> String {
         .collect()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others concern nobody")]
 fn who(what: &What) -> Option<u16> {
     let who = match what {
         What::Start(process)
@@ -151,4 +152,52 @@ fn who(what: &What) -> Option<u16> {
 pub(super) fn write_html(file: &Path, plan: &Plan, ran: &Ran) -> io::Result<()> {
     let _ = (plan, ran, file);
     Err(io::Error::other("the page is not part of this version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lictor_sim::plan::{Act, Mix, Profile, Reading};
+    use lictor_sim::scenario::Scenario;
+
+    use super::*;
+
+    /// A plan that leaves no time to heal, so that what is down at the end of it is a violation.
+    fn hasty() -> Plan {
+        let text = b"supervision: {children: [{agent: {name: one, type: t, restart: permanent}}, \
+                     {agent: {name: two, type: t}}]}";
+        let topology = lictor::topology::parse("t", text, &lictor::topology::Options::default());
+        let scenario = Arc::new(Scenario::new(topology.unwrap(), 2).unwrap());
+        let mut plan = Plan::generate(&scenario, 0, &Profile::new(Mix::Calm));
+        let head = plan.to_yaml().replace("faults: []\n", "");
+        let at = lictor_sim::plan::duration_text(plan.horizon);
+        let text = format!("{head}faults:\n  - {{ at: {at}, crash: one }}\n");
+        plan = Plan::read("p", text.as_bytes(), &Reading::default()).unwrap();
+        plan.operations.retain(|operation| matches!(operation.act, Act::Tell(_)));
+        plan.calm = std::time::Duration::ZERO;
+        plan
+    }
+
+    #[test]
+    fn a_failure_is_a_folder_with_all_that_it_takes_to_see_it_again() {
+        let plan = hasty();
+        let ran = Engine::Kernel.run(&plan, Options::default()).unwrap();
+        let found = Found { seed: 17, violation: ran.violation.unwrap() };
+        assert_eq!(found.violation.invariant, "L1");
+        let out = std::env::temp_dir().join(format!("lictor-failure-{}", std::process::id()));
+        let kept = keep(Engine::Kernel, &plan, &found, &out, &mut || true).unwrap();
+        assert_eq!(kept.folder, out.join("L1-seed-17"));
+        assert_eq!(kept.shrunk.plan.size(), (1, 0, 1));
+        assert!(kept.shrunk.minimal);
+        let text = fs::read(kept.folder.join("plan.min.yaml")).unwrap();
+        let again = Plan::read("p", &text, &Reading::default()).unwrap();
+        assert_eq!(again, kept.shrunk.plan);
+        let facts = fs::read(kept.folder.join("failure.json")).unwrap();
+        let facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
+        assert_eq!((&facts["seed"], &facts["invariant"]), (&json!(17), &json!("L1")));
+        assert_eq!(facts["shrunk"], json!({ "faults": 1, "operations": 0, "nodes": 1 }));
+        assert!(kept.replay().ends_with("--explain") && kept.replay().contains("plan.min.yaml"));
+        fs::remove_dir_all(out).unwrap();
+    }
 }

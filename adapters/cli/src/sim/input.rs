@@ -29,7 +29,7 @@ pub(super) fn plan(path: &Path, engine: Engine) -> Option<Plan> {
             return None;
         }
     };
-    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let files = |relative: &str| {
         let open = File::open(folder.join(relative)).and_then(lictor::read_bounded);
         open.map_err(|error| error.to_string())

@@ -67,7 +67,10 @@ fn text(args: &ReplayArgs, plan: &Plan, ran: &Ran) -> String {
     };
     text += &format!("{}: {}\n", args.file.display(), size_text(plan));
     text += &match &ran.violation {
-        Some(violation) => format!("violates {violation} (record {})\n", violation.record),
+        Some(violation) => {
+            let named = Trace::new(plan).names(&violation.to_string());
+            format!("violates {named} (record {})\n", violation.record)
+        }
         None => "every invariant held\n".to_owned(),
     };
     text

@@ -94,7 +94,10 @@ impl Report<'_> {
         let Self { file, plan, ran, took, .. } = self;
         let head = match &ran.violation {
             None => format!("{}: every invariant held\n", file.display()),
-            Some(violation) => format!("{}: violates {violation}\n", file.display()),
+            Some(violation) => {
+                let text = Trace::new(plan).names(&violation.to_string());
+                format!("{}: violates {text}\n", file.display())
+            }
         };
         let reached: Vec<&str> = ran.marks.reached().map(Mark::name).collect();
         let reached = if reached.is_empty() { "nothing".to_owned() } else { reached.join(", ") };
