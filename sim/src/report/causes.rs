@@ -11,11 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lictor_kernel::{ExitReason, Instant, Signal};
+use lictor_kernel::dynamic_supervisor::Budget;
+use lictor_kernel::{ExitReason, Instant};
 
 use super::faults::Faults;
 use crate::plan::{Act, Plan};
 use crate::record::{Fate, MessageId, NodeIx, Process, Record, Stage, What, Who};
+use crate::scenario::Role;
 
 /// For each record, the numbers of those that led to it.
 #[derive(Debug, Default)]
@@ -92,8 +94,11 @@ struct Builder<'a> {
     names: BTreeMap<Who, Name>,
     /// By node and incarnation of a supervisor.
     supervisors: BTreeMap<(NodeIx, u64), u32>,
-    /// The last failure under each.
-    failures: BTreeMap<(NodeIx, u64), u32>,
+    /// The last failure under each; of each child, where each has a budget of its own.
+    failures: BTreeMap<(NodeIx, u64, Option<Who>), u32>,
+    /// Restarts that are put off, by node and when they are due; on a clock that is ahead that is
+    /// not when they come.
+    timers: BTreeMap<(NodeIx, u64), u32>,
     messages: BTreeMap<MessageId, Letter>,
     operations: BTreeMap<u32, u32>,
     /// By node: the last fact that its kernel was told.
@@ -119,6 +124,7 @@ impl<'a> Builder<'a> {
             names: BTreeMap::new(),
             supervisors: BTreeMap::new(),
             failures: BTreeMap::new(),
+            timers: BTreeMap::new(),
             messages: BTreeMap::new(),
             operations: BTreeMap::new(),
             facts: BTreeMap::new(),
@@ -143,13 +149,12 @@ impl<'a> Builder<'a> {
         self.lives.entry(process).or_default()
     }
 
-    /// The fact upon which the kernel of a node decides something now.
+    /// The fact upon which the kernel of a node decides something now; or what it has waited for.
     fn fact(&mut self, node: NodeIx, now: Instant) {
-        if let Some(fact) = self.facts.get(&node)
-            && self.at(*fact) == now
-        {
-            self.found.push(*fact);
-        }
+        let told = self.facts.get(&node).filter(|fact| self.at(**fact) == now);
+        let due = || self.timers.get(&(node, now.as_nanos()));
+        let fact = told.or_else(due).copied();
+        self.found.extend(fact);
     }
 
     /// A record of a process: it comes after the last one, and is the last one of its name.
@@ -164,7 +169,7 @@ impl<'a> Builder<'a> {
     fn see(&mut self, index: u32, record: &Record) {
         match record.what {
             What::Start(it) => self.start(index, record, it),
-            What::Signal(it, signal) => self.signal(index, record, it, signal),
+            What::Signal(it, _) => self.signal(index, record, it),
             What::Started(it) | What::StartIgnored(it) => {
                 self.faults.at_agent(it.who, record, &mut self.found);
                 self.goes_on(index, it);
@@ -177,17 +182,18 @@ impl<'a> Builder<'a> {
             What::Supervisor { who, id, process, stage } => {
                 self.stage(index, record, (who, id, process), stage);
             }
-            What::RestartScheduled { who, .. } => {
+            What::RestartScheduled { who, delay, .. } => {
                 let name = self.name(who);
-                let causes = name.last.into_iter().chain(name.counted);
+                let causes = [name.last.replace(index), name.counted];
                 name.scheduled = Some(index);
-                let causes: Vec<u32> = causes.collect();
-                self.found.extend(causes);
+                self.found.extend(causes.into_iter().flatten());
+                let due = record.at.as_nanos().saturating_add(delay);
+                self.timers.insert((record.node, due), index);
             }
             What::RestartsExhausted { supervisor, child } => {
                 let name = self.name(child);
-                let causes: Vec<u32> = name.last.into_iter().chain(name.counted).collect();
-                self.found.extend(causes);
+                let causes = [name.last, name.counted];
+                self.found.extend(causes.into_iter().flatten());
                 self.supervisors.insert((record.node, supervisor), index);
                 self.facts.insert(record.node, index);
             }
@@ -214,24 +220,27 @@ impl<'a> Builder<'a> {
     }
 
     fn start(&mut self, index: u32, record: &Record, it: Process) {
-        let name = self.name(it.who);
-        match name.scheduled.take() {
-            Some(scheduled) => self.found.push(scheduled),
-            None => {
-                let causes: Vec<u32> = name.last.into_iter().chain(name.counted).collect();
-                let first = causes.is_empty();
-                self.found.extend(causes);
-                self.fact(record.node, record.at);
-                if first && self.found.is_empty() {
-                    self.found.extend(self.supervisors.get(&(record.node, it.supervisor)));
-                }
-            }
+        self.why_it_starts(record, it.who);
+        if self.found.is_empty() {
+            self.found.extend(self.supervisors.get(&(record.node, it.supervisor)));
         }
-        self.name(it.who).last = None;
         self.goes_on(index, it);
     }
 
-    fn signal(&mut self, index: u32, record: &Record, it: Process, signal: Signal) {
+    /// The restart that was put off; or what was there before, and the fact upon which it starts.
+    fn why_it_starts(&mut self, record: &Record, who: Who) {
+        let name = self.name(who);
+        match name.scheduled.take() {
+            Some(scheduled) => self.found.push(scheduled),
+            None => {
+                let causes = [name.last, name.counted];
+                self.found.extend(causes.into_iter().flatten());
+                self.fact(record.node, record.at);
+            }
+        }
+    }
+
+    fn signal(&mut self, index: u32, record: &Record, it: Process) {
         if let Some(told) = self.life(it).told {
             // It did not end in time.
             self.found.push(told);
@@ -239,7 +248,6 @@ impl<'a> Builder<'a> {
         } else {
             self.fact(record.node, record.at);
         }
-        let _ = signal;
         self.goes_on(index, it);
         self.life(it).told = Some(index);
     }
@@ -256,7 +264,10 @@ impl<'a> Builder<'a> {
 
     /// A failure counts with those before it that are in the same window.
     fn counts(&mut self, index: u32, record: &Record, it: Process) {
-        let under = (record.node, it.supervisor);
+        let parent = self.plan.scenario.entity(it.who).parent;
+        let role = parent.map(|parent| &self.plan.scenario.entity(parent).role);
+        let own = matches!(role, Some(Role::Dynamic(config, _)) if config.budget == Budget::Child);
+        let under = (record.node, it.supervisor, own.then_some(it.who));
         let window = self.plan.scenario.intensity_over(it.who);
         let before = self.failures.insert(under, index).filter(|before| {
             window
@@ -288,6 +299,9 @@ impl<'a> Builder<'a> {
         self.found.extend(before);
         match process {
             Some(it) => {
+                if stage == Stage::Initializing {
+                    self.why_it_starts(record, who);
+                }
                 let told = self.life(it).told;
                 self.found.extend(told);
                 self.goes_on(index, it);

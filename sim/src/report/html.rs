@@ -216,7 +216,7 @@ fn hops(plan: &Plan, kept: &Kept, lives: &Lives) -> Vec<Value> {
     let value = |hop: &super::lives::Hop| {
         let from = hop.from.map_or(-1, |who| i32::from(who.0));
         let text = message_text(hop.message, &plan.scenario);
-        json!([from, hop.to.0, kept.place(hop.left), kept.place(hop.came), text])
+        json!([from, hop.to.0, kept.place(hop.left), kept.place(hop.came), text, hop.lost])
     };
     lives.hops.iter().skip(skipped).map(value).collect()
 }
@@ -245,7 +245,10 @@ fn faults_of(plan: &Plan, records: &[Record], kept: &Kept) -> Vec<Value> {
         };
         let lasts = fault.kind.facts().lasts;
         let end = end.map(|end| kept.place(end));
-        let text = format!("fault {number}: {}", fault.text(&plan.scenario));
+        let text = fault.text(&plan.scenario);
+        // When it begins is to be seen.
+        let text = text.split_once(", ").map_or(text.as_str(), |(_, text)| text);
+        let text = format!("fault {number}: {text}");
         Some(json!([kept.place(begin), end, lasts, text, whom, nodes, fault.kind.facts().name]))
     };
     spans.into_iter().filter_map(value).collect()

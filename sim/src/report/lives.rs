@@ -53,7 +53,7 @@ impl State {
             Self::Up => "up",
             Self::Stopping => "stopping",
             Self::Crashed => "crashed",
-            Self::Waiting => "waits for its restart",
+            Self::Waiting => "waiting to restart",
             Self::Stopped => "stopped",
             Self::Suspended => "suspended",
         }
@@ -87,6 +87,8 @@ pub(super) struct Hop {
     /// Records: when it left, and when it was there.
     pub(super) left: u32,
     pub(super) came: u32,
+    /// It never got there: what came is its end.
+    pub(super) lost: bool,
 }
 
 /// Where a message is.
@@ -108,8 +110,8 @@ struct Builder<'a> {
     plan: &'a Plan,
     lives: Lives,
     places: BTreeMap<MessageId, Place>,
-    /// Who has sent a message last, and at which record.
-    senders: BTreeMap<MessageId, (Option<Who>, u32)>,
+    /// Who has sent a message last, and at which record; to whom, unless it is to be seen yet.
+    senders: BTreeMap<MessageId, (Option<Who>, u32, Option<Who>)>,
 }
 
 impl Lives {
@@ -208,23 +210,33 @@ impl Builder<'_> {
 
     fn messages(&mut self, index: u32, record: &Record) {
         match record.what {
-            What::Sent(id, _, _) => {
-                self.senders.insert(id, (id.ticker, index));
+            What::Sent(id, to, _) => {
+                self.senders.insert(id, (id.ticker, index, Some(to)));
             }
             What::Queued(id, to) => {
-                if let Some((from, left)) = self.senders.remove(&id) {
-                    self.lives.hops.push(Hop { message: id, from, to, left, came: index });
-                }
+                self.hop(index, id, Some(to), false);
                 self.moves(index, id, Some(Place::Queued(to)));
             }
             What::PutBack(id, who) => self.moves(index, id, Some(Place::Queued(who))),
             What::Delivered(id, it) => {
                 // It may be passed on from there.
-                self.senders.insert(id, (Some(it.who), index));
+                self.senders.insert(id, (Some(it.who), index, None));
                 self.moves(index, id, Some(Place::InHand(it.who)));
             }
-            What::Ended(id, _) => self.moves(index, id, None),
+            What::Ended(id, _) => {
+                self.hop(index, id, None, true);
+                self.moves(index, id, None);
+            }
             _ => {}
+        }
+    }
+
+    /// A message has come to this name, or its way has ended before.
+    fn hop(&mut self, index: u32, message: MessageId, to: Option<Who>, lost: bool) {
+        if let Some((from, left, wanted)) = self.senders.remove(&message)
+            && let Some(to) = to.or(wanted)
+        {
+            self.lives.hops.push(Hop { message, from, to, left, came: index, lost });
         }
     }
 

@@ -87,7 +87,7 @@ function label(row) {
   if (kind !== "name") {
     pen.fillStyle = colours.front;
     pen.font = "600 " + FONT;
-    pen.fillText(kind === "plan" ? "plan" : "node " + node, 10, y(row) + ROW / 2);
+    pen.fillText(kind === "node" ? "node " + node : kind, 10, y(row) + ROW / 2);
     return;
   }
   const [text, role, , depth] = DATA.names[name];
@@ -103,9 +103,10 @@ function label(row) {
 function content(row) {
   const { kind, name, node } = view.rows[row];
   const top = y(row);
-  if (kind === "plan") {
-    marks(MARKS.plan, (index, at) => operation(at, top));
+  if (kind === "faults") {
     faults(FAULTS.all, top, true);
+  } else if (kind === "operations") {
+    operations(top);
   } else if (kind === "node") {
     faults(FAULTS.nodes.get(node) || [], top, false);
     marks(MARKS.nodes[node], (index, at) => nodeMark(RECORDS[index][CODE], at, top));
@@ -263,9 +264,27 @@ function nodeMark(code, at, top) {
   }
 }
 
+/** What the plan does, in words where there is room. */
+function operations(top) {
+  let labelled = -1;
+  marks(MARKS.plan, (index, at) => {
+    operation(at, top);
+    if (at < labelled) { return; }
+    const next = last(MARKS.plan.length, (n) => MARKS.plan[n] <= index) + 1;
+    const until = next < MARKS.plan.length ? x(place(MARKS.plan[next])) : width;
+    pen.font = SMALL;
+    pen.textBaseline = "middle";
+    const text = clip(RECORDS[index][TEXT].replace(/^operation \d+: at: [^,]*, /, ""), until - at - 14);
+    pen.fillStyle = colours.accent;
+    pen.fillText(text, at + 7, top + ROW / 2);
+    labelled = at + 7 + pen.measureText(text).width;
+  });
+}
+
 function operation(at, top) {
-  shape([[at - 4, top + ROW - 10], [at + 4, top + ROW - 10], [at + 4, top + ROW - 2],
-    [at - 4, top + ROW - 2]], colours.accent);
+  const middle = top + ROW / 2;
+  shape([[at - 4, middle - 4], [at + 4, middle - 4], [at + 4, middle + 4], [at - 4, middle + 4]],
+    colours.accent);
 }
 
 function faults(all, top, isPlan) {
@@ -281,14 +300,20 @@ function faults(all, top, isPlan) {
     } else {
       shape([[from - 5, bottom + 5], [from, bottom - 4], [from + 5, bottom + 5]], colours.fault);
     }
-    if (isPlan && begin + 8 > labelled) {
-      pen.font = SMALL;
-      pen.textBaseline = "top";
-      const text = clip(fault.text, Math.max(to - begin, 150));
-      pen.fillText(text, begin + 8, bottom + 7);
-      labelled = begin + 14 + pen.measureText(text).width;
-    }
+    if (isPlan) { labelled = faultLabel(fault, begin, Math.min(to, width), top, labelled); }
   }
+}
+
+/** The text of a fault beside its beginning; where the next one may stand. */
+function faultLabel(fault, from, to, top, labelled) {
+  pen.font = SMALL;
+  pen.textBaseline = "middle";
+  const text = clip(fault.text, Math.max(to - from - 16, 300));
+  const room = pen.measureText(text).width;
+  const at = from + 8 + room > width - 6 ? Math.min(from, to) - 10 - room : from + 8;
+  if (at < labelled) { return labelled; }
+  pen.fillText(text, at, top + 15);
+  return at + room + 12;
 }
 
 /** Messages, from who sent them to the mailbox: those nearest to the reader. */
@@ -298,7 +323,7 @@ function arrows(first, final) {
   for (let at = hops.length - 1; at >= 0 && seen.length < 4 * ARROWS_MAX; at--) {
     const [from, to, left, came] = hops[at];
     if (place(came) < view.from || place(left) > view.to) { continue; }
-    const start = from < 0 ? 0 : view.rowOf.get(from), end = view.rowOf.get(to);
+    const start = from < 0 ? 1 : view.rowOf.get(from), end = view.rowOf.get(to);
     if (start === undefined || end === undefined) { continue; }
     if (Math.max(start, end) < first || Math.min(start, end) > final) { continue; }
     seen.push([hops[at], start, end, Math.abs(came - view.at)]);
@@ -307,10 +332,11 @@ function arrows(first, final) {
   for (const [hop, start, end] of seen.slice(0, ARROWS_MAX)) { arrow(hop, start, end); }
 }
 
-function arrow([, , left, came], start, end) {
+function arrow([, , left, came, , lost], start, end) {
   const led = SLICE.has(came);
-  const [x0, y0] = [x(place(left)), y(start) + (start ? ROW / 2 : ROW - 4)];
-  const [x1, y1] = [x(place(came)), y(end) + (end > start ? 4 : ROW - 6)];
+  const [x0, y0] = [x(place(left)), y(start) + (start > 1 ? ROW / 2 : ROW - 6)];
+  let [x1, y1] = [x(place(came)), y(end) + (end > start ? 4 : ROW - 6)];
+  if (lost) { [x1, y1] = [x1, (y0 + y1) / 2]; }
   pen.strokeStyle = pen.fillStyle = led ? colours.front : colours.message;
   pen.globalAlpha = led ? 1 : 0.6;
   pen.lineWidth = led ? 1.8 : 1;
@@ -318,6 +344,11 @@ function arrow([, , left, came], start, end) {
   pen.moveTo(x0, y0);
   pen.lineTo(x1, y1);
   pen.stroke();
+  if (lost) {
+    pen.globalAlpha = 1;
+    cross(x1, y1, 3.5, colours.fault);
+    return;
+  }
   const angle = Math.atan2(y1 - y0, x1 - x0 || 0.01);
   pen.beginPath();
   pen.moveTo(x1, y1);
@@ -396,8 +427,16 @@ function lines() {
   const at = x(place(view.at));
   if (at >= GUTTER && at <= width && COUNT) {
     pen.fillStyle = colours.accent;
-    pen.fillRect(at - 0.75, AXIS - 8, 1.5, height);
+    if (!VIOLATION || view.at !== VIOLATION.record) { pen.fillRect(at - 0.75, AXIS - 8, 1.5, height); }
     shape([[at - 6, AXIS - 10], [at + 6, AXIS - 10], [at, AXIS - 1]], colours.accent);
+    const row = view.rowOf.get(RECORDS[view.at][WHO]);
+    if (row !== undefined && y(row) >= AXIS - ROW / 2) {
+      pen.beginPath();
+      pen.arc(at, y(row) + ROW / 2 - 1, 9, 0, 2 * Math.PI);
+      pen.lineWidth = 2;
+      pen.strokeStyle = colours.accent;
+      pen.stroke();
+    }
   }
 }
 

@@ -12,7 +12,7 @@ const STATE = { absent: 0, starting: 1, up: 2, stopping: 3, crashed: 4, waiting:
   suspended: 7 };
 
 /** Kinds of records, by their codes. */
-const KIND = { signal: 1, startFailed: 4, exited: 5, scheduled: 7, exhausted: 8, peerUp: 23,
+const KIND = { signal: 1, startFailed: 4, exited: 5, scheduled: 7, exhausted: 8, sent: 13, frameSent: 21, peerUp: 23,
   peerDown: 24, frameLost: 22, booted: 26, halted: 27, operation: 28 };
 
 const view = {
@@ -128,14 +128,14 @@ function rescale(scale) {
   }
 }
 
-/** Whether most records would stand on top of each other by time. */
+/** Whether most instants would stand on top of each other by time. */
 function isCrowded() {
-  let crowded = 0;
-  for (let index = 1; index < COUNT; index++) {
-    const gap = RECORDS[index][AT] - RECORDS[index - 1][AT];
-    crowded += gap > 0 && gap * 300 < END_AT ? 1 : 0;
+  const instants = new Set(), columns = new Set();
+  for (const record of RECORDS) {
+    instants.add(record[AT]);
+    columns.add(Math.floor(record[AT] / END_AT * 120));
   }
-  return crowded * 3 > COUNT;
+  return instants.size > 4 && columns.size < instants.size / 2;
 }
 
 /** The state of a name at a record: [record, state, incarnation]. */
@@ -164,7 +164,7 @@ const CONCERNED = (() => {
   return names;
 })();
 
-/** Makes the rows: what comes from outside, then each node and its names. */
+/** Makes the rows: what the plan does, then each node and its names. */
 function arrange() {
   const wanted = view.filter.trim().toLowerCase();
   const isShown = (name) => {
@@ -172,7 +172,7 @@ function arrange() {
     return DATA.spans[name].length > 0 && (!view.only || CONCERNED.has(name))
       && (wanted === "" || text.toLowerCase().includes(wanted));
   };
-  view.rows = [{ kind: "plan" }];
+  view.rows = [{ kind: "faults" }, { kind: "operations" }];
   for (let node = 0; node < DATA.nodes; node++) {
     view.rows.push({ kind: "node", node });
     DATA.names.forEach((name, index) => {

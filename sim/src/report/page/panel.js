@@ -150,12 +150,14 @@ function overview() {
 }
 
 let counted = null;
-/** Records in each column of the map. */
+/** Records in each column of the map, without messages and frames. */
 function density(columns) {
   const key = view.scale + columns;
   if (counted && counted.key === key) { return counted.columns; }
   const found = new Array(columns).fill(0), [least, most] = whole();
   for (let record = 0; record < COUNT; record++) {
+    const code = RECORDS[record][CODE];
+    if (code >= KIND.sent && code <= KIND.frameSent) { continue; }
     const column = Math.floor((place(record) - least) / (most - least) * columns);
     found[Math.min(columns - 1, column)] += 1;
   }
@@ -169,7 +171,7 @@ function under(px, py) {
   if (!row || py < AXIS || px < GUTTER) {
     return row && row.kind === "name" && py >= AXIS ? DATA.names[row.name].slice(0, 2).join(", ") : "";
   }
-  const lists = row.kind === "plan" ? [MARKS.plan] : row.kind === "node" ? [MARKS.nodes[row.node]]
+  const lists = row.kind === "operations" ? [MARKS.plan] : row.kind === "faults" ? [] : row.kind === "node" ? [MARKS.nodes[row.node]]
     : [MARKS.names[row.name]];
   const said = [];
   for (const index of lists.flat()) {
@@ -177,7 +179,7 @@ function under(px, py) {
       said.push(exact(RECORDS[index][AT]) + "  " + RECORDS[index][TEXT]);
     }
   }
-  const faults = row.kind === "plan" ? FAULTS.all
+  const faults = row.kind === "faults" ? FAULTS.all
     : (row.kind === "node" ? FAULTS.nodes.get(row.node) : FAULTS.names.get(row.name)) || [];
   for (const fault of faults) {
     if (px >= x(place(fault.begin)) - 6 && px <= x(place(fault.end)) + 6 && said.length < 10) {
@@ -197,7 +199,7 @@ function under(px, py) {
 function legend() {
   const entries = [["starting", STATE.starting], ["up", STATE.up], ["stopping", STATE.stopping],
     ["crashed", "crash"], ["restart waits", STATE.waiting], ["told to stop", "signal"],
-    ["gives up", "exhausted"], ["fault", "fault"], ["operation", "operation"]];
+    ["gives up", "exhausted"], ["fault", "fault"], ["lost", "lost"], ["operation", "operation"]];
   const box = element("legend"), ratio = window.devicePixelRatio || 1;
   const kept = pen;
   box.replaceChildren();
@@ -226,10 +228,8 @@ function swatchOf(what) {
       return;
     case "exhausted": shape([[10, 4], [18, 17], [2, 17]], colours.violation); return;
     case "fault": pen.fillStyle = colours.fault; pen.fillRect(0, 9, 20, 5); return;
-    case "operation": operation(10, -9 + 4); return;
-    case STATE.waiting:
-      bar(STATE.waiting, 0, 0, 20);
-      return;
+    case "operation": operation(10, -1); return;
+    case "lost": cross(10, 11, 3.5, colours.fault); return;
     default: bar(what, 0, 0, 20);
   }
 }
