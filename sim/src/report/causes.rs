@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
                 let last = name.last.or(name.operation);
                 name.status = Some(index);
                 self.found.extend(last);
-                if !last.is_some_and(|last| self.at(last) == record.at) {
+                if last.is_none_or(|last| self.at(last) != record.at) {
                     self.fact(record.node, record.at);
                 }
             }

@@ -47,10 +47,8 @@ pub(super) fn replay(plan: &Path, engine: Engine, ran: &Ran) -> String {
         Some(violation) => format!("--until {} --explain", violation.record),
         None => "--check-determinism".to_owned(),
     };
-    let engine = match engine {
-        Engine::Kernel => String::new(),
-        other => format!(" --engine {}", other.word()),
-    };
+    let default = engine == Engine::default();
+    let engine = if default { String::new() } else { format!(" --engine {}", engine.word()) };
     format!("lictor sim replay {plan}{engine} {how}")
 }
 
