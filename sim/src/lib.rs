@@ -19,6 +19,7 @@ pub mod operation;
 pub mod outcome;
 pub mod plan;
 pub mod policy;
+#[cfg(feature = "proptest")]
 pub mod prop;
 pub mod queue;
 pub mod record;
@@ -28,5 +29,5 @@ pub mod sim;
 pub mod stream;
 pub mod trace;
 pub mod world;
-#[cfg(feature = "proptest")]
+
 pub use sim::{Failure, Sim, explore};
