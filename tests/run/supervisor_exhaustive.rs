@@ -165,7 +165,7 @@ fn first_starts_in_every_way() {
 fn one_for_one_without_backoff() {
     let config = config(Strategy::OneForOne, 1, Backoff::NONE);
     let seen = explore(&config, &mixed(), &STOP, true, 10);
-    seen.at_least(6_500, 60_000);
+    seen.at_least(6_300, 58_000);
 }
 
 #[test]
