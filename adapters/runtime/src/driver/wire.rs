@@ -8,6 +8,7 @@ use lictor_kernel::{Ended, Instant, NodeId};
 
 use super::{Effect, World};
 use crate::events::EventKind;
+use crate::executor::Role;
 use crate::frame::{Body, Claim, kind_of, summary_of};
 use crate::runtime::Shared;
 use crate::token::Token;
@@ -174,12 +175,13 @@ pub(crate) fn run_wire(shared: &Arc<Shared>, over: &Arc<Token>) {
     let Some(peers) = &shared.peers else { return };
     let run = Arc::clone(&peers.transport).run(shared.wire_inbox());
     let (shared_here, over) = (Arc::clone(shared), Arc::clone(over));
-    shared.executor.spawn(Box::pin(async move {
+    let task = Box::pin(async move {
         let end = async {
             over.raised().await;
             let until = shared_here.executor.now().saturating_add(GOODBYE);
             shared_here.timers.wait_until(until).await;
         };
         crate::token::first(run, end).await;
-    }));
+    });
+    shared.executor.spawn_as(Role::Wire, task);
 }
