@@ -15,7 +15,7 @@
 mod peers;
 mod settle;
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -170,6 +170,10 @@ pub struct Node {
     /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
     /// and still has its name; `None` is the root.
     below: BTreeSet<(Option<NameId>, NameId)>,
+    /// What each supervisor that runs is called, `None` for the root. The tree would say so too,
+    /// but within one step of it a supervisor may end, and what it did before is carried on after
+    /// that.
+    called: BTreeMap<SupervisorId, Option<NameId>>,
     /// Names that are in a plan: they start with their supervisor, again and again.
     planned: BTreeSet<NameId>,
     tree_actions: Scratch<Vec<tree::Action>>,
@@ -196,6 +200,7 @@ impl Node {
             released: BTreeSet::new(),
             limbo: BTreeSet::new(),
             below: BTreeSet::new(),
+            called: BTreeMap::new(),
             planned: BTreeSet::new(),
             tree_actions: Scratch::default(),
             changes: Scratch::default(),

@@ -12,7 +12,7 @@ use lictor_kernel::{
     AutoShutdown, Backoff, ChildId, ChildKind, ChildSpec, Curve, ExitReason, Instant, Intensity,
     Jitter, Pid, Restart, Shutdown, Signal, Strategy as Plan,
 };
-use lictor_tests::model::{Input, Model, Step};
+use lictor_sim::model::{Input, Model, Step};
 use proptest::prelude::*;
 
 /// All reasons.

@@ -1,4 +1,3 @@
 //! Under construction.
 
-pub mod model;
 pub mod otp;

@@ -6,11 +6,13 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::duration;
+use crate::sim::SimCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    the command did what it was asked; a tree was stopped, or ended because its work was done
-  1    the tree failed: it did not start, or its root supervisor gave up
+  1    the tree failed: it did not start, or its root supervisor gave up; a simulation found a
+       fault; or the output could not be written
   2    the file or the flags have faults
   130  ended at once by a second Ctrl-C";
 
@@ -20,9 +22,11 @@ Examples:
   lictor run examples/office.yaml --for 10s     and stop it after ten seconds
   lictor run app.yaml --json | jq .event        what happens, a line of JSON each
   lictor check *.yaml                           all faults of all files
-  lictor tree app.yaml                          what would run";
+  lictor tree app.yaml                          what would run
+  lictor sim check app.yaml --depth 6           everything that can happen to it
+  lictor policy compare POLICIES.yaml --crashes CRASHES.yaml    which restart policy is better";
 
-/// Supervised agents: runs, checks and shows trees described in YAML.
+/// Supervised agents: runs, checks, shows and breaks trees described in YAML.
 #[derive(Debug, Parser)]
 #[command(name = "lictor", version, after_help = EXAMPLES, after_long_help =
     long_help(), disable_help_subcommand = true)]
@@ -51,20 +55,30 @@ pub(crate) enum Command {
     /// Shows the tree that a topology describes; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Tree(TreeArgs),
+    /// Breaks a topology in virtual time, before the world does.
+    #[command(after_help = EXIT_CODES, disable_help_subcommand = true)]
+    Sim {
+        #[command(subcommand)]
+        command: SimCommand,
+    },
+    /// Compares restart policies in virtual time.
+    Policy(PolicyArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// The topology file.
+    /// The topology file; `-` is standard input.
     pub(crate) file: PathBuf,
     /// Stops after this time, such as 10s, 500ms or 2m.
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse,
+        allow_hyphen_values = true)]
     pub(crate) time: Option<Duration>,
     /// Writes lines of JSON, also on a terminal.
     #[arg(long)]
     pub(crate) json: bool,
     /// How long the tree may take to stop before what is left of it is killed.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s",
+        allow_hyphen_values = true)]
     pub(crate) stop_timeout: Duration,
     /// Logs what is this bad or worse. By default what processes say, and warnings of the built-in
     /// agents.
@@ -74,7 +88,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
-    /// The topology files.
+    /// The topology files; `-` is standard input.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Writes a line of JSON for each file.
@@ -84,9 +98,46 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TreeArgs {
-    /// The topology file.
+    /// The topology file; `-` is standard input.
     pub(crate) file: PathBuf,
     /// Writes the tree as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Lives through crash models under each policy, and says what each costs and brings.
+    ///
+    /// Every policy meets the same crashes, many times with different seeds. The figures depend on
+    /// the files and the flags alone. What they mean is in docs/policies.md.
+    #[command(after_help = EXIT_CODES)]
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// The file of policies.
+    pub(crate) policies: PathBuf,
+    /// The file of crash models.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crashes: PathBuf,
+    /// Also writes a report with plots: one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Runs for each policy and each crash model; by default what the file of crash models says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) seeds: Option<u32>,
+    /// Length of a run in virtual time, such as 1h; by default what the file of crash models says.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) time: Option<Duration>,
+    /// Writes the figures as one object of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,4 +1,4 @@
-//! The `lictor` command: runs, checks and shows topologies.
+//! The `lictor` command: runs, checks, shows and breaks topologies.
 //!
 //! It is a library so that its parts can be tested, and so that a program with agent types of its
 //! own can offer the [built-in ones](builtins) too.
@@ -10,7 +10,10 @@ mod check;
 mod duration;
 mod log;
 mod output;
+mod policy;
+mod progress;
 mod run;
+mod sim;
 mod source;
 mod tree;
 
@@ -25,7 +28,7 @@ use crate::args::{Args, Command};
 enum Outcome {
     /// 0: as asked.
     Clean,
-    /// 1: the tree failed, or did not start.
+    /// 1: the tree failed, or did not start; a simulation found a fault.
     Failed,
     /// 2: the file or the flags are no good. (What clap uses, too.)
     BadInput,
@@ -51,6 +54,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Tree(args) => tree::tree(&args),
+        Command::Sim { command } => sim::sim(&command),
+        Command::Policy(args) => policy::policy(&args),
     };
     outcome.into()
 }

@@ -35,7 +35,7 @@ use crate::events::{EventKind, reason_name};
 use crate::executor::{Role as TaskRole, Task};
 use crate::frame::Body;
 use crate::inbox::{Fact, Inbox, Input, Outcome};
-use crate::process::Life;
+use crate::process::{Life, yield_now};
 use crate::recorder::Recorder;
 use crate::reply::{ReplyFailure, ReplyTo};
 use crate::runtime::{Entry, Phase, Shared};
@@ -159,6 +159,8 @@ pub(crate) enum Effect {
     Drain(Arc<dyn AnyCell>),
     /// Drop it: what the user's factory holds is none of ours.
     Discard(Arc<dyn Launch>),
+    /// As well: a specification, refused or used up.
+    Forget(AgentSpec),
     /// Commands that came too late learn so by their dropped answers.
     TooLate(VecDeque<Input>),
     Event(EventKind),
@@ -178,25 +180,36 @@ pub(crate) enum Effect {
 
 /// Runs until the tree has ended.
 pub(crate) fn drive(shared: Arc<Shared>) -> Task {
-    // Made before the first poll: a host that is shut down drops the task without one.
+    // Armed before the first poll: a host that is gone already drops the task without one.
     let watch = DeadMan { shared, armed: true };
-    Box::pin(run(watch))
+    Box::pin(async move {
+        let mut watch = watch;
+        run(&watch.shared).await;
+        watch.armed = false;
+    })
 }
 
-async fn run(mut watch: DeadMan) {
-    let shared = Arc::clone(&watch.shared);
+/// After this many rounds the driver lets the host have its say. One that is going away drops what
+/// is launched at once, which is the next round's input: without a pause that would go on for ever.
+const ROUNDS_PER_POLL: u32 = 64;
+
+async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
+    let mut rounds: u32 = 0;
     loop {
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(ROUNDS_PER_POLL) {
+            yield_now().await;
+        }
         let deadline = shared.world().poll_timeout();
-        wait(&shared, deadline, &mut inputs).await;
+        wait(shared, deadline, &mut inputs).await;
         let effects = {
             let mut world = shared.world();
             while let Some(input) = inputs.pop_front() {
                 let now = shared.executor.now();
-                world.input(&shared, now, input);
-                if world.has_ended() {
-                    // What was taken together with the end of the tree came too late for it, as
-                    // what is still in the inbox did.
+                world.input(shared, now, input);
+                if world.is_over() {
+                    // Of those behind it only commands matter; they must not stir what is over.
                     world.effects.push_back(Effect::TooLate(std::mem::take(&mut inputs)));
                 }
             }
@@ -204,8 +217,7 @@ async fn run(mut watch: DeadMan) {
             world.give_up_stuck(shared.executor.now());
             std::mem::take(&mut world.effects)
         };
-        if carry_out(&shared, effects) {
-            watch.armed = false;
+        if carry_out(shared, effects) {
             return;
         }
     }
@@ -221,8 +233,9 @@ struct DeadMan {
 impl Drop for DeadMan {
     fn drop(&mut self) {
         if self.armed {
-            let effects = self.shared.world().abandon();
+            let (effects, undone) = self.shared.world().abandon();
             carry_out(&self.shared, effects);
+            drop(undone);
         }
     }
 }
@@ -246,44 +259,47 @@ async fn wait(shared: &Shared, deadline: Option<Instant>, inputs: &mut VecDeque<
 pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool {
     let mut ended = false;
     for effect in effects {
-        match effect {
-            Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
-            Effect::Kill(life) => life.kill(),
-            // A control lane that is full belongs to an agent that no longer takes anything; the
-            // kernel's deadlines deal with it.
-            Effect::Control(cell, control) => drop(cell.control(control)),
-            Effect::Close(cell, failure) => cell.close(failure),
-            Effect::Reopen(cell) => cell.reopen(),
-            Effect::Drain(cell) => cell.close_intake(),
-            Effect::Discard(launch) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(launch)));
-            }
-            Effect::TooLate(inputs) => drop(inputs),
-            Effect::Event(kind) => shared.emit(kind),
-            // Whoever asked may have given up waiting.
-            Effect::Answer(answer, result) => drop(answer.send(result)),
-            Effect::Started(answer, result) => drop(answer.send(result)),
-            Effect::Stopped(answer) => drop(answer.send(())),
-            Effect::Say(node, body) => {
-                if let Some(peers) = &shared.peers {
-                    peers.say(node, &body);
-                }
-            }
-            Effect::CallEnded(call) => {
-                let asker = shared.peers.as_ref().and_then(|peers| peers.take_ask(call));
-                if let Some(asker) = asker {
-                    // An asker that has given up need not be told.
-                    let _ = asker.fail(ReplyFailure::NoConnection);
-                }
-            }
-            Effect::Unplug(over) => over.raise(),
-            Effect::Ended(terminated, phase) => {
-                ended = true;
-                shared.ended(terminated, phase);
-            }
+        ended |= matches!(effect, Effect::Ended(..));
+        // Foreign code that panics (what a factory holds, a host that cannot spawn) must not keep
+        // the others from their answers, nor end the driver.
+        if catch_unwind(AssertUnwindSafe(|| carry_out_one(shared, effect))).is_err() {
+            tracing::error!(target: "lictor", "foreign code has panicked in the driver");
         }
     }
     ended
+}
+
+fn carry_out_one(shared: &Shared, effect: Effect) {
+    match effect {
+        Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
+        Effect::Kill(life) => life.kill(),
+        Effect::Control(cell, control) => cell.control(control),
+        Effect::Close(cell, failure) => cell.close(failure),
+        Effect::Reopen(cell) => cell.reopen(),
+        Effect::Drain(cell) => cell.close_intake(),
+        Effect::Discard(launch) => drop(launch),
+        Effect::Forget(agent) => drop(agent),
+        Effect::TooLate(inputs) => drop(inputs),
+        Effect::Event(kind) => shared.emit(kind),
+        // Whoever asked may have given up waiting.
+        Effect::Answer(answer, result) => drop(answer.send(result)),
+        Effect::Started(answer, result) => drop(answer.send(result)),
+        Effect::Stopped(answer) => drop(answer.send(())),
+        Effect::Say(node, body) => {
+            if let Some(peers) = &shared.peers {
+                peers.say(node, &body);
+            }
+        }
+        Effect::CallEnded(call) => {
+            let asker = shared.peers.as_ref().and_then(|peers| peers.take_ask(call));
+            if let Some(asker) = asker {
+                // An asker that has given up need not be told.
+                let _ = asker.fail(ReplyFailure::NoConnection);
+            }
+        }
+        Effect::Unplug(over) => over.raise(),
+        Effect::Ended(terminated, phase) => shared.ended(terminated, phase),
+    }
 }
 
 impl World {
@@ -321,12 +337,9 @@ impl World {
         }
     }
 
-    /// Whether the tree that the driver was for is gone.
-    const fn has_ended(&self) -> bool {
-        match self.phase {
-            Phase::New | Phase::Stopped | Phase::Failed => true,
-            Phase::Starting | Phase::Running | Phase::Stopping => false,
-        }
+    /// Whether the tree has ended, so that nothing may be done about it any more.
+    const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::New | Phase::Stopped | Phase::Failed)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -400,6 +413,11 @@ impl World {
     /// Something a process did: tell the watchers, then the kernel.
     fn fact(&mut self, now: Instant, fact: Fact) {
         let Fact { process, outcome } = fact;
+        if !self.lives.contains_key(&process) {
+            // It was given up because it blocked its thread, and its end has been told. By now
+            // another may have its name.
+            return;
+        }
         let (supervisor, pid) = (process.supervisor, process.pid);
         let Some(place) = self.places.get(&pid.child) else { return };
         let name = Arc::clone(&place.name);

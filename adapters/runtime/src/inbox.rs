@@ -11,7 +11,7 @@ use lictor_kernel::{ExitReason, NodeId, ProcessId};
 
 use crate::driver::Command;
 use crate::frame::Body;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, wake};
 
 /// Something a process did.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Inbox {
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
         true
     }
@@ -91,7 +91,9 @@ impl Inbox {
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<Input>) -> Poll<()> {
         let mut state = self.0.lock();
         if state.inputs.is_empty() {
-            state.waker = Some(cx.waker().clone());
+            let stale = state.waker.replace(cx.waker().clone());
+            drop(state);
+            drop(stale);
             return Poll::Pending;
         }
         std::mem::swap(&mut state.inputs, into);

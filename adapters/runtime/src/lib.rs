@@ -1,5 +1,8 @@
 //! Agents, mailboxes, references, and the driver that carries out the kernel's decisions.
 //!
+//! What the agents do can be followed with `tracing`: target `lictor`, spans `start`, `restart`,
+//! `handle`, `stop`, `send` and `crash`.
+//!
 //! This crate names no executor: it runs on anything that implements [`Executor`].
 
 // So that `messages!` finds serde under one path, whether it is used here or through `lictor`.
@@ -33,6 +36,7 @@ mod refs;
 pub mod reply;
 mod runtime;
 mod server;
+mod spans;
 mod spec;
 mod started;
 mod store;
@@ -42,12 +46,13 @@ pub mod transport;
 mod types;
 mod view;
 
-pub use agent::{Agent, ErrorAction, InHandPolicy};
+pub use agent::{Agent, InHandPolicy};
 pub use config::{Drain, OnRootExit, RuntimeConfig, RuntimeStatus, Terminated};
 pub use context::{Context, TimerHandle};
 pub use error::{AgentError, AskError, ControlError, SendError, StartError};
 pub use events::{EventKind, Events, RuntimeEvent, reason_name};
 pub use executor::{Executor, Role, Task};
+pub use lictor_kernel::ErrorAction;
 pub use mailbox::Overflow;
 pub use message::{DecodeError, Message, Protocol, ReplyTo, Request, Value};
 pub use peers::WireCounters;

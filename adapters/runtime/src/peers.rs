@@ -229,7 +229,7 @@ impl Shared {
             payload,
             sender: sender.map(|sender| sender.to_string()),
             priority: way.lane == Lane::Priority,
-            wait: left(way.deadline),
+            wait: left(way.patience.deadline(self)),
             ttl: left(way.expires),
             call: call.map(|call| call.0),
         };

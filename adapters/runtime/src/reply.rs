@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, wake};
 
 /// Why a call has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,7 +53,8 @@ pub enum ReplyFailure {
 }
 
 impl ReplyFailure {
-    /// Whether the callee has had the message in hand, or may have had it; if not, asking again cannot repeat anything.
+    /// Whether the callee has had the message in hand, or may have had it; if not, asking again
+    /// cannot repeat anything.
     #[must_use]
     pub const fn was_seen(self) -> bool {
         match self {
@@ -131,7 +132,7 @@ impl<R> Slot<R> {
         let asker = state.complete(answer)?;
         drop(state);
         if let Some(asker) = asker {
-            asker.wake();
+            wake(asker);
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl<R> Slot<R> {
         let asker = state.complete(Err(last())).unwrap_or(None);
         drop(state);
         if let Some(asker) = asker {
-            asker.wake();
+            wake(asker);
         }
     }
 }

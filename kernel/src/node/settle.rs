@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{Action, Callee, Node};
 use crate::supervisor::{self, ChildState};
 use crate::tree::{self, Body, Plan, Stage, Tree};
-use crate::{ChildId, ExitReason, Instant, NameId, ProcessId, Status, SupervisorId};
+use crate::{ChildId, ExitReason, Instant, NameId, Owner, ProcessId, Status, SupervisorId};
 
 impl Node {
     /// Lets the tree act, and carries what it did into the registry.
@@ -52,11 +52,19 @@ impl Node {
         let process = ProcessId { supervisor, pid };
         match fact {
             E::Started { .. } => self.set_process(process, Status::Up, actions),
+            // One that has come up can no longer fail to start.
+            E::StartIgnored { .. } | E::StartFailed { .. } if self.has_come_up(process) => {}
             E::StartIgnored { .. } | E::StartFailed { .. } => {
                 self.ended_process(process, ExitReason::Crashed, actions);
             }
             E::Exited { reason, .. } => self.ended_process(process, reason, actions),
         }
+    }
+
+    fn has_come_up(&self, process: ProcessId) -> bool {
+        self.registry.lookup(NameId(process.pid.child.0)).is_some_and(|entry| {
+            entry.owner == Owner::Local(Some(process)) && entry.status != Status::Starting
+        })
     }
 
     fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
@@ -95,6 +103,8 @@ impl Node {
     ) {
         match (stage, process) {
             (Stage::Initializing, process) => {
+                let name = process.map(|process| NameId(process.pid.child.0));
+                self.called.insert(supervisor, name);
                 if let Some(process) = process {
                     self.starting(process, actions);
                 }
@@ -106,6 +116,7 @@ impl Node {
                 }
             }
             (Stage::Exited(reason), process) => {
+                self.called.remove(&supervisor);
                 // What becomes of the names below is settled with what becomes of this one.
                 self.limbo.retain(|(_, at)| *at != supervisor);
                 match process {
@@ -117,8 +128,9 @@ impl Node {
     }
 
     fn starting(&mut self, process: ProcessId, actions: &mut Vec<Action>) {
-        let parent = self.tree.name_of(process.supervisor);
-        self.below.insert((parent, NameId(process.pid.child.0)));
+        if let Some(parent) = self.called.get(&process.supervisor) {
+            self.below.insert((*parent, NameId(process.pid.child.0)));
+        }
         self.set_process(process, Status::Starting, actions);
     }
 
@@ -165,8 +177,9 @@ impl Node {
         name: NameId,
         actions: &mut Vec<Action>,
     ) {
-        let parent = self.tree.name_of(supervisor);
-        self.release(parent, name, actions);
+        if let Some(parent) = self.called.get(&supervisor) {
+            self.release(*parent, name, actions);
+        }
     }
 
     fn release(&mut self, parent: Option<NameId>, name: NameId, actions: &mut Vec<Action>) {

@@ -4,7 +4,9 @@
 mod builtins;
 mod check;
 mod exec;
+mod policy;
 mod processes;
 mod run;
+mod sim;
 mod support;
 mod terminal;

@@ -187,9 +187,14 @@ impl World {
     }
 
     /// There will be no driver any more.
-    pub(super) fn abandon(&mut self) -> VecDeque<Effect> {
-        // Nothing of what was decided and not yet carried out can be: there is no host.
+    ///
+    /// Returns what is to be carried out, and what was decided and no longer can be: that is to be
+    /// dropped without the lock.
+    pub(super) fn abandon(&mut self) -> (VecDeque<Effect>, VecDeque<Effect>) {
         let undone = std::mem::take(&mut self.effects);
+        for life in std::mem::take(&mut self.lives).into_values() {
+            self.effects.push_back(Effect::Kill(life));
+        }
         let late = self.inbox.set_closed(true);
         self.effects.push_back(Effect::TooLate(late));
         self.tear_down();
@@ -198,10 +203,11 @@ impl World {
         self.effects.push_back(Effect::Ended(Some(terminated), Phase::Stopped));
         self.answer_all(StartError::Stopped);
         let mut effects = std::mem::take(&mut self.effects);
-        effects.extend(undone.into_iter().filter(|effect| {
+        let (answers, undone): (VecDeque<_>, _) = undone.into_iter().partition(|effect| {
             matches!(effect, Effect::Answer(..) | Effect::Started(..) | Effect::Stopped(_))
-        }));
-        effects
+        });
+        effects.extend(answers);
+        (effects, undone)
     }
 
     /// Gives every name back. What is still queued becomes dead letters.
