@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod campaign;
 pub mod digest;
 pub mod engine;
 pub mod executor;
@@ -23,8 +24,10 @@ pub mod prop;
 pub mod queue;
 pub mod record;
 pub mod scenario;
+pub mod shrink;
 pub mod sim;
 pub mod stream;
+pub mod trace;
 pub mod world;
 
 pub use sim::{Failure, Sim, explore};

@@ -1,4 +1,5 @@
-//! Property tests of restart policies: strategies for [proptest], and a [`Life`] to judge.
+//! Property tests of restart policies: strategies for [proptest](mod@proptest), and a [`Life`] to
+//! judge.
 //!
 //! A [`Spec`] is a supervisor and its children, a [`History`] is which of them crashed when, and
 //! [`Spec::live`] lets the kernel's own supervisor live through it, in virtual time and without
@@ -18,13 +19,13 @@
 //!
 //! proptest!(|(history in histories(3, 0..=5, Duration::from_secs(60)))| {
 //!     let life = policy.live(&history);
-//!     prop_assert!(life.gave_up().is_none(), "{life}");           // five crashes are in the budget
+//!     prop_assert!(life.gave_up().is_none(), "{life}");   // five crashes are in the budget
 //!     prop_assert!(life.longest_down() <= Duration::from_secs(4), "{life}");
 //! });
 //! ```
 //!
-//! `cargo run -p lictor-sim --features proptest --example property_test_a_restart_policy` shows what
-//! a policy that does not hold what it promises is shrunk to.
+//! `cargo run -p lictor-sim --features proptest --example property_test_a_restart_policy` shows
+//! what a policy that does not hold what it promises is shrunk to.
 
 mod life;
 

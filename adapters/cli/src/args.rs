@@ -23,6 +23,7 @@ Examples:
   lictor run app.yaml --json | jq .event        what happens, a line of JSON each
   lictor check *.yaml                           all faults of all files
   lictor tree app.yaml                          what would run
+  lictor sim explore app.yaml --seeds 10000     what breaks it
   lictor sim check app.yaml --depth 6           everything that can happen to it
   lictor policy compare POLICIES.yaml --crashes CRASHES.yaml    which restart policy is better";
 

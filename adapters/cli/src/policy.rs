@@ -70,9 +70,8 @@ fn read_files(args: &CompareArgs) -> Result<(Vec<Policy>, CrashFile), Outcome> {
     let name = args.crashes.display().to_string();
     let folder = args.crashes.parent().map(Path::to_owned).unwrap_or_default();
     let known = policies.value.as_ref().map(|file| common_children(&file.policies));
-    let known = known.unwrap_or_default();
     let mut open = |name: &str| load(&folder.join(name));
-    let crashes = read_crashes(&name, &text, &ProcessEnvironment, &known, &mut open);
+    let crashes = read_crashes(&name, &text, &ProcessEnvironment, known.as_deref(), &mut open);
     for diagnostics in &crashes.diagnostics {
         say(args, diagnostics);
     }

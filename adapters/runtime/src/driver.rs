@@ -499,28 +499,37 @@ impl World {
         self.event(EventKind::Crashed { name, reason: reason_text, detail });
     }
 
-    /// Whether a process that blocks its thread keeps the tree, or its first start, from ending.
+    /// Whether nobody will start the child again: every supervisor above it is ending, or is making
+    /// its first start, which a child that fails ends.
     fn is_ending(&self, process: ProcessId) -> bool {
+        use supervisor::Phase as Machines;
         let tree = self.node.tree();
-        let phase_of = |id| match tree.supervisor(id) {
-            Some(Machine::Static(machine)) => Some(machine.phase()),
-            Some(Machine::Dynamic(_)) | None => None,
-        };
-        match self.phase {
-            Phase::Stopping => true,
-            Phase::Starting => {
-                self.first_failure.is_some()
-                    || phase_of(process.supervisor) == Some(supervisor::Phase::Starting)
+        let mut place = self.places.get(&process.pid.child);
+        while let Some(parent) = place.and_then(|place| place.parent) {
+            let machine = self.running.get(&parent).and_then(|id| tree.supervisor(*id));
+            let ending = match machine {
+                Some(Machine::Static(machine)) => match machine.phase() {
+                    Machines::Running | Machines::Restarting | Machines::Command { .. } => false,
+                    Machines::New
+                    | Machines::Starting
+                    | Machines::Stopping { .. }
+                    | Machines::Stopped { .. } => true,
+                },
+                Some(Machine::Dynamic(machine)) => !machine.is_running(),
+                None => true,
+            };
+            if !ending {
+                return false;
             }
-            Phase::New | Phase::Running | Phase::Stopped | Phase::Failed => {
-                let root = tree.root().and_then(phase_of);
-                matches!(root, Some(supervisor::Phase::Stopping { .. }))
-            }
+            place = self.places.get(&parent);
         }
+        true
     }
 
     /// While the tree ends, a process that blocks its thread is given up, or the end would never
-    /// come. Until then its supervisor waits: two incarnations must not be alive at once.
+    /// come. Until then its supervisor waits: two incarnations must not be alive at once. That the
+    /// tree is ending is not enough: a supervisor that has not been told yet, and is in the middle
+    /// of a restart, would go on with it.
     fn give_up_stuck(&mut self, now: Instant) {
         while let Some(process) = self.stuck.iter().find(|p| self.is_ending(**p)).copied() {
             self.stuck.remove(&process);

@@ -227,7 +227,7 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`], without `Timeout`.
     pub fn try_send(&self, message: Message) -> Result<(), SendError> {
-        let way = Way::new(Lane::Normal, Patience::Default);
+        let way = Way::new(Lane::Normal, Patience::Until(Instant::ZERO));
         match &self.0 {
             Target::Local(cell) => cell.try_send_raw(way, message),
             Target::Remote(shared, name) => match shared.hop(name)? {

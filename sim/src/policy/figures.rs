@@ -80,8 +80,9 @@ pub struct Figures {
     /// It ends below 1 if some were still down at the end of their run.
     #[serde(skip)]
     pub recover_curve: Vec<Point>,
-    /// Starts a second around an outage, in the mean of all runs, by seconds since the outage began;
-    /// empty if the model has none. Each point is the beginning of a span of time; all are equal.
+    /// Starts a second around an outage, in the mean of all runs, by seconds since the outage
+    /// began; empty if the model has none. Each point is the beginning of a span of time; all are
+    /// equal.
     #[serde(skip)]
     pub storm_curve: Vec<Point>,
 }

@@ -68,8 +68,8 @@ pub enum CrashModel {
         /// How long it stays down from each moment at which there were more.
         prolongs: Duration,
     },
-    /// What really happened, to one of the supervisors, drawn from the seed for each crash. A crash of
-    /// a child that is down at the time is left out and counted.
+    /// What really happened, to one of the supervisors, drawn from the seed for each crash. A crash
+    /// of a child that is down at the time is left out and counted.
     Recorded {
         /// The crashes, in any order.
         crashes: Vec<RecordedCrash>,

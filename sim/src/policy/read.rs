@@ -217,14 +217,16 @@ const MODELS: &[(&str, &Schema)] = &[
 
 /// What reading a crash model needs besides its text.
 struct Context<'c> {
-    children: Vec<&'c str>,
+    /// The names that models may use; `None` if they are not known.
+    children: Option<Vec<&'c str>>,
     duration: Duration,
     open: &'c mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
     logs: Vec<Diagnostics>,
 }
 
 /// Reads a file of crash models. `children` are the names that models may use (see
-/// [`common_children`]). A model may name a crash log, which `open` reads; it is given the name as
+/// [`common_children`]), or `None` if the policies are no good and nothing can be said of names. A
+/// model may name a crash log, which `open` reads; it is given the name as
 /// the file has it, and should give no more than 16 MiB.
 ///
 /// A crash log has a crash a line: the time since the beginning (seconds, or with a unit) and, if
@@ -233,10 +235,10 @@ pub fn read_crashes(
     file_name: &str,
     text: &[u8],
     environment: &dyn Environment,
-    children: &[String],
+    children: Option<&[String]>,
     open: &mut dyn FnMut(&str) -> io::Result<Vec<u8>>,
 ) -> ReadCrashes {
-    let children = children.iter().map(String::as_str).collect();
+    let children = children.map(|names| names.iter().map(String::as_str).collect());
     let mut context = Context { children, duration: Duration::ZERO, open, logs: Vec::new() };
     let read = read(file_name, text, &CRASHES, environment, |reader, root| {
         let fields = reader.fields(root, root.span(), &CRASH_FILE)?;
@@ -319,9 +321,18 @@ fn targets<'a>(
     let targets = reader.field(fields, "children", |reader, item| {
         let most = usize::try_from(MAX_CHILDREN).unwrap_or(usize::MAX);
         reader.list(item, 1..=most, |reader, item| {
-            let child = reader.one_of(item, "child", &context.children)?;
             reader.name_in(&mut seen, item, item.span())?;
-            Some(child)
+            let Some(known) = &context.children else { return Some(0) };
+            if known.is_empty() {
+                let message = format_args!("no child has the same place in every policy");
+                if let Some(d) = reader.error("unknown-name", item.span(), message) {
+                    d.help(
+                        "leave `children` out, or let all policies begin with the same children",
+                    );
+                }
+                return None;
+            }
+            reader.one_of(item, "child", known)
         })
     });
     targets.valid_or(Vec::new())
@@ -462,7 +473,7 @@ fn recorded<'a>(
                 return None;
             }
         };
-        let log = crash_log(name, &text, &context.children);
+        let log = crash_log(name, &text, context.children.as_deref());
         if !log.diagnostics.is_empty() {
             context.logs.push(log.diagnostics);
             return None;
@@ -476,7 +487,7 @@ fn recorded<'a>(
     })
 }
 
-fn crash_log(name: &str, text: &[u8], children: &[&str]) -> Read<Vec<RecordedCrash>> {
+fn crash_log(name: &str, text: &[u8], children: Option<&[&str]>) -> Read<Vec<RecordedCrash>> {
     lines(name, text, 16 << 20, MAX_RECORDED, |line| {
         if line.len() > 2 {
             let message = format_args!("a crash is a time and, if it is known, a child");
@@ -487,8 +498,10 @@ fn crash_log(name: &str, text: &[u8], children: &[&str]) -> Read<Vec<RecordedCra
             return None;
         }
         let at = line.duration(0);
-        let child =
-            if line.len() == 2 { line.one_of(1, "child", children).map(Some) } else { Some(None) };
+        let child = match children {
+            Some(known) if line.len() == 2 => line.one_of(1, "child", known).map(Some),
+            Some(_) | None => Some(None),
+        };
         Some(RecordedCrash { at: at?, child: child? })
     })
 }

@@ -24,10 +24,10 @@ impl Comparison {
     /// A table for each crash model, at most 100 columns wide; a line for each policy, in the order
     /// of the input.
     ///
-    /// `up`: share of the time that children were up, in all runs and in the worst run. `back`: time from
-    /// a crash to up again. `starts/h`: starts of children an hour. `storm`: the most of them within
-    /// 100 ms. `along/h`: healthy children stopped because of others, an hour. `gave up`: share of
-    /// the supervisors that used up their budget, and after what time on average.
+    /// `up`: share of the time that children were up, in all runs and in the worst run. `back`:
+    /// time from a crash to up again. `starts/h`: starts of children an hour. `storm`: the most of
+    /// them within 100 ms. `along/h`: healthy children stopped because of others, an hour. `gave
+    /// up`: share of the supervisors that used up their budget, and after what time on average.
     #[must_use]
     pub fn to_table(&self) -> String {
         let mut text = String::new();

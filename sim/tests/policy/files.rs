@@ -40,7 +40,7 @@ fn log(name: &str) -> io::Result<Vec<u8>> {
 
 fn read(text: &str) -> ReadCrashes {
     let known = ["a".to_owned(), "b".to_owned()];
-    read_crashes("c.yaml", text.as_bytes(), &NoEnvironment, &known, &mut log)
+    read_crashes("c.yaml", text.as_bytes(), &NoEnvironment, Some(&known), &mut log)
 }
 
 fn crashes(text: &str) -> Vec<String> {
@@ -58,7 +58,7 @@ fn the_examples_are_good() {
     assert_eq!(children, ["child-1", "child-2", "child-3", "child-4"]);
     let text = std::fs::read(format!("{EXAMPLES}crashes.yaml")).unwrap();
     let mut open = |name: &str| std::fs::read(format!("{EXAMPLES}{name}"));
-    let read = read_crashes("crashes.yaml", &text, &NoEnvironment, &children, &mut open);
+    let read = read_crashes("crashes.yaml", &text, &NoEnvironment, Some(&children), &mut open);
     assert!(read.diagnostics.iter().all(Diagnostics::is_empty), "{:?}", read.diagnostics);
     let file = read.value.unwrap();
     assert_eq!((file.crashes.len(), file.duration), (5, secs(3600)));
@@ -221,6 +221,24 @@ fn faults_of_a_crash_log_are_those_of_its_lines() {
     assert_eq!(found, expected);
     let found = crashes("crashes: [{name: r, model: recorded, file: long.log}]");
     assert_eq!(found, ["100001:1 too-much"]);
+}
+
+#[test]
+fn names_are_not_judged_where_the_policies_are_no_good() {
+    let text = "crashes: [{name: a, model: mtbf, mean: 1s, children: [x]}, \
+                {name: r, model: recorded, file: good.log}]";
+    let read = |known| {
+        let read = read_crashes("c.yaml", text.as_bytes(), &NoEnvironment, known, &mut log);
+        read.diagnostics.iter().flat_map(faults).collect::<Vec<_>>()
+    };
+    assert!(read(None).is_empty());
+    let help = "leave `children` out, or let all policies begin with the same children";
+    let expected = [
+        format!("1:55 unknown-name: {help}"),
+        "1:5 unknown-name".to_owned(),
+        "4:7 unknown-name".to_owned(),
+    ];
+    assert_eq!(read(Some(&[])), expected);
 }
 
 #[test]
