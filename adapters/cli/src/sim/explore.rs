@@ -52,9 +52,9 @@ pub(crate) struct ExploreArgs {
     /// Over how many nodes the children of the root are dealt out.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes)]
     nodes: usize,
-    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity` (those
-    /// that all engines have, far apart), or the kinds of one group: `network`, `connection`,
-    /// `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`, `resources`.
+    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity`
+    /// (those that all engines have, far apart), or the kinds of one group: `network`,
+    /// `connection`, `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`, `resources`.
     #[arg(long, value_name = "MIX", default_value = "swarm", value_parser = mix)]
     faults: Mix,
     /// Operations of a plan, at most; 1000 by default.
