@@ -54,7 +54,8 @@ pub(crate) struct ExploreArgs {
     nodes: usize,
     /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity`
     /// (those that all engines have, far apart), or the kinds of one group: `network`,
-    /// `connection`, `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`, `resources`.
+    /// `connection`, `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`,
+    /// `resources`.
     #[arg(long, value_name = "MIX", default_value = "swarm", value_parser = mix)]
     faults: Mix,
     /// Operations of a plan, at most; 1000 by default.
