@@ -189,10 +189,12 @@ struct Child {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Process {
     /// `first`: its spawn, not a restart. `late`: it missed its start deadline and was killed.
+    /// `was_up`: it came up all the same, and can no longer fail to start.
     Starting {
         pid: Pid,
         first: bool,
         late: bool,
+        was_up: bool,
     },
     Up {
         pid: Pid,
@@ -353,9 +355,7 @@ impl DynamicSupervisor {
         match event {
             Event::Started { pid } => self.started(now, pid, actions),
             Event::StartIgnored { pid } => self.start_ignored(pid, actions),
-            Event::StartFailed { pid } => {
-                self.start_failed(now, pid, ExitReason::Crashed, actions);
-            }
+            Event::StartFailed { pid } => self.start_failed(now, pid, actions),
             Event::Exited { pid, reason } => self.exited(now, pid, reason, actions),
         }
     }

@@ -30,6 +30,7 @@ mod failure_detector;
 mod glob;
 mod id;
 mod lifecycle;
+pub mod membership;
 mod names;
 pub mod node;
 mod phi;
@@ -57,6 +58,7 @@ pub use lifecycle::{
     ErrorAction, ErrorDecision, Lifecycle, LifecycleState, RestartError, ResumeError,
     TransitionError,
 };
+pub use membership::Membership;
 pub use names::{InternError, NAME_BYTES_MAX, NameError, Names};
 pub use node::Node;
 pub use prng::Prng;

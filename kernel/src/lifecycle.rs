@@ -14,8 +14,6 @@
 
 use core::fmt;
 
-use crate::NameId;
-
 /// Where a process is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LifecycleState {
@@ -41,16 +39,17 @@ impl LifecycleState {
     }
 }
 
-/// What a handler's error asks for.
+/// What an error in a handler leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ErrorAction {
-    /// Handle the message again.
+    /// The same message is delivered again, at once, up to `max_retries` times; then as
+    /// [`ErrorAction::Escalate`]. A message that cannot be copied escalates at once.
     Retry,
-    /// Drop the message and go on.
+    /// The message is dropped as a dead letter; the agent goes on.
     Skip,
-    /// Crash, so that the supervisor decides.
+    /// The agent crashes; its supervisor decides.
     Escalate,
-    /// Stop cleanly.
+    /// The agent stops normally.
     Stop,
 }
 
@@ -139,7 +138,7 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// A process that is initializing. A message is retried at most `max_retries` times, so it runs
-    /// at most `max_retries + 1` times per incarnation.
+    /// at most `max_retries + 1` times.
     #[must_use]
     pub const fn new(incarnation: u64, max_retries: u32) -> Self {
         Self { state: LifecycleState::Initializing, incarnation, max_retries, attempt: 0 }
@@ -196,12 +195,13 @@ impl Lifecycle {
     /// Lets its messages through again: suspended becomes running. (P3)
     ///
     /// # Errors
-    /// [`ResumeError::NotSuspended`] in every other state; [`ResumeError::NoApprover`] without one.
-    pub fn resume(&mut self, approver: Option<NameId>) -> Result<(), ResumeError> {
+    /// [`ResumeError::NotSuspended`] in every other state; [`ResumeError::NoApprover`] for an
+    /// approver without a name.
+    pub fn resume(&mut self, approver: &str) -> Result<(), ResumeError> {
         if self.state != LifecycleState::Suspended {
             return Err(ResumeError::NotSuspended(self.state));
         }
-        if approver.is_none() {
+        if approver.is_empty() {
             return Err(ResumeError::NoApprover);
         }
         self.state = LifecycleState::Running;
@@ -263,6 +263,19 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// A message is in hand that was handled `attempts` times before, by this incarnation or by one
+    /// that it survived. (P7)
+    pub const fn received(&mut self, attempts: u32) {
+        self.attempt = attempts;
+    }
+
+    /// Whether the message in hand may be handled once more, should this time fail: by a retry, or
+    /// by the next incarnation. (P7)
+    #[must_use]
+    pub const fn may_retry(&self) -> bool {
+        self.attempt < self.max_retries
+    }
+
     /// The message in hand is done: the next one starts with fresh attempts. (P7)
     pub const fn handled(&mut self) {
         self.attempt = 0;
@@ -282,7 +295,7 @@ impl Lifecycle {
             return Err(TransitionError { state: self.state });
         }
         Ok(match action {
-            ErrorAction::Retry if self.attempt < self.max_retries => {
+            ErrorAction::Retry if self.may_retry() => {
                 self.attempt = self.attempt.saturating_add(1);
                 ErrorDecision::Redeliver { attempt: self.attempt }
             }

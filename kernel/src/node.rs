@@ -1,7 +1,7 @@
 //! Everything of one runtime behind one `handle` and one `poll_timeout`.
 //!
 //! The node composes: the supervision [`Tree`], the [`Names`] and [`Registry`] that say who is
-//! there, the [`Router`], the [`Calls`] over a wire, and a [`FailureDetector`] for each peer. Its
+//! there, the [`Router`], the [`Calls`] over a wire, and the [`Membership`] of nodes. Its
 //! own work is small: what one part decides is a fact to the others. A process that started or
 //! ended changes its name's status; a peer that is given up takes its names and the calls to it
 //! along.
@@ -12,6 +12,7 @@
 //! and will be back in a moment; after it, the same state means that nobody will start it. So a
 //! name whose process ended is in limbo until the supervisor concerned has settled.
 
+mod peers;
 mod settle;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -19,15 +20,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::dynamic_supervisor::{SpawnError, SpawnerId};
+use crate::membership::{self, Frame, PeerChange, TagSets};
 use crate::scratch::Scratch;
 use crate::supervisor::{
     self, ConfigError, DeleteChildError, RestartChildError, StartChildError, TerminateChildError,
 };
 use crate::tree::{self, Body, Machine, Plan, PlannedChild, Tree};
 use crate::{
-    Calls, Change, ChildId, ChildKind, Deadlines, Declaration, DeclareError, Detection,
-    DetectorConfig, DetectorError, Ended, FailureDetector, Instant, InternError, NameId, Names,
-    NodeId, Pid, ProcessId, Registry, RegistryLimits, Router, Shutdown, Status, SupervisorId,
+    Calls, Change, ChildId, ChildKind, Declaration, DeclareError, Detection, Ended, Instant,
+    InternError, Membership, NameId, Names, NodeId, Pid, ProcessId, Registry, RegistryLimits,
+    Router, Shutdown, Status, SupervisorId, UpdateError,
 };
 
 /// How a node works.
@@ -39,12 +41,19 @@ pub struct Config {
     pub limits: RegistryLimits,
     /// Calls in flight at one time.
     pub max_calls: usize,
+    /// How this node takes part among others.
+    pub membership: membership::Config,
 }
 
 impl Default for Config {
-    /// Seed 0, [`RegistryLimits::DEFAULT`], 2^20 calls.
+    /// Seed 0, [`RegistryLimits::DEFAULT`], 2^20 calls, the default membership.
     fn default() -> Self {
-        Self { seed: 0, limits: RegistryLimits::DEFAULT, max_calls: 1 << 20 }
+        Self {
+            seed: 0,
+            limits: RegistryLimits::DEFAULT,
+            max_calls: 1 << 20,
+            membership: membership::Config::default(),
+        }
     }
 }
 
@@ -53,8 +62,10 @@ impl Default for Config {
 pub enum Event {
     /// To a worker; the supervisor whose it is, and the fact.
     Supervision(SupervisorId, supervisor::Event),
-    /// A sign of life of a peer, from this boot of it.
-    Heartbeat(NodeId, u64),
+    /// A peer has said this. Its names are those of [`Node::intern_remote`].
+    Peer(NodeId, Frame),
+    /// The link to a peer is there: it is worth asking.
+    PeerReachable(NodeId),
     /// The link to a peer is gone.
     PeerDown(NodeId),
 }
@@ -73,9 +84,11 @@ pub enum Action {
     },
     /// A call over a wire has ended without a reply.
     CallEnded(Ended),
-    /// What the detector of a peer wants or found.
-    Peer(NodeId, Detection),
-    /// For a watcher of names.
+    /// Say this to a peer. Names in it resolve until the next call of the node.
+    Send(NodeId, Frame),
+    /// What was found out about a peer.
+    Peer(NodeId, PeerChange),
+    /// For a watcher of names. The name resolves until the next call of the node.
     Watch(Change),
 }
 
@@ -112,12 +125,6 @@ impl core::fmt::Display for DeclareNameError {
 
 impl core::error::Error for DeclareNameError {}
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-struct Peer {
-    detector: FailureDetector,
-    deadline: Option<Instant>,
-}
-
 /// One runtime's decisions.
 ///
 /// ```
@@ -152,8 +159,12 @@ pub struct Node {
     registry: Registry,
     router: Router,
     calls: Calls<Callee>,
-    peers: BTreeMap<NodeId, Peer>,
-    deadlines: Deadlines<NodeId>,
+    membership: Membership,
+    /// Sets of the tags above.
+    sets: TagSets,
+    /// Names that nothing refers to any more. They go with the next call: the actions of the last
+    /// one may still name them.
+    released: BTreeSet<NameId>,
     /// Names whose process ended and whose fate is not known yet.
     limbo: BTreeSet<(NameId, SupervisorId)>,
     /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
@@ -168,6 +179,7 @@ pub struct Node {
     changes: Scratch<Vec<Change>>,
     ended: Scratch<Vec<Ended>>,
     detections: Scratch<Vec<Detection>>,
+    outputs: Scratch<Vec<membership::Output>>,
 }
 
 impl Node {
@@ -176,13 +188,15 @@ impl Node {
     pub fn new(config: Config) -> Self {
         Self {
             tree: Tree::default(),
-            names: Names::new(config.limits.names),
+            // Remote names have room of their own.
+            names: Names::new(config.limits.names.saturating_add(config.limits.claims)),
             tags: Names::new(config.limits.names),
             registry: Registry::new(config.limits),
             router: Router::new(config.seed),
             calls: Calls::new(crate::CallId(0), config.max_calls),
-            peers: BTreeMap::new(),
-            deadlines: Deadlines::default(),
+            membership: Membership::new(config.membership),
+            sets: TagSets::new(config.limits.names),
+            released: BTreeSet::new(),
             limbo: BTreeSet::new(),
             below: BTreeSet::new(),
             called: BTreeMap::new(),
@@ -191,6 +205,7 @@ impl Node {
             changes: Scratch::default(),
             ended: Scratch::default(),
             detections: Scratch::default(),
+            outputs: Scratch::default(),
         }
     }
 
@@ -205,6 +220,7 @@ impl Node {
         capabilities: &[&str],
         actions: &mut Vec<Action>,
     ) -> Result<NameId, DeclareNameError> {
+        self.forget_released();
         let mut tags = Vec::with_capacity(capabilities.len());
         for capability in capabilities {
             tags.push(self.tags.intern_tag(capability).map_err(DeclareNameError::Capability)?);
@@ -215,18 +231,37 @@ impl Node {
         let changes = &mut self.changes.0;
         let declared = self.registry.declare(id, declaration, changes);
         actions.extend(changes.drain(..).map(Action::Watch));
-        if !self.registry.contains(id) {
+        if !self.registry.refers_to(id) {
             self.names.remove(id);
         }
+        self.publish(actions);
         declared.map(|_| id).map_err(DeclareNameError::Registry)
     }
 
     /// Gives a name back that was declared and never started, or whose child is gone.
     pub fn retract(&mut self, name: NameId, actions: &mut Vec<Action>) {
-        if self.registry.unregister(name, &mut self.changes.0) {
-            self.names.remove(name);
-        }
+        let was_there = self.registry.unregister(name, &mut self.changes.0);
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        self.publish(actions);
+        if was_there {
+            self.release_name(name);
+        }
+    }
+
+    /// Sets how a local name is doing, whatever its process; see [`Registry::set_status`].
+    ///
+    /// # Errors
+    /// See [`Registry::set_status`].
+    pub fn set_status(
+        &mut self,
+        name: NameId,
+        status: Status,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), UpdateError> {
+        let set = self.registry.set_status(name, status, &mut self.changes.0);
+        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        self.publish(actions);
+        set
     }
 
     /// Starts the tree; every child's name must be declared.
@@ -251,6 +286,7 @@ impl Node {
 
     /// Takes in a fact. Deadlines earlier than `now` fire first.
     pub fn handle(&mut self, now: Instant, event: Event, actions: &mut Vec<Action>) {
+        self.forget_released();
         if now > Instant::ZERO {
             let before = now.saturating_sub(core::time::Duration::from_nanos(1));
             self.fire_all_but_tree(before, actions);
@@ -260,8 +296,9 @@ impl Node {
                 self.note_fact(supervisor, fact, actions);
                 self.with_tree(actions, |tree, out| tree.handle(now, supervisor, fact, out));
             }
-            Event::Heartbeat(node, epoch) => self.heartbeat(now, node, epoch),
-            Event::PeerDown(node) => self.peer_down(node, actions),
+            Event::Peer(node, frame) => self.hear(now, node, frame, actions),
+            Event::PeerReachable(node) => self.peer_reachable(now, node, actions),
+            Event::PeerDown(node) => self.peer_down(now, node, actions),
         }
     }
 
@@ -272,7 +309,7 @@ impl Node {
             self.tree.poll_timeout(),
             self.registry.poll_timeout(),
             self.calls.poll_timeout(),
-            self.deadlines.next(),
+            self.membership.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -281,6 +318,7 @@ impl Node {
 
     /// Fires every deadline up to and including `now`. A spurious call does nothing.
     pub fn handle_timeout(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.forget_released();
         self.with_tree(actions, |tree, out| tree.handle_timeout(now, out));
         self.fire_all_but_tree(now, actions);
     }
@@ -386,31 +424,6 @@ impl Node {
             self.give_back(supervisor, name, actions);
         }
         deleted
-    }
-
-    /// Watches a peer from now on.
-    ///
-    /// # Errors
-    /// [`DetectorError`] if the configuration makes no sense.
-    pub fn add_peer(
-        &mut self,
-        now: Instant,
-        node: NodeId,
-        epoch: u64,
-        config: DetectorConfig,
-    ) -> Result<(), DetectorError> {
-        let detector = FailureDetector::new(config, now, epoch)?;
-        self.remove_peer(node);
-        self.peers.insert(node, Peer { detector, deadline: None });
-        self.index_peer(node);
-        Ok(())
-    }
-
-    /// Watches a peer no longer.
-    pub fn remove_peer(&mut self, node: NodeId) {
-        if let Some(Peer { deadline: Some(at), .. }) = self.peers.remove(&node) {
-            self.deadlines.clear(at, node);
-        }
     }
 
     /// The supervision tree.

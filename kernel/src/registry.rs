@@ -49,6 +49,18 @@ pub struct Registry {
     memberships: BTreeSet<(NameId, NameId)>,
     watches: BTreeSet<(Watched, WatcherId)>,
     watchers: BTreeSet<(WatcherId, Watched)>,
+    /// While somebody keeps track: local names that were edited and names that lost a claim, since
+    /// this was last emptied.
+    edited: Option<Edited>,
+}
+
+/// What was edited since the last look.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Edited {
+    /// Local names.
+    pub(crate) locals: Vec<NameId>,
+    /// Names that lost a claim.
+    pub(crate) claims: Vec<NameId>,
 }
 
 impl Registry {
@@ -66,6 +78,7 @@ impl Registry {
             memberships: BTreeSet::new(),
             watches: BTreeSet::new(),
             watchers: BTreeSet::new(),
+            edited: None,
         }
     }
 
@@ -96,6 +109,7 @@ impl Registry {
         let local = Local { newest: process, process: process_now, status, kind, capabilities };
         let hidden = self.greatest_claim(name).map(|(node, _)| node);
         self.edit(name, changes, |registry| registry.locals.insert(name, local));
+        self.note_local(name);
         Ok(hidden)
     }
 
@@ -172,6 +186,7 @@ impl Registry {
     /// Removes a local name and says whether it was there. A remote claim that it hid shows again;
     /// otherwise the name leaves its groups. (R1, R10)
     pub fn unregister(&mut self, name: NameId, changes: &mut Vec<Change>) -> bool {
+        self.note_local(name);
         self.edit(name, changes, |registry| registry.locals.remove(&name).is_some())
     }
 
@@ -352,6 +367,33 @@ impl Registry {
         members(&self.groups, group)
     }
 
+    /// The claims of a node in this epoch: name, incarnation and revision, in the order of names.
+    pub fn claims_of(&self, node: NodeId, epoch: u64) -> impl Iterator<Item = (NameId, u64, u64)> {
+        let names = self.peers.get(&node).into_iter().flat_map(|peer| &peer.names);
+        names.filter_map(move |name| {
+            let claim = self.claims.get(&(*name, node)).filter(|claim| claim.epoch == epoch)?;
+            Some((*name, claim.incarnation, claim.revision))
+        })
+    }
+
+    /// Whether anything here is about this name: a declaration, a claim, a group or a watch.
+    pub(crate) fn refers_to(&self, name: NameId) -> bool {
+        let watches =
+            (Watched::Name(name), WatcherId(0))..=(Watched::Name(name), WatcherId(u64::MAX));
+        self.contains(name)
+            || self.members(name).next().is_some()
+            || self.watches.range(watches).next().is_some()
+    }
+
+    /// Keeps track of what is edited from now on, or no longer.
+    pub(crate) fn keep_track(&mut self, keep: bool) {
+        self.edited = keep.then(Edited::default);
+    }
+
+    pub(crate) const fn edited(&mut self) -> Option<&mut Edited> {
+        self.edited.as_mut()
+    }
+
     /// The names declared on this node, in the order of ids.
     pub fn locals(&self) -> impl Iterator<Item = NameId> {
         self.locals.keys().copied()
@@ -453,6 +495,9 @@ impl Registry {
     fn remove_claim(&mut self, name: NameId, node: NodeId) {
         if let Some(claim) = self.claims.remove(&(name, node)) {
             self.leases.clear(claim.lease_until, (name, node));
+            if let Some(edited) = &mut self.edited {
+                edited.claims.push(name);
+            }
         }
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.names.remove(&name);
@@ -465,7 +510,14 @@ impl Registry {
         changes: &mut Vec<Change>,
         edit: impl FnOnce(&mut Local),
     ) {
+        self.note_local(name);
         self.edit(name, changes, |registry| registry.locals.get_mut(&name).map(edit));
+    }
+
+    fn note_local(&mut self, name: NameId) {
+        if let Some(edited) = &mut self.edited {
+            edited.locals.push(name);
+        }
     }
 
     /// Runs an edit that concerns one name, then brings the indexes and the watchers up to date.

@@ -1,13 +1,10 @@
 //! A static supervisor: an ordered list of children, one restart budget, one strategy.
 //!
 //! The intuition: a supervisor is a shepherd with a list. It starts the children in order, waits
-//! for
-//! each, and when one ends it looks at the list and decides who else must go and who comes back.
-//! Erlang's supervisor does this by *blocking*: while it waits for a child to stop it serves
-//! nothing
-//! else. Here each such wait is a [`Phase`], and what arrives meanwhile is kept in order of
-//! arrival;
-//! the observable order is therefore Erlang's, but the machine itself never waits.
+//! for each, and when one ends it looks at the list and decides who else must go and who comes
+//! back. Erlang's supervisor does this by *blocking*: while it waits for a child to stop it serves
+//! nothing else. Here each such wait is a [`Phase`], and what arrives meanwhile is kept in order of
+//! arrival; the observable order is therefore Erlang's, but the machine itself never waits.
 //!
 //! The hard case is a death that arrives while the machine is stopping the very child that died: it
 //! belongs to that stop and must not be counted as a crash. Deaths are therefore queued, and a stop
@@ -17,8 +14,7 @@
 //! siblings before the backoff has passed (they would be down for the whole wait; rule V11).
 //!
 //! Files: this one holds the interface, `deaths` decides about exits, `sweep` walks the list to
-//! stop
-//! and start, `commands` serves requests from outside, `child` is what is known of one child.
+//! stop and start, `commands` serves requests from outside, `child` is what is known of one child.
 
 mod child;
 mod commands;
@@ -292,9 +288,7 @@ impl Supervisor {
         match event {
             Event::Started { pid } => self.started(now, pid, actions),
             Event::StartIgnored { pid } => self.start_ignored(now, pid, actions),
-            Event::StartFailed { pid } => {
-                self.start_failed(now, pid, ExitReason::Crashed, actions);
-            }
+            Event::StartFailed { pid } => self.start_failed(now, pid, actions),
             Event::Exited { pid, reason } => self.exited(now, pid, reason, actions),
         }
         self.settle(now, actions);

@@ -1,6 +1,6 @@
 //! Any events, in any phase, at any time: no panic, and the invariants hold after each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lictor_kernel::supervisor::{Action, Config, Event, Report};
@@ -76,6 +76,8 @@ struct Watched {
     machine: Supervisor,
     now: Instant,
     live: BTreeMap<ChildId, Pid>,
+    /// Those that have said that they are up.
+    up: BTreeSet<Pid>,
     newest: u64,
     ended: u32,
     /// The process whose end is just being told.
@@ -123,25 +125,27 @@ impl Watched {
             ExitReason::Crashed,
         ];
         let reason = reasons[usize::from(what / 4) % reasons.len()];
-        let starting = matches!(
-            self.machine.child(pid.child),
-            Some(lictor_kernel::supervisor::ChildState::Starting(now)) if now == pid
-        );
         let event = match what % 4 {
             0 => Event::Started { pid },
             1 => Event::StartIgnored { pid },
             2 => Event::StartFailed { pid },
             _ => Event::Exited { pid, reason },
         };
-        // Only an exit, or the failure of what was starting, ends a process.
-        let ends = matches!(event, Event::Exited { .. })
-            || (starting && !matches!(event, Event::Started { .. }));
-        if !ends && !starting && self.live.get(&pid.child) == Some(&pid) {
-            return;
-        }
-        if ends && self.live.get(&pid.child) == Some(&pid) {
-            self.live.remove(&pid.child);
-            self.unheard = Some(pid);
+        if self.live.get(&pid.child) == Some(&pid) {
+            // Only an exit ends a process that has come up, be it too late; before that, the
+            // failure of its start does, too.
+            let ends = match event {
+                Event::Started { .. } => {
+                    self.up.insert(pid);
+                    false
+                }
+                Event::StartIgnored { .. } | Event::StartFailed { .. } => !self.up.contains(&pid),
+                Event::Exited { .. } => true,
+            };
+            if ends {
+                self.live.remove(&pid.child);
+                self.unheard = Some(pid);
+            }
         }
         self.act(|machine, now, out| machine.handle(now, event, out));
         self.unheard = None;
@@ -189,9 +193,9 @@ impl Watched {
 fn watched(config: Config, specs: &[ChildSpec]) -> Watched {
     let specs: Vec<_> = (0..).map(ChildId).zip(specs.iter().copied()).collect();
     let machine = Supervisor::new(config, &specs).expect("a good configuration");
-    let (live, trace) = (BTreeMap::new(), Vec::new());
+    let (live, up, trace) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
     let (now, newest, ended, unheard) = (Instant::ZERO, 0, 0, None);
-    let mut watched = Watched { machine, now, live, newest, ended, unheard, trace };
+    let mut watched = Watched { machine, now, live, up, newest, ended, unheard, trace };
     watched.act(|machine, now, out| machine.start(now, out));
     watched
 }

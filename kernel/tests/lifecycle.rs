@@ -2,7 +2,7 @@
 
 use lictor_kernel::LifecycleState::{Crashed, Initializing, Running, Stopped, Stopping, Suspended};
 use lictor_kernel::{
-    ErrorAction, ErrorDecision, Lifecycle, LifecycleState, NameId, RestartError, ResumeError,
+    ErrorAction, ErrorDecision, Lifecycle, LifecycleState, RestartError, ResumeError,
 };
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -17,10 +17,11 @@ enum Op {
     RestartNewer,
     RestartSame,
     Handled,
+    Received(u32),
     OnError(ErrorAction),
 }
 
-const OPS: [Op; 14] = [
+const OPS: [Op; 15] = [
     Op::Started,
     Op::Suspend,
     Op::ResumeUnapproved,
@@ -31,6 +32,7 @@ const OPS: [Op; 14] = [
     Op::RestartNewer,
     Op::RestartSame,
     Op::Handled,
+    Op::Received(2),
     Op::OnError(ErrorAction::Retry),
     Op::OnError(ErrorAction::Skip),
     Op::OnError(ErrorAction::Escalate),
@@ -78,6 +80,10 @@ fn expect(model: &mut Model, op: Op) -> Answer {
             model.attempt = 0;
             return Ok(None);
         }
+        if let Op::Received(attempts) = op {
+            model.attempt = attempts;
+            return Ok(None);
+        }
         return Err(());
     };
     if model.state != Running && model.state != Stopping {
@@ -104,8 +110,8 @@ fn apply(life: &mut Lifecycle, op: Op) -> Answer {
     match op {
         Op::Started => life.started().map(|()| None).map_err(drop),
         Op::Suspend => life.suspend().map(|()| None).map_err(drop),
-        Op::ResumeUnapproved => life.resume(None).map(|()| None).map_err(drop),
-        Op::Resume => life.resume(Some(NameId(1))).map(|()| None).map_err(drop),
+        Op::ResumeUnapproved => life.resume("").map(|()| None).map_err(drop),
+        Op::Resume => life.resume("me").map(|()| None).map_err(drop),
         Op::Stop => life.stop().map(|()| None).map_err(drop),
         Op::Finished => life.finished().map(|()| None).map_err(drop),
         Op::Crashed => life.crashed().map(|()| None).map_err(drop),
@@ -113,6 +119,10 @@ fn apply(life: &mut Lifecycle, op: Op) -> Answer {
         Op::RestartSame => life.restart(incarnation).map(|()| None).map_err(drop),
         Op::Handled => {
             life.handled();
+            Ok(None)
+        }
+        Op::Received(attempts) => {
+            life.received(attempts);
             Ok(None)
         }
         Op::OnError(action) => life.on_error(action).map(Some).map_err(drop),
@@ -149,10 +159,10 @@ fn a_resume_says_what_is_missing() {
     let mut life = Lifecycle::new(0, 0);
     life.started().unwrap();
     let running = ResumeError::NotSuspended(Running);
-    assert_eq!(life.resume(None), Err(running));
+    assert_eq!(life.resume(""), Err(running));
     life.suspend().unwrap();
-    assert_eq!(life.resume(None), Err(ResumeError::NoApprover));
-    assert_eq!(life.resume(Some(NameId(0))), Ok(()));
+    assert_eq!(life.resume(""), Err(ResumeError::NoApprover));
+    assert_eq!(life.resume("me"), Ok(()));
 }
 
 // Rule: P6
@@ -180,7 +190,12 @@ fn a_message_runs_at_most_max_retries_plus_one_times() {
             runs += 1;
         }
         assert_eq!((runs, life.state()), (max_retries + 1, Crashed));
+        assert!(!life.may_retry());
         life.restart(1).unwrap();
-        assert_eq!(life.attempt(), 0);
+        assert_eq!((life.attempt(), life.may_retry()), (0, max_retries > 0));
+        // The message went on to the next incarnation, and its count with it.
+        life.started().unwrap();
+        life.received(max_retries);
+        assert_eq!(life.on_error(ErrorAction::Retry), Ok(ErrorDecision::Crash));
     }
 }

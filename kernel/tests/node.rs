@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lictor_kernel::membership::{Frame, PeerChange, Summary};
 use lictor_kernel::node::{Action, Callee, Config, Event, Node};
 use lictor_kernel::supervisor::{self, ChildState};
 use lictor_kernel::tree::{self, Body, Machine, Plan, PlannedChild};
 use lictor_kernel::{
-    Announcement, CallId, CallOutcome, ChildId, ChildKind, Detection, DetectorConfig, ExitReason,
-    Instant, NameId, NodeId, ProcessId, Signal, Status, SupervisorId,
+    Announcement, CallId, CallOutcome, ChildId, ChildKind, ExitReason, Instant, NameId, NodeId,
+    ProcessId, Signal, Status, SupervisorId,
 };
 use proptest::prelude::*;
 
@@ -84,7 +85,9 @@ impl Driver {
                     }
                 }
                 Action::Supervision(_) | Action::Status { .. } | Action::Watch(_) => {}
-                Action::Peer(..) => return Err(TestCaseError::fail("there are no peers")),
+                Action::Peer(..) | Action::Send(..) => {
+                    return Err(TestCaseError::fail("there are no peers"));
+                }
             }
         }
         Ok(())
@@ -366,31 +369,29 @@ fn a_peer_that_is_given_up_takes_its_names_and_calls_along() {
 #[test]
 fn a_detector_gives_a_peer_up_at_its_instant() {
     let (mut node, [far, other]) = with_peers();
-    let second = Duration::from_secs(1);
-    let config = DetectorConfig::Heartbeat { interval: 5 * second, timeout: second, threshold: 2 };
-    for peer in [7, 8] {
-        node.add_peer(Instant::ZERO, NodeId(peer), 1, config).expect("a sound configuration");
-    }
-    let at = Instant::from_secs;
     let mut said = Vec::new();
-    // Each deadline is told exactly, and the answers of one peer come in time.
-    for expected in [5, 6, 10, 11] {
-        assert_eq!(node.poll_timeout(), Some(at(expected)));
-        node.handle(at(expected), Event::Heartbeat(NodeId(8), 1), &mut said);
-        node.handle_timeout(at(expected), &mut said);
-        if expected % 5 == 0 {
-            node.handle(at(expected), Event::Heartbeat(NodeId(8), 1), &mut said);
-        }
+    let at = Instant::from_secs;
+    for peer in [7, 8] {
+        assert_eq!(node.add_peer(at(0), NodeId(peer), &mut said), Ok(true));
+        assert_eq!(said.pop(), Some(Action::Send(NodeId(peer), Frame::Hello { epoch: 0, seq: 1 })));
+        let summary = Summary { count: 1, digest: 0 };
+        let alive = Frame::Alive { epoch: 1, seq: 1, summary };
+        node.handle(at(0), Event::Peer(NodeId(peer), alive), &mut said);
+        assert_eq!(said.pop(), Some(Action::Peer(NodeId(peer), PeerChange::Up(1))));
     }
-    let peer = |number, found| Action::Peer(NodeId(number), found);
-    let probes = [peer(7, Detection::Probe), peer(8, Detection::Probe)];
-    let mut expected = probes.to_vec();
-    expected.push(peer(7, Detection::Suspect));
-    expected.extend(probes);
-    expected.extend([peer(7, Detection::Down), ended(0)]);
-    assert_eq!(said, expected);
+    // Each deadline is told exactly, and the answers of one peer come in time.
+    for (expected, seq) in [(1, 2), (2, 3), (3, 4)] {
+        assert_eq!(node.poll_timeout(), Some(at(expected)));
+        node.handle_timeout(at(expected), &mut said);
+        let summary = Summary::default();
+        let alive = Frame::Alive { epoch: 1, seq, summary };
+        node.handle(at(expected), Event::Peer(NodeId(8), alive), &mut said);
+        said.retain(|action| !matches!(action, Action::Send(_, Frame::Hello { .. })));
+    }
+    node.handle_timeout(at(4), &mut said);
+    said.retain(|action| !matches!(action, Action::Send(..)));
+    let peer = |change| Action::Peer(NodeId(7), change);
+    assert_eq!(said, [peer(PeerChange::Suspect), peer(PeerChange::Down), ended(0)]);
     assert!(!node.registry().contains(far));
     assert!(node.registry().contains(other));
-    node.remove_peer(NodeId(8));
-    assert_eq!(node.poll_timeout(), Some(at(50)), "the call to the other peer is next");
 }

@@ -7,7 +7,21 @@
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod digest;
+pub mod engine;
+pub mod executor;
 pub mod exhaustive;
+pub mod fault;
+pub mod invariants;
+pub mod marks;
 pub mod model;
 pub mod operation;
+pub mod outcome;
+pub mod plan;
+pub mod queue;
+pub mod record;
+pub mod scenario;
+pub mod sim;
 pub mod stream;
+pub mod world;
+
+pub use sim::{Failure, Sim, explore};

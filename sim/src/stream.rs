@@ -83,7 +83,6 @@ impl Streams {
 
     /// As [`Streams::draw`], in `0..bound`; 0 if `bound` is 0. Bias is below `bound / 2^64`.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the product fits")]
     pub const fn below(self, purpose: Purpose, whose: u64, n: u64, bound: u64) -> u64 {
         ((self.draw(purpose, whose, n) as u128 * bound as u128) >> 64) as u64
     }

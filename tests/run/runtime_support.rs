@@ -232,7 +232,7 @@ pub(crate) fn runtime_with(config: RuntimeConfig) -> Runtime {
 /// A runtime that knows the type `worker`.
 pub(crate) fn with_types(script: &Script) -> RuntimeConfig {
     let script = script.clone();
-    let types = lictor::AgentTypes::new().with("worker", move |_| Ok(script.worker()));
+    let types = AgentTypes::new().with("worker", move |_| Ok(script.worker()));
     RuntimeConfig { types, ..RuntimeConfig::default() }
 }
 

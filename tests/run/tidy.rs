@@ -89,6 +89,19 @@ fn every_defect_of_civitas_that_belongs_here_is_named_by_a_test() {
 }
 
 #[test]
+fn every_invariant_of_one_node_is_named_by_a_test() {
+    // S10 is of many nodes, S14 of the simulator.
+    let invariants = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S11 S12 S13";
+    let mut shown = BTreeSet::new();
+    for (_, text) in test_files() {
+        shown.extend(named(&text, &["// Invariant:", "// Invariants:"]));
+    }
+    let shown: BTreeSet<_> = shown.iter().filter_map(|id| id.split(' ').next()).collect();
+    let missing: Vec<_> = invariants.split(' ').filter(|id| !shown.contains(id)).collect();
+    assert!(missing.is_empty(), "invariants that no test names: {missing:?}");
+}
+
+#[test]
 fn files_and_lines_are_short() {
     for folder in ["kernel", "adapters", "tests", "benches"] {
         for (name, text) in files(folder, ".rs") {
@@ -167,6 +180,8 @@ fn dependencies_point_one_way() {
             _ => &["*"],
         }
     };
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, reasons) = map.split_once("## Dependencies").unwrap();
     let mut seen = 0;
     for package in metadata["packages"].as_array().unwrap() {
         let from = package["name"].as_str().unwrap();
@@ -176,6 +191,8 @@ fn dependencies_point_one_way() {
             }
             seen += 1;
             let to = dependency["name"].as_str().unwrap();
+            let reason = to.starts_with("lictor") || reasons.contains(to);
+            assert!(reason, "ARCHITECTURE.md does not say why {from} depends on {to}");
             let list = allowed(from);
             assert!(list == ["*"] || list.contains(&to), "{from} must not depend on {to}");
             let ours = to.starts_with("lictor-") && from == "lictor-topology";

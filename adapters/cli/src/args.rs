@@ -11,7 +11,8 @@ use crate::sim::SimCommand;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    the command did what it was asked; a tree was stopped, or ended because its work was done
-  1    the tree failed: it did not start, or its root supervisor gave up; a simulation found a fault
+  1    the tree failed: it did not start, or its root supervisor gave up; a simulation found a
+       fault; or the output could not be written
   2    the file or the flags have faults
   130  ended at once by a second Ctrl-C";
 
@@ -63,16 +64,18 @@ pub(crate) enum Command {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// The topology file.
+    /// The topology file; `-` is standard input.
     pub(crate) file: PathBuf,
     /// Stops after this time, such as 10s, 500ms or 2m.
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse,
+        allow_hyphen_values = true)]
     pub(crate) time: Option<Duration>,
     /// Writes lines of JSON, also on a terminal.
     #[arg(long)]
     pub(crate) json: bool,
     /// How long the tree may take to stop before what is left of it is killed.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s")]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s",
+        allow_hyphen_values = true)]
     pub(crate) stop_timeout: Duration,
     /// Logs what is this bad or worse. By default what processes say, and warnings of the built-in
     /// agents.
@@ -82,7 +85,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
-    /// The topology files.
+    /// The topology files; `-` is standard input.
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Writes a line of JSON for each file.
@@ -92,7 +95,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TreeArgs {
-    /// The topology file.
+    /// The topology file; `-` is standard input.
     pub(crate) file: PathBuf,
     /// Writes the tree as JSON.
     #[arg(long)]

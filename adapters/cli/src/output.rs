@@ -7,10 +7,21 @@ use lictor::topology::Style;
 /// Writes a text; a reader that has gone is no fault of ours.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    excused(written).inspect_err(unwritten)
+}
+
+/// What became of writing, where a reader that has gone is no fault of ours.
+pub(crate) fn excused(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Says that standard output is not complete.
+pub(crate) fn unwritten(error: &io::Error) {
+    complain(&format!("error: cannot write standard output: {error}\n"));
 }
 
 /// Writes a text for people to standard error.

@@ -1,6 +1,8 @@
 //! From a topology file to a tree that can be started.
 
 use std::fmt::{self, Display};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use lictor_kernel::dynamic_supervisor::Budget as KernelBudget;
@@ -10,7 +12,7 @@ use lictor_runtime::{
 };
 use lictor_tokio::NoRuntime;
 use lictor_topology::{
-    AgentNode, Budget, Child, Diagnostics, DynamicSupervisorNode, InHand, Options, Origin,
+    AgentNode, Budget, Checked, Child, Diagnostics, DynamicSupervisorNode, InHand, Options, Origin,
     Overflow as TopologyOverflow, ProcessEnvironment, SupervisorNode, Topology,
 };
 
@@ -23,11 +25,12 @@ pub enum LoadError {
         /// The file.
         file: String,
         /// Why.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The file has faults; all of them are in here.
     Faults(Diagnostics),
-    /// An agent cannot be set up as the file says.
+    /// An agent cannot be set up as the topology says. From a file that is among its faults;
+    /// [`root_from_topology`] does not look into one.
     BadAgent {
         /// The file.
         file: String,
@@ -68,6 +71,32 @@ impl From<StartError> for LoadError {
     }
 }
 
+/// Reads a topology, with `${VAR}` from the environment, and sets up every agent that it names, of
+/// the given types. `file` only appears in faults; nothing is opened, and nothing is started.
+///
+/// All faults are found at once: those of the text, and each `config` that an agent type refuses.
+#[must_use]
+pub fn check(file: &str, text: &[u8], types: &AgentTypes) -> Checked {
+    let known: Vec<&str> = types.names().collect();
+    let set_up = |node: &AgentNode| match types.make(&node.type_name, &setup(node)) {
+        Some(Err(error)) => Err(error.to_string()),
+        // A type that is unknown has its own fault.
+        Some(Ok(_)) | None => Ok(()),
+    };
+    let options = Options::new(&ProcessEnvironment).known_types(&known).agents(&set_up);
+    lictor_topology::check(file, text, &options)
+}
+
+/// Reads no more of a file than shows that it is too long, so that a device cannot fill the memory.
+///
+/// # Errors
+/// What the system says.
+pub fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    source.take(lictor_topology::MAX_BYTES as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 /// Reads a topology file, with `${VAR}` from the environment, and makes the tree that it describes
 /// of the given agent types. Nothing is started.
 ///
@@ -75,11 +104,10 @@ impl From<StartError> for LoadError {
 /// [`LoadError`], with every fault of the file.
 pub fn load(path: &Path, types: &AgentTypes) -> Result<Supervisor, LoadError> {
     let file = path.display().to_string();
-    let text =
-        std::fs::read(path).map_err(|error| LoadError::Read { file: file.clone(), error })?;
-    let known: Vec<&str> = types.names().collect();
-    let options = Options::new(&ProcessEnvironment).known_types(&known);
-    let topology = lictor_topology::parse(&file, &text, &options).map_err(LoadError::Faults)?;
+    let text = File::open(path).and_then(read_bounded);
+    let text = text.map_err(|error| LoadError::Read { file: file.clone(), error })?;
+    let checked = check(&file, &text, types);
+    let topology = checked.topology.ok_or(LoadError::Faults(checked.diagnostics))?;
     root_from_topology(&file, &topology, types)
 }
 
@@ -136,22 +164,22 @@ fn dynamic(node: &DynamicSupervisorNode) -> DynamicSupervisor {
         .max_total_spawns_per_spawner(limits.max_total_spawns_per_spawner.map(u64::from))
 }
 
+fn setup(node: &AgentNode) -> Setup {
+    let credentials = node.credentials.iter();
+    Setup {
+        name: node.name.clone(),
+        config: if node.config.is_empty() { Value::Null } else { node.config.clone().into() },
+        credentials: credentials.map(|(key, secret)| (key.to_owned(), secret.to_owned())).collect(),
+    }
+}
+
 fn agent(source: &Source<'_>, node: &AgentNode) -> Result<AgentSpec, LoadError> {
     let bad = |detail: String| {
         let Origin { line, column } = node.origin;
         let (file, name) = (source.file.to_owned(), node.name.clone());
         LoadError::BadAgent { file, line, column, name, detail }
     };
-    let setup = Setup {
-        name: node.name.clone(),
-        config: if node.config.is_empty() { Value::Null } else { node.config.clone().into() },
-        credentials: node
-            .credentials
-            .iter()
-            .map(|(provider, secret)| (provider.to_owned(), secret.to_owned()))
-            .collect(),
-    };
-    let made = source.types.make(&node.type_name, &setup);
+    let made = source.types.make(&node.type_name, &setup(node));
     let made = made.ok_or_else(|| bad(format!("unknown type {:?}", node.type_name)))?;
     let mut spec = made.map_err(|error| bad(error.to_string()))?;
     spec = spec

@@ -57,7 +57,7 @@ pub mod prelude;
 
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
-pub use from_topology::{LoadError, load, root_from_topology};
+pub use from_topology::{LoadError, check, load, read_bounded, root_from_topology};
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,
@@ -81,8 +81,13 @@ pub use lictor_store::SqliteStore;
 pub use lictor_tokio::{NoRuntime, TokioExecutor};
 #[cfg(feature = "topology")]
 pub use lictor_topology as topology;
+/// A [`Value`] written as JSON: `json!({ "limit": 5 })`.
+pub use serde_json::json;
 
-// The programs in the README are compiled and run with the documentation's.
+// The programs in the README and the tour are compiled and run with the documentation's.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+#[cfg(doctest)]
+#[doc = concat!("```\n", include_str!("../examples/tour.rs"), "```")]
+struct Tour;

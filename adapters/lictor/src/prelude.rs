@@ -4,12 +4,14 @@ use core::time::Duration;
 
 pub use lictor_kernel::{AutoShutdown, Backoff, Jitter, Restart, Shutdown};
 pub use lictor_runtime::{
-    Agent, AgentError, AgentRef, AgentSpec, AskError, Context, Drain, DynamicSupervisor,
-    ErrorAction, Message, ReplyTo, Runtime, RuntimeConfig, SendError, Server, ServerContext,
-    StartError, Supervisor, Tree, Value, agent, messages,
+    Agent, AgentError, AgentRef, AgentSpec, AgentTypes, AskError, Context, Drain,
+    DynamicSupervisor, ErrorAction, Message, ReplyTo, Runtime, RuntimeConfig, SendError, Server,
+    ServerContext, StartError, Supervisor, Tree, Value, agent, messages,
 };
 
 pub use crate::assembly::RuntimeExt as _;
+
+pub use crate::json;
 
 /// What an agent's methods return.
 pub type Handled = Result<(), AgentError>;

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use lictor_kernel::ErrorAction;
+
 use crate::context::Context;
 use crate::error::AgentError;
 use crate::message::Protocol;
@@ -56,20 +58,6 @@ pub trait Agent: Sized + Send + 'static {
 
     /// A child that this agent had spawned is gone for good.
     fn on_child_terminated(&mut self, _child: &str, _reason: &str) {}
-}
-
-/// What an error in a handler leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ErrorAction {
-    /// The same message is delivered again, at once, up to `max_retries` times; then as
-    /// [`ErrorAction::Escalate`]. A message that cannot be copied escalates at once.
-    Retry,
-    /// The message is dropped as a dead letter; the agent goes on.
-    Skip,
-    /// The agent crashes; its supervisor decides.
-    Escalate,
-    /// The agent stops normally.
-    Stop,
 }
 
 /// What becomes of the message that an agent had in hand when it crashed.

@@ -14,13 +14,14 @@ use crate::spec::{AgentSpec, Child, DynamicSupervisor, Supervisor};
 
 impl World {
     /// Declares every name of the tree, makes every cell, and returns the kernel's plan. On an
-    /// error the world is left for [`World::tear_down`].
+    /// error the world is left for [`World::tear_down`]. The specifications are only borrowed: what
+    /// the user's factories hold must not be dropped under the lock of the world.
     pub(crate) fn assemble(
         &mut self,
         shared: &Arc<Shared>,
-        root: Supervisor,
+        root: &mut Supervisor,
     ) -> Result<Arc<Plan>, StartError> {
-        check_names(&root)?;
+        check_names(root)?;
         let (plan, id) = self.add_supervisor(shared, root, None)?;
         self.root = Some(id);
         let plan = Arc::new(plan);
@@ -36,20 +37,20 @@ impl World {
     fn add_supervisor(
         &mut self,
         shared: &Arc<Shared>,
-        supervisor: Supervisor,
+        supervisor: &mut Supervisor,
         parent: Option<ChildId>,
     ) -> Result<(Plan, ChildId), StartError> {
         let Supervisor { name, config, children, .. } = supervisor;
-        let id = self.declare(&name, ChildKind::Supervisor, &[])?;
+        let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let strategy = config.strategy;
         // It has its place before anything below it can fail: only what has one is given back.
-        self.place(id, &name, parent, Role::Supervisor { strategy, children: Vec::new() });
+        self.place(id, name, parent, Role::Supervisor { strategy, children: Vec::new() });
         let mut planned = Vec::with_capacity(children.len());
         for child in children {
             planned.push(self.add_child(shared, child, id)?);
         }
-        let plan = Plan::Static { config, children: planned };
-        check_one(&name, &plan, &self.places)?;
+        let plan = Plan::Static { config: config.clone(), children: planned };
+        check_one(name, &plan, &self.places)?;
         let Plan::Static { children: planned, .. } = &plan else { unreachable!("made above") };
         let ids = planned.iter().map(|child| child.id).collect();
         if let Some(Place { role: Role::Supervisor { children, .. }, .. }) =
@@ -63,7 +64,7 @@ impl World {
     fn add_child(
         &mut self,
         shared: &Arc<Shared>,
-        child: Child,
+        child: &mut Child,
         parent: ChildId,
     ) -> Result<PlannedChild, StartError> {
         match child {
@@ -83,22 +84,23 @@ impl World {
 
     fn add_dynamic(
         &mut self,
-        supervisor: DynamicSupervisor,
+        supervisor: &DynamicSupervisor,
         parent: ChildId,
     ) -> Result<PlannedChild, StartError> {
         let DynamicSupervisor { name, config, child: spec, template } = supervisor;
-        let id = self.declare(&name, ChildKind::Supervisor, &[])?;
-        let plan = Plan::Dynamic(config);
-        self.place(id, &name, Some(parent), Role::Dynamic { template, children: Vec::new() });
-        check_one(&name, &plan, &self.places)?;
-        Ok(PlannedChild { id, spec, body: Body::Supervisor(Arc::new(plan)) })
+        let id = self.declare(name, ChildKind::Supervisor, &[])?;
+        let plan = Plan::Dynamic(config.clone());
+        let role = Role::Dynamic { template: *template, children: Vec::new() };
+        self.place(id, name, Some(parent), role);
+        check_one(name, &plan, &self.places)?;
+        Ok(PlannedChild { id, spec: *spec, body: Body::Supervisor(Arc::new(plan)) })
     }
 
     /// Declares an agent, makes its cell, and enters it into the directory.
     pub(crate) fn add_agent(
         &mut self,
         shared: &Arc<Shared>,
-        mut agent: AgentSpec,
+        agent: &mut AgentSpec,
         parent: ChildId,
     ) -> Result<ChildId, StartError> {
         let tags: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
@@ -106,13 +108,12 @@ impl World {
         let Some(build) = agent.build.take() else {
             unreachable!("a specification is built once, when it is added")
         };
-        let launch = build(&agent, Arc::clone(shared));
+        let launch = build(agent, Arc::clone(shared));
         let cell = launch.cell();
         let name = Arc::clone(&cell.core().name);
         // The registry has just accepted the name, and the directory follows the registry.
         let _ = self.directory.insert(name, Arc::new(crate::runtime::Entry(cell)));
-        let name = agent.name.clone();
-        self.place(id, &name, Some(parent), Role::Agent(launch));
+        self.place(id, &agent.name, Some(parent), Role::Agent(launch));
         Ok(id)
     }
 

@@ -5,9 +5,14 @@
 
 use std::any::Any;
 use std::fmt::{self, Debug};
+use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use lictor_kernel::{Instant, ProcessId};
 
@@ -45,14 +50,43 @@ pub(crate) enum Control {
     },
 }
 
+impl Control {
+    /// Whether a caller has asked for it, so that nothing else bounds how many of it wait.
+    pub(crate) const fn is_wish(&self) -> bool {
+        match self {
+            Self::Suspend { .. } | Self::Resume { .. } | Self::Restart { .. } => true,
+            Self::Shutdown { .. } | Self::ChildTerminated { .. } => false,
+        }
+    }
+}
+
+/// How many wishes of callers may wait for an agent that does not come to them.
+pub(crate) const WISHES_MAX: u32 = 1024;
+
 /// A message in a mailbox.
 #[derive(Debug)]
 pub(crate) struct Envelope<P> {
     pub(crate) message: P,
     /// How often it was delivered before.
     pub(crate) attempt: u32,
+    /// Another incarnation does not handle it.
+    pub(crate) only_for: Option<OnlyFor>,
     /// It is not handled after this.
     pub(crate) expires: Instant,
+}
+
+/// The incarnation that a message is for alone: that of the timer that sent it.
+///
+/// It fits where an envelope has room to spare. After four billion restarts it no longer tells one
+/// incarnation from the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OnlyFor(NonZeroU32);
+
+impl OnlyFor {
+    pub(crate) fn of(incarnation: u64) -> Self {
+        let number = u32::try_from(incarnation).unwrap_or(u32::MAX);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
+    }
 }
 
 /// How a message is sent.
@@ -60,14 +94,41 @@ pub(crate) struct Envelope<P> {
 pub(crate) struct Way {
     pub(crate) lane: Lane,
     /// How long it may wait for room in the mailbox.
-    pub(crate) deadline: Instant,
+    pub(crate) patience: Patience,
     /// How long it may wait to be handled.
     pub(crate) expires: Instant,
+    pub(crate) only_for: Option<OnlyFor>,
+}
+
+/// How long a message may wait for room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// As the runtime's configuration says.
+    Default,
+    /// From the moment at which it finds no room. Most messages find some: for them no clock is
+    /// read.
+    For(Duration),
+    Until(Instant),
+}
+
+impl Patience {
+    fn deadline(self, shared: &Shared) -> Instant {
+        let from_now = |time| shared.executor.now().saturating_add(time);
+        match self {
+            Self::Default => from_now(shared.config.send_timeout),
+            Self::For(time) => from_now(time),
+            Self::Until(deadline) => deadline,
+        }
+    }
 }
 
 impl Way {
-    pub(crate) const fn within(lane: Lane, deadline: Instant) -> Self {
-        Self { lane, deadline, expires: Instant::MAX }
+    pub(crate) const fn new(lane: Lane, patience: Patience) -> Self {
+        Self { lane, patience, expires: Instant::MAX, only_for: None }
+    }
+
+    fn envelope<P>(self, message: P) -> Envelope<P> {
+        Envelope { message, attempt: 0, only_for: self.only_for, expires: self.expires }
     }
 }
 
@@ -83,6 +144,8 @@ pub(crate) struct Core {
     handled: AtomicU64,
     dead: AtomicU64,
     timed_out: AtomicU64,
+    /// Controls on the way that callers have asked for.
+    wishes: AtomicU32,
     /// Stop only when the queue is empty.
     drain: AtomicBool,
     /// Somebody has suspended the name, and nobody has resumed it. An incarnation that comes
@@ -124,6 +187,15 @@ impl Core {
     /// Senders that gave up waiting for room.
     pub(crate) fn timed_out(&self) -> u64 {
         self.timed_out.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wishes(&self) -> u32 {
+        self.wishes.load(Ordering::Relaxed)
+    }
+
+    /// The agent has come to one of them.
+    pub(crate) fn wish_taken(&self) {
+        self.wishes.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn drains(&self) -> bool {
@@ -190,6 +262,7 @@ impl<P: Protocol> Cell<P> {
             handled: AtomicU64::new(0),
             dead: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
+            wishes: AtomicU32::new(0),
             drain: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
         };
@@ -200,8 +273,7 @@ impl<P: Protocol> Cell<P> {
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
         let message = self.as_it_arrives(message)?;
-        let envelope = Envelope { message, attempt: 0, expires: way.expires };
-        match self.mailbox.try_push(way.lane, envelope) {
+        match self.mailbox.try_push(way.lane, way.envelope(message)) {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
                 self.dead_letter(evicted.message, ReplyFailure::Evicted);
@@ -222,10 +294,16 @@ impl<P: Protocol> Cell<P> {
         }
         tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
         let message = self.as_it_arrives(message)?;
-        let envelope = Envelope { message, attempt: 0, expires: way.expires };
-        // A push that finds room is ready at once, and registers no timer.
-        let push = self.mailbox.push(way.lane, envelope);
-        match self.core.shared.timers.timeout(way.deadline, push).await {
+        let mut push = self.mailbox.push(way.lane, way.envelope(message));
+        // A push that finds room is ready at once: it reads no clock and registers no timer.
+        let pushed = match poll_fn(|cx| Poll::Ready(Pin::new(&mut push).poll(cx))).await {
+            Poll::Ready(pushed) => Ok(pushed),
+            Poll::Pending => {
+                let shared = &self.core.shared;
+                shared.timers.timeout(way.patience.deadline(shared), push).await
+            }
+        };
+        match pushed {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.refuse_closed(error.into_inner())),
             Err(_) => {
@@ -274,9 +352,9 @@ impl<P: Protocol> Cell<P> {
 
 /// Drops a message, telling its asker why.
 pub(crate) fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
-    let hold = message.in_hand();
-    // What the message does when it is dropped is not ours, and some of those who drop it must not
-    // die of it: the driver does when it closes a mailbox.
+    // What the message does when it is asked or dropped is not ours, and some of those who drop it
+    // must not die of it: the driver does when it closes a mailbox.
+    let hold = catch_unwind(AssertUnwindSafe(|| message.in_hand())).ok().flatten();
     let _ = catch_unwind(AssertUnwindSafe(|| drop(message)));
     if let Some(hold) = hold {
         hold.release(Some(reason));
@@ -288,7 +366,10 @@ pub(crate) trait AnyCell: Send + Sync {
     fn core(&self) -> &Core;
     fn queued(&self) -> usize;
     fn counters(&self) -> crate::mailbox::MailboxCounters;
-    fn control(&self, control: Control) -> bool;
+    /// Tells the agent, however much waits: nobody could make good for a lost control. The number
+    /// is bounded all the same: by the children that the agent has spawned, one stop for each
+    /// incarnation, and [`WISHES_MAX`].
+    fn control(&self, control: Control);
     /// Refuses messages from now on; what is queued becomes dead letters.
     fn close(&self, reason: ReplyFailure);
     /// Refuses messages from now on; what is queued is still handled.
@@ -300,7 +381,7 @@ pub(crate) trait AnyCell: Send + Sync {
         &'a self,
         way: Way,
         message: Message,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -317,14 +398,23 @@ impl<P: Protocol> AnyCell for Cell<P> {
         self.mailbox.counters()
     }
 
-    fn control(&self, control: Control) -> bool {
-        self.mailbox.push_control(control).is_ok()
+    fn control(&self, control: Control) {
+        // Counted first: the agent may take it at once. Only the driver gets here.
+        let wish = u32::from(control.is_wish());
+        self.core.wishes.fetch_add(wish, Ordering::Relaxed);
+        if self.mailbox.force_control(control).is_err() {
+            // The agent has ended.
+            self.core.wishes.fetch_sub(wish, Ordering::Relaxed);
+        }
     }
 
     fn close(&self, reason: ReplyFailure) {
-        let leftover = self.mailbox.close().messages;
-        let count = leftover.len() as u64;
-        for envelope in leftover {
+        let leftover = self.mailbox.close();
+        for control in leftover.control {
+            self.core.wishes.fetch_sub(u32::from(control.is_wish()), Ordering::Relaxed);
+        }
+        let count = leftover.messages.len() as u64;
+        for envelope in leftover.messages {
             refuse(envelope.message, reason);
         }
         if count > 0 {
@@ -350,7 +440,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
         &'a self,
         way: Way,
         message: Message,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
         Box::pin(async move {
             let message = self.decode(message)?;
             self.send(way, message).await

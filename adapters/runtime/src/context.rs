@@ -12,9 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::agent::Agent;
-use crate::cell::{Cell, Way};
+use crate::cell::{Cell, OnlyFor, Patience, Way};
 use crate::config::Drain;
 use crate::error::{AgentError, AskError, ControlError, SendError};
+use crate::executor::Role;
 use crate::mailbox::Lane;
 use crate::message::{Message, Value, from_value, to_value};
 use crate::refs::AgentRef;
@@ -137,7 +138,7 @@ impl<A: Agent> Context<A> {
     }
 
     /// Sends a message to this agent itself after a delay. The timer ends with the incarnation, or
-    /// when its handle says so.
+    /// when its handle says so; a message of it that waits in the mailbox by then is a dead letter.
     ///
     /// If the mailbox is full when the time comes, the timer does what the mailbox's policy says:
     /// it waits for room (without a limit), is rejected, or drops the oldest message.
@@ -152,12 +153,18 @@ impl<A: Agent> Context<A> {
         let message = A::Message::from(message);
         let shared = Arc::clone(&self.cell.core.shared);
         let at = shared.executor.now().saturating_add(delay);
-        shared.executor.spawn(Box::pin(async move {
+        // One that is in the mailbox when its incarnation ends is not for the next one, which has
+        // timers of its own.
+        let patience = Patience::Until(Instant::MAX);
+        let only_for = Some(OnlyFor::of(self.incarnation));
+        let way = Way { only_for, ..Way::new(Lane::Normal, patience) };
+        let name = Arc::clone(&cell.core.name);
+        let delayed = Box::pin(async move {
             let deliver = async {
                 cell.core.shared.timers.wait_until(at).await;
                 // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
                 // its timer. One that is full and rejects has counted it.
-                let _ = cell.send(Way::within(Lane::Normal, Instant::MAX), message).await;
+                let _ = cell.send(way, message).await;
             };
             let mut deliver = pin!(deliver);
             let (mut cancelled, mut ended) = (pin!(cancelled.raised()), pin!(ended.raised()));
@@ -168,8 +175,15 @@ impl<A: Agent> Context<A> {
                 deliver.as_mut().poll(cx)
             })
             .await;
-        }));
+        });
+        shared.executor.spawn_as(Role::Delayed(&name), delayed);
         handle
+    }
+
+    /// Waits, on the clock of the runtime's executor: in a simulation, in virtual time.
+    pub async fn sleep(&self, time: Duration) {
+        let shared = &self.cell.core.shared;
+        shared.timers.wait_until(shared.executor.now().saturating_add(time)).await;
     }
 
     /// Keeps a checkpoint of this state under the agent's name.

@@ -31,7 +31,7 @@ use crate::config::{OnRootExit, Terminated};
 use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
-use crate::executor::Task;
+use crate::executor::{Role as TaskRole, Task};
 use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::Life;
 use crate::reply::{ReplyFailure, ReplyTo};
@@ -137,7 +137,7 @@ pub(crate) struct World {
 
 /// What is done after the lock is gone.
 pub(crate) enum Effect {
-    Launch(Task),
+    Launch(Arc<str>, Task),
     Kill(Arc<Life>),
     Control(Arc<dyn AnyCell>, Control),
     Close(Arc<dyn AnyCell>, ReplyFailure),
@@ -146,6 +146,8 @@ pub(crate) enum Effect {
     Drain(Arc<dyn AnyCell>),
     /// Drop it: what the user's factory holds is none of ours.
     Discard(Arc<dyn Launch>),
+    /// As well: a specification, refused or used up.
+    Forget(AgentSpec),
     /// Commands that came too late learn so by their dropped answers.
     TooLate(VecDeque<Input>),
     Event(EventKind),
@@ -158,24 +160,36 @@ pub(crate) enum Effect {
 }
 
 /// Runs until the tree has ended.
-pub(crate) async fn drive(shared: Arc<Shared>) {
+pub(crate) fn drive(shared: Arc<Shared>) -> Task {
+    // Armed before the first poll: a host that is gone already drops the task without one.
+    let watch = DeadMan { shared, armed: true };
+    Box::pin(async move {
+        let mut watch = watch;
+        run(&watch.shared).await;
+        watch.armed = false;
+    })
+}
+
+async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
-    let mut watch = DeadMan { shared: &shared, armed: true };
     loop {
         let deadline = shared.world().poll_timeout();
-        wait(&shared, deadline, &mut inputs).await;
+        wait(shared, deadline, &mut inputs).await;
         let effects = {
             let mut world = shared.world();
             while let Some(input) = inputs.pop_front() {
                 let now = shared.executor.now();
-                world.input(&shared, now, input);
+                world.input(shared, now, input);
+                if world.is_over() {
+                    // Of those behind it only commands matter; they must not stir what is over.
+                    world.effects.push_back(Effect::TooLate(std::mem::take(&mut inputs)));
+                }
             }
             world.timeout(shared.executor.now());
             world.give_up_stuck(shared.executor.now());
             std::mem::take(&mut world.effects)
         };
-        if carry_out(&shared, effects) {
-            watch.armed = false;
+        if carry_out(shared, effects) {
             return;
         }
     }
@@ -183,16 +197,17 @@ pub(crate) async fn drive(shared: Arc<Shared>) {
 
 /// Tells everybody when the driver goes without having ended the tree: the host is going away, or
 /// the driver has found a fault of its own. Otherwise they would wait for ever.
-struct DeadMan<'a> {
-    shared: &'a Arc<Shared>,
+struct DeadMan {
+    shared: Arc<Shared>,
     armed: bool,
 }
 
-impl Drop for DeadMan<'_> {
+impl Drop for DeadMan {
     fn drop(&mut self) {
         if self.armed {
-            let effects = self.shared.world().abandon();
-            carry_out(self.shared, effects);
+            let (effects, undone) = self.shared.world().abandon();
+            carry_out(&self.shared, effects);
+            drop(undone);
         }
     }
 }
@@ -216,31 +231,34 @@ async fn wait(shared: &Shared, deadline: Option<Instant>, inputs: &mut VecDeque<
 pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool {
     let mut ended = false;
     for effect in effects {
-        match effect {
-            Effect::Launch(task) => shared.executor.spawn(task),
-            Effect::Kill(life) => life.kill(),
-            // A control lane that is full belongs to an agent that no longer takes anything; the
-            // kernel's deadlines deal with it.
-            Effect::Control(cell, control) => drop(cell.control(control)),
-            Effect::Close(cell, failure) => cell.close(failure),
-            Effect::Reopen(cell) => cell.reopen(),
-            Effect::Drain(cell) => cell.close_intake(),
-            Effect::Discard(launch) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(launch)));
-            }
-            Effect::TooLate(inputs) => drop(inputs),
-            Effect::Event(kind) => shared.emit(kind),
-            // Whoever asked may have given up waiting.
-            Effect::Answer(answer, result) => drop(answer.send(result)),
-            Effect::Started(answer, result) => drop(answer.send(result)),
-            Effect::Stopped(answer) => drop(answer.send(())),
-            Effect::Ended(terminated, phase) => {
-                ended = true;
-                shared.ended(terminated, phase);
-            }
+        ended |= matches!(effect, Effect::Ended(..));
+        // Foreign code that panics (what a factory holds, a host that cannot spawn) must not keep
+        // the others from their answers, nor end the driver.
+        if catch_unwind(AssertUnwindSafe(|| carry_out_one(shared, effect))).is_err() {
+            tracing::error!(target: "lictor", "foreign code has panicked in the driver");
         }
     }
     ended
+}
+
+fn carry_out_one(shared: &Shared, effect: Effect) {
+    match effect {
+        Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
+        Effect::Kill(life) => life.kill(),
+        Effect::Control(cell, control) => cell.control(control),
+        Effect::Close(cell, failure) => cell.close(failure),
+        Effect::Reopen(cell) => cell.reopen(),
+        Effect::Drain(cell) => cell.close_intake(),
+        Effect::Discard(launch) => drop(launch),
+        Effect::Forget(agent) => drop(agent),
+        Effect::TooLate(inputs) => drop(inputs),
+        Effect::Event(kind) => shared.emit(kind),
+        // Whoever asked may have given up waiting.
+        Effect::Answer(answer, result) => drop(answer.send(result)),
+        Effect::Started(answer, result) => drop(answer.send(result)),
+        Effect::Stopped(answer) => drop(answer.send(())),
+        Effect::Ended(terminated, phase) => shared.ended(terminated, phase),
+    }
 }
 
 impl World {
@@ -271,6 +289,11 @@ impl World {
             directory,
             inbox,
         }
+    }
+
+    /// Whether the tree has ended, so that nothing may be done about it any more.
+    const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::New | Phase::Stopped | Phase::Failed)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -337,6 +360,11 @@ impl World {
     /// Something a process did: tell the watchers, then the kernel.
     fn fact(&mut self, now: Instant, fact: Fact) {
         let Fact { process, outcome } = fact;
+        if !self.lives.contains_key(&process) {
+            // It was given up because it blocked its thread, and its end has been told. By now
+            // another may have its name.
+            return;
+        }
         let (supervisor, pid) = (process.supervisor, process.pid);
         let Some(place) = self.places.get(&pid.child) else { return };
         let name = Arc::clone(&place.name);

@@ -11,6 +11,8 @@ use std::time::Duration;
 use lictor_kernel::{ExitReason, Instant};
 use serde::Serialize;
 
+use crate::sync::wake;
+
 /// Something that happened in a runtime.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct RuntimeEvent {
@@ -215,12 +217,16 @@ impl EventHub {
     /// Changes what each watcher waits for, and wakes it, the locks being free again by then.
     fn each(&self, change: impl Fn(&mut Waiting)) {
         let mut wakers = Vec::new();
-        for watcher in self.lock().iter().filter_map(Weak::upgrade) {
+        let all = self.lock();
+        // Held until the lock is free: ours may be the last hold, and of a waker, too.
+        let watchers: Vec<Arc<Watcher>> = all.iter().filter_map(Weak::upgrade).collect();
+        for watcher in &watchers {
             let mut waiting = watcher.lock();
             change(&mut waiting);
             wakers.extend(waiting.waker.take());
         }
-        wakers.into_iter().for_each(Waker::wake);
+        drop(all);
+        wakers.into_iter().for_each(wake);
     }
 
     pub(crate) fn close(&self) {
@@ -232,13 +238,21 @@ impl EventHub {
     }
 }
 
+impl Drop for EventHub {
+    /// Nothing can happen any more: the watchers are told.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// A watcher's view of what happens in a runtime, from the moment it was made.
 ///
 /// It holds 4096 events; if they are not taken, the oldest go and are counted.
 pub struct Events(Arc<Watcher>);
 
 impl Events {
-    /// The next event; `None` when the runtime has stopped and every event was taken. Cancel-safe.
+    /// The next event; `None` when the runtime has stopped, or is gone, and every event was taken.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Option<RuntimeEvent> {
         poll_fn(|cx| {
             let mut waiting = self.0.lock();
@@ -248,7 +262,9 @@ impl Events {
             if waiting.closed {
                 return Poll::Ready(None);
             }
-            waiting.waker = Some(cx.waker().clone());
+            let stale = waiting.waker.replace(cx.waker().clone());
+            drop(waiting);
+            drop(stale);
             Poll::Pending
         })
         .await

@@ -36,4 +36,25 @@ pub trait Executor: Debug + Send + Sync + 'static {
     /// A panic of the task ends that task and no other. The task is dropped, finished or not, when
     /// the host is shut down.
     fn spawn(&self, task: Task);
+
+    /// As [`Executor::spawn`], for a host that shows its tasks or steers them. Most do not, and
+    /// need not implement it.
+    fn spawn_as(&self, role: Role<'_>, task: Task) {
+        let _ = role;
+        self.spawn(task);
+    }
+}
+
+/// What a task of a runtime is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Role<'a> {
+    /// The driver: one for each runtime with a tree.
+    Driver,
+    /// The one sleep of a runtime: none, or one.
+    Timers,
+    /// One incarnation of the agent of this name.
+    Agent(&'a str),
+    /// A message that the agent of this name has delayed.
+    Delayed(&'a str),
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use lictor_kernel::{ExitReason, ProcessId};
 
 use crate::driver::Command;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, wake};
 
 /// Something a process did.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Inbox {
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
         true
     }
@@ -75,7 +75,9 @@ impl Inbox {
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<Input>) -> Poll<()> {
         let mut state = self.0.lock();
         if state.inputs.is_empty() {
-            state.waker = Some(cx.waker().clone());
+            let stale = state.waker.replace(cx.waker().clone());
+            drop(state);
+            drop(stale);
             return Poll::Pending;
         }
         std::mem::swap(&mut state.inputs, into);

@@ -38,12 +38,13 @@ mod token;
 mod types;
 mod view;
 
-pub use agent::{Agent, ErrorAction, InHandPolicy};
+pub use agent::{Agent, InHandPolicy};
 pub use config::{Drain, OnRootExit, RuntimeConfig, RuntimeStatus, Terminated};
 pub use context::{Context, TimerHandle};
 pub use error::{AgentError, AskError, ControlError, SendError, StartError};
 pub use events::{EventKind, Events, RuntimeEvent, reason_name};
-pub use executor::{Executor, Task};
+pub use executor::{Executor, Role, Task};
+pub use lictor_kernel::ErrorAction;
 pub use mailbox::Overflow;
 pub use message::{DecodeError, Message, Protocol, ReplyTo, Request, Value};
 pub use refs::{AgentRef, RawRef, SendOptions};

@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use self::lane::{Claim, Ticket, Waiting};
-use crate::sync::Mutex;
+use crate::sync::{self, Mutex, MutexGuard};
 
 /// The queue of a mailbox in which a message waits.
 ///
@@ -227,12 +227,26 @@ impl<C, T> Mailbox<C, T> {
     /// [`PushError::Full`] beyond the limit of this lane, [`PushError::Closed`] after
     /// [`Mailbox::close`]; a closed intake still takes control items.
     pub fn push_control(&self, item: C) -> Result<(), PushError<C>> {
-        let mut state = self.state.lock();
-        if state.intake == Intake::Closed {
-            return Err(PushError::Closed(item));
-        }
-        if state.control.len() >= state.control_limit as usize {
+        let state = self.state.lock();
+        let limit = state.control_limit as usize;
+        if state.intake != Intake::Closed && state.control.len() >= limit {
             return Err(PushError::Full(item));
+        }
+        Self::take_control(state, item).map_err(PushError::Closed)
+    }
+
+    /// Queues a control item whatever the limit says: for those whose number something else
+    /// bounds, and whose loss nobody could make good.
+    ///
+    /// # Errors
+    /// The item, after [`Mailbox::close`].
+    pub fn force_control(&self, item: C) -> Result<(), C> {
+        Self::take_control(self.state.lock(), item)
+    }
+
+    fn take_control(mut state: MutexGuard<'_, State<C, T>>, item: C) -> Result<(), C> {
+        if state.intake == Intake::Closed {
+            return Err(item);
         }
         state.control.push_back(item);
         let consumer = state.unpark(Accept::ControlOnly);
@@ -309,7 +323,7 @@ impl<C, T> Mailbox<C, T> {
         let priority = state.priority.take_all();
         let normal = state.normal.take_all();
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(sync::wake);
         wake(consumer);
         Leftover { control: control.into(), messages: priority.into_iter().chain(normal).collect() }
     }
@@ -325,7 +339,7 @@ impl<C, T> Mailbox<C, T> {
         let waiting = state.stop_intake(Intake::Draining);
         let consumer = state.unpark(Accept::All);
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_iter().for_each(sync::wake);
         wake(consumer);
     }
 
@@ -445,7 +459,7 @@ impl<C, T> State<C, T> {
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        waker.wake();
+        sync::wake(waker);
     }
 }
 

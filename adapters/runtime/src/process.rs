@@ -4,6 +4,8 @@
 //! hears of exactly one end. Panics of the agent's methods are caught at the method, so that the
 //! loop still knows which message was in hand; the guard around the loop catches what is left.
 
+mod hand;
+
 use std::any::Any;
 use std::fmt::{self, Debug};
 use std::future::{Future, poll_fn};
@@ -14,20 +16,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Instant, ProcessId};
+use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState, ProcessId};
 
-use crate::agent::{Agent, ErrorAction, InHandPolicy};
-use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, refuse};
+use self::hand::Hand;
+use crate::agent::{Agent, InHandPolicy};
+use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::events::EventKind;
 use crate::executor::Task;
 use crate::inbox::{Fact, Inbox, Outcome};
-use crate::mailbox::{Accept, Lane, Popped};
-use crate::message::Protocol;
-use crate::reply::{InHand, ReplyFailure};
-use crate::sync::Mutex;
-use crate::view::Status;
+use crate::mailbox::{Accept, Popped};
+use crate::reply::ReplyFailure;
+use crate::sync::{Mutex, wake};
 
 /// How an agent's incarnations work.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,14 +61,20 @@ impl Life {
         self.killed.store(true, Ordering::Release);
         let waker = self.waker.lock().take();
         if let Some(waker) = waker {
-            waker.wake();
+            wake(waker);
         }
+    }
+
+    fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
     }
 
     fn register(&self, cx: &TaskContext<'_>) {
         let mut waker = self.waker.lock();
         if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
+            let stale = waker.replace(cx.waker().clone());
+            drop(waker);
+            drop(stale);
         }
     }
 }
@@ -108,7 +115,7 @@ impl<F: Future<Output = End>> Future for Guarded<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = &mut *self;
         this.life.register(cx);
-        if this.life.killed.load(Ordering::Acquire) {
+        if this.life.is_killed() {
             this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
             return Poll::Ready(());
         }
@@ -168,6 +175,7 @@ impl<A: Agent> Launch for Launcher<A> {
         let incarnation = Incarnation {
             cell,
             inbox: Arc::clone(&inbox),
+            life: Arc::clone(&life),
             process,
             work: self.work,
             factory: Arc::clone(&self.factory),
@@ -188,6 +196,7 @@ fn asked_end<A: Agent>(cx: &Context<A>) -> Option<Next> {
 struct Incarnation<A: Agent> {
     cell: Arc<Cell<A::Message>>,
     inbox: Arc<Inbox>,
+    life: Arc<Life>,
     process: ProcessId,
     work: Work,
     factory: Arc<dyn Fn() -> A + Send + Sync>,
@@ -196,8 +205,6 @@ struct Incarnation<A: Agent> {
 /// Where the loop goes after a message or a control.
 enum Next {
     Go,
-    Suspend,
-    Resume,
     Stop(ExitReason),
     /// The agent has failed, by an error of its own or because somebody said so.
     Crash(Arc<str>),
@@ -208,7 +215,8 @@ enum Next {
 impl<A: Agent> Incarnation<A> {
     async fn run(self) -> End {
         let incarnation = self.cell.core.begin_incarnation();
-        self.cell.core.set_status(Status::Initializing);
+        let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
+        self.show(&lifecycle);
         let mut agent = match catch_unwind(AssertUnwindSafe(|| (self.factory)())) {
             Ok(agent) => agent,
             Err(panic) => {
@@ -230,43 +238,67 @@ impl<A: Agent> Incarnation<A> {
         if cx.ending == Ending::Ignore {
             return End { outcome: Outcome::Ignored };
         }
-        let suspended = self.cell.core.is_suspended();
-        let status = if suspended { Status::Suspended } else { Status::Running };
-        self.cell.core.set_status(status);
+        // A refusal of the machine is no fault from here on, but says that it is there already.
+        let _ = lifecycle.started();
+        if self.cell.core.is_suspended() {
+            let _ = lifecycle.suspend();
+        }
+        self.show(&lifecycle);
         let outcome = Outcome::Started { incarnation };
         self.inbox.fact(Fact { process: self.process, outcome });
-        let end = self.work(&mut agent, &mut cx).await;
+        let end = self.work(&mut agent, &mut cx, &mut lifecycle).await;
+        let _ = match &end {
+            Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
+            Next::Go | Next::Stop(_) => lifecycle.stop(),
+        };
+        self.show(&lifecycle);
         if let Next::Panicked(detail) = end {
             return End::exited(ExitReason::Crashed, Some(detail));
         }
-        self.cell.core.set_status(Status::Stopping);
         let stopped = caught(agent.stop(&mut cx)).await;
         match (end, stopped) {
             (Next::Crash(detail), _) => End::exited(ExitReason::Crashed, Some(detail)),
             (_, Err(panic)) => End::exited(ExitReason::Crashed, Some(panic)),
             (Next::Stop(reason), Ok(())) => End::exited(reason, None),
-            (Next::Go | Next::Suspend | Next::Resume | Next::Panicked(_), Ok(())) => {
-                End::exited(ExitReason::Normal, None)
-            }
+            (Next::Go | Next::Panicked(_), Ok(())) => End::exited(ExitReason::Normal, None),
         }
     }
 
+    /// Makes the state visible from outside.
+    fn show(&self, lifecycle: &Lifecycle) {
+        self.cell.core.set_status(lifecycle.state().into());
+    }
+
     /// Handles controls and messages until something ends the incarnation.
-    async fn work(&self, agent: &mut A, cx: &mut Context<A>) -> Next {
-        let suspended = self.cell.core.status() == Status::Suspended;
-        let mut accept = if suspended { Accept::ControlOnly } else { Accept::All };
+    async fn work(&self, agent: &mut A, cx: &mut Context<A>, lifecycle: &mut Lifecycle) -> Next {
         let mut in_this_poll = 0;
         if let Some(end) = asked_end(cx) {
             return end;
         }
         loop {
+            if self.life.is_killed() {
+                // It may have been while a method blocked the thread. What is queued is not for
+                // us any more; the guard ends us as soon as we let it.
+                std::future::pending::<()>().await;
+            }
+            let accept = match lifecycle.state() {
+                LifecycleState::Suspended => Accept::ControlOnly,
+                LifecycleState::Initializing
+                | LifecycleState::Running
+                | LifecycleState::Stopping
+                | LifecycleState::Stopped
+                | LifecycleState::Crashed => Accept::All,
+            };
             let next = match self.cell.mailbox.pop(accept).await {
-                Popped::Control(control) => self.control(agent, control),
-                Popped::Message(_, envelope) if self.is_over(&envelope) => {
+                Popped::Control(control) => self.control(agent, lifecycle, control),
+                Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
                     self.cell.dead_letter(envelope.message, ReplyFailure::Expired);
                     Next::Go
                 }
-                Popped::Message(lane, envelope) => self.deliver(agent, cx, lane, envelope).await,
+                Popped::Message(lane, envelope) => {
+                    let hand = Hand::take(self, lifecycle, lane, &envelope);
+                    self.deliver(agent, cx, hand, envelope.message).await
+                }
                 Popped::Drained => Next::Stop(ExitReason::Shutdown),
             };
             match next {
@@ -275,8 +307,6 @@ impl<A: Agent> Incarnation<A> {
                         return end;
                     }
                 }
-                Next::Suspend => accept = Accept::ControlOnly,
-                Next::Resume => accept = Accept::All,
                 end @ (Next::Stop(_) | Next::Crash(_) | Next::Panicked(_)) => return end,
             }
             in_this_poll += 1;
@@ -287,13 +317,19 @@ impl<A: Agent> Incarnation<A> {
         }
     }
 
-    /// Whether the message's time to live is over.
-    fn is_over(&self, envelope: &Envelope<A::Message>) -> bool {
-        envelope.expires < Instant::MAX && envelope.expires <= self.cell.core.shared.executor.now()
+    /// Whether the message's time to live is over, or that of the incarnation whose timer sent it.
+    fn is_over(&self, cx: &Context<A>, envelope: &Envelope<A::Message>) -> bool {
+        let is_for_another =
+            envelope.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
+        let now = || self.cell.core.shared.executor.now();
+        is_for_another || (envelope.expires < Instant::MAX && envelope.expires <= now())
     }
 
-    fn control(&self, agent: &mut A, control: Control) -> Next {
+    fn control(&self, agent: &mut A, lifecycle: &mut Lifecycle, control: Control) -> Next {
         let core = &self.cell.core;
+        if control.is_wish() {
+            core.wish_taken();
+        }
         let name = Arc::clone(&core.name);
         let hook = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).err();
         let (panic, next) = match control {
@@ -306,16 +342,20 @@ impl<A: Agent> Incarnation<A> {
                 (None, Next::Crash(format!("restart asked by {by}").into()))
             }
             Control::Suspend { reason } => {
-                core.set_status(Status::Suspended);
+                // One that began suspended still hears why.
+                let _ = lifecycle.suspend();
+                self.show(lifecycle);
                 let panic = hook(&mut || agent.on_suspend(&reason));
                 core.shared.emit(EventKind::Suspended { name, reason });
-                (panic, Next::Suspend)
+                (panic, Next::Go)
             }
             Control::Resume { approver } => {
-                core.set_status(Status::Running);
+                // One that began after the suspension was lifted still hears who did it.
+                let _ = lifecycle.resume(&approver);
+                self.show(lifecycle);
                 let panic = hook(&mut || agent.on_resume(&approver));
                 core.shared.emit(EventKind::Resumed { name, approver });
-                (panic, Next::Resume)
+                (panic, Next::Go)
             }
             Control::ChildTerminated { child, reason } => {
                 (hook(&mut || agent.on_child_terminated(&child, reason)), Next::Go)
@@ -329,11 +369,9 @@ impl<A: Agent> Incarnation<A> {
         &self,
         agent: &mut A,
         cx: &mut Context<A>,
-        lane: Lane,
-        envelope: Envelope<A::Message>,
+        mut hand: Hand<'_, A>,
+        mut message: A::Message,
     ) -> Next {
-        let mut hand = Hand::take(self, lane, &envelope);
-        let mut message = envelope.message;
         loop {
             let error = match self.handle_once(agent, cx, message).await {
                 Ok(Ok(())) => {
@@ -346,7 +384,7 @@ impl<A: Agent> Incarnation<A> {
                     return Next::Panicked(panic);
                 }
             };
-            let attempt = hand.attempt;
+            let attempt = hand.attempt();
             let action = match catch_unwind(AssertUnwindSafe(|| agent.on_error(&error, attempt))) {
                 Ok(action) => action,
                 Err(panic) => {
@@ -354,23 +392,23 @@ impl<A: Agent> Incarnation<A> {
                     return Next::Panicked(panic_text(&*panic));
                 }
             };
-            match action {
-                ErrorAction::Retry if hand.attempt < self.work.max_retries => {
+            match hand.on_error(action) {
+                ErrorDecision::Redeliver { .. } => {
                     let Some(again) = hand.again() else {
                         hand.failed(ReplyFailure::Crashed);
                         return Next::Crash(error.to_string().into());
                     };
                     message = again;
                 }
-                ErrorAction::Retry | ErrorAction::Escalate => {
+                ErrorDecision::Crash => {
                     hand.failed(ReplyFailure::Crashed);
                     return Next::Crash(error.to_string().into());
                 }
-                ErrorAction::Skip => {
+                ErrorDecision::Discard => {
                     hand.skipped();
                     return Next::Go;
                 }
-                ErrorAction::Stop => {
+                ErrorDecision::Stop => {
                     hand.stopped();
                     return Next::Stop(ExitReason::Normal);
                 }
@@ -404,104 +442,6 @@ impl<A: Agent> Incarnation<A> {
             return poll_fn(|cx| span.in_scope(|| handle.as_mut().poll(cx))).await;
         }
         handle.await
-    }
-}
-
-/// The message in hand, as the loop still knows it while the handler has the message itself.
-///
-/// However the incarnation ends, this settles the message: also when it is killed and only the
-/// destructors run.
-struct Hand<'a, A: Agent> {
-    incarnation: &'a Incarnation<A>,
-    lane: Lane,
-    attempt: u32,
-    expires: Instant,
-    hold: Option<InHand>,
-    /// A spare, if one may be needed.
-    copy: Option<A::Message>,
-    settled: bool,
-}
-
-impl<'a, A: Agent> Hand<'a, A> {
-    fn take(incarnation: &'a Incarnation<A>, lane: Lane, envelope: &Envelope<A::Message>) -> Self {
-        let Envelope { message, attempt, expires } = envelope;
-        let work = incarnation.work;
-        let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
-        let copy = if wanted { message.duplicate() } else { None };
-        let hold = message.in_hand();
-        let (attempt, expires) = (*attempt, *expires);
-        Self { incarnation, lane, attempt, expires, hold, copy, settled: false }
-    }
-
-    /// The message once more, for the next attempt.
-    fn again(&mut self) -> Option<A::Message> {
-        let message = self.copy.take()?;
-        self.copy = message.duplicate();
-        // The new hold is taken before the old one ends, so that the question stays open.
-        let hold = message.in_hand();
-        drop(std::mem::replace(&mut self.hold, hold));
-        self.attempt += 1;
-        Some(message)
-    }
-
-    fn done(&mut self) {
-        self.settled = true;
-        self.incarnation.cell.core.count_handled();
-        if let Some(hold) = self.hold.take() {
-            hold.release(None);
-        }
-    }
-
-    fn skipped(&mut self) {
-        self.settled = true;
-        self.tell(ReplyFailure::Skipped);
-        self.incarnation.cell.core.count_dead(1, ReplyFailure::Skipped);
-    }
-
-    fn stopped(&mut self) {
-        self.settled = true;
-        self.tell(ReplyFailure::Stopped);
-        self.incarnation.cell.core.count_dead(1, ReplyFailure::Stopped);
-    }
-
-    fn tell(&mut self, failure: ReplyFailure) {
-        if let Some(hold) = self.hold.take() {
-            hold.release(Some(failure));
-        }
-    }
-
-    /// The incarnation ends with the message in hand: what becomes of it is the agent's policy.
-    fn failed(&mut self, failure: ReplyFailure) {
-        self.settled = true;
-        let work = self.incarnation.work;
-        let cell = &self.incarnation.cell;
-        let redeliver = work.in_hand == InHandPolicy::Redeliver && self.attempt < work.max_retries;
-        if redeliver && let Some(message) = self.copy.take() {
-            // Held while the old hold ends, so that the question stays open.
-            let hold = message.in_hand();
-            drop(self.hold.take());
-            drop(hold);
-            let (attempt, expires) = (self.attempt + 1, self.expires);
-            let envelope = Envelope { message, attempt, expires };
-            if let Err(envelope) = cell.mailbox.push_front(self.lane, envelope) {
-                refuse(envelope.message, failure);
-                cell.core.count_dead(1, failure);
-            }
-            return;
-        }
-        self.tell(failure);
-        match work.in_hand {
-            InHandPolicy::Drop => cell.core.count_dropped(),
-            InHandPolicy::Redeliver | InHandPolicy::DeadLetter => cell.core.count_dead(1, failure),
-        }
-    }
-}
-
-impl<A: Agent> Drop for Hand<'_, A> {
-    fn drop(&mut self) {
-        if !self.settled {
-            self.failed(ReplyFailure::Killed);
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 
 use crate::agent::Agent;
-use crate::cell::{AnyCell, Cell, Way};
+use crate::cell::{AnyCell, Cell, Patience, Way};
 use crate::error::{AskError, SendError};
 use crate::mailbox::Lane;
 use crate::message::{Message, ReplyTo, Request, Value};
@@ -50,12 +50,10 @@ impl SendOptions {
     }
 
     fn way(self, shared: &Shared) -> Way {
-        let now = shared.executor.now();
-        Way {
-            lane: if self.priority { Lane::Priority } else { Lane::Normal },
-            deadline: now.saturating_add(self.timeout.unwrap_or(shared.config.send_timeout)),
-            expires: self.ttl.map_or(Instant::MAX, |ttl| now.saturating_add(ttl)),
-        }
+        let lane = if self.priority { Lane::Priority } else { Lane::Normal };
+        let patience = self.timeout.map_or(Patience::Default, Patience::For);
+        let from_now = |ttl| shared.executor.now().saturating_add(ttl);
+        Way { expires: self.ttl.map_or(Instant::MAX, from_now), ..Way::new(lane, patience) }
     }
 }
 
@@ -86,8 +84,7 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        let deadline = self.cell.core.shared.send_deadline();
-        self.cell.send(Way::within(Lane::Normal, deadline), message.into()).await
+        self.cell.send(Way::new(Lane::Normal, Patience::Default), message.into()).await
     }
 
     /// As [`AgentRef::send`], but served before ordinary messages.
@@ -98,8 +95,7 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        let deadline = self.cell.core.shared.send_deadline();
-        self.cell.send(Way::within(Lane::Priority, deadline), message.into()).await
+        self.cell.send(Way::new(Lane::Priority, Patience::Default), message.into()).await
     }
 
     /// As [`AgentRef::send`], with a priority, a time to live or another time-out of its own.
@@ -121,7 +117,7 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        self.cell.try_send(Way::within(Lane::Normal, Instant::ZERO), message.into())
+        self.cell.try_send(Way::new(Lane::Normal, Patience::Default), message.into())
     }
 
     /// Asks, and waits for the answer. `timeout` covers both the wait for room in the mailbox and
@@ -139,7 +135,7 @@ impl<A: Agent> AgentRef<A> {
         let deadline = shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = A::Message::from((question, ReplyTo::new(reply_to)));
-        match self.cell.send(Way::within(Lane::Normal, deadline), message).await {
+        match self.cell.send(Way::new(Lane::Normal, Patience::Until(deadline)), message).await {
             Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
             sent => sent?,
         }
@@ -182,8 +178,7 @@ impl RawRef {
     /// # Errors
     /// As [`AgentRef::send`], and `NotUnderstood` or `Reserved` for a message that does not fit.
     pub async fn send(&self, message: Message) -> Result<(), SendError> {
-        let deadline = self.0.core().shared.send_deadline();
-        self.0.send_raw(Way::within(Lane::Normal, deadline), message).await
+        self.0.send_raw(Way::new(Lane::Normal, Patience::Default), message).await
     }
 
     /// As [`AgentRef::send_priority`].
@@ -191,8 +186,7 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`].
     pub async fn send_priority(&self, message: Message) -> Result<(), SendError> {
-        let deadline = self.0.core().shared.send_deadline();
-        self.0.send_raw(Way::within(Lane::Priority, deadline), message).await
+        self.0.send_raw(Way::new(Lane::Priority, Patience::Default), message).await
     }
 
     /// As [`AgentRef::send_with`].
@@ -208,7 +202,7 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`], without `Timeout`.
     pub fn try_send(&self, message: Message) -> Result<(), SendError> {
-        self.0.try_send_raw(Way::within(Lane::Normal, Instant::ZERO), message)
+        self.0.try_send_raw(Way::new(Lane::Normal, Patience::Default), message)
     }
 
     /// As [`AgentRef::ask`].
@@ -220,7 +214,7 @@ impl RawRef {
         let deadline = core.shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = message.with_reply_to(ReplyTo::new(reply_to));
-        match self.0.send_raw(Way::within(Lane::Normal, deadline), message).await {
+        match self.0.send_raw(Way::new(Lane::Normal, Patience::Until(deadline)), message).await {
             Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
             sent => sent?,
         }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, wake};
 
 /// Why a call has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -118,7 +118,7 @@ impl<R> Slot<R> {
         let asker = state.complete(answer)?;
         drop(state);
         if let Some(asker) = asker {
-            asker.wake();
+            wake(asker);
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl<R> Slot<R> {
         let asker = state.complete(Err(last())).unwrap_or(None);
         drop(state);
         if let Some(asker) = asker {
-            asker.wake();
+            wake(asker);
         }
     }
 }

@@ -1,9 +1,7 @@
 //! A runtime: one tree of agents in one process, and the handle that reaches it.
 
 use std::fmt::{self, Debug};
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Node};
@@ -16,7 +14,7 @@ use crate::directory::Directory;
 use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive};
 use crate::error::{AskError, ControlError, SendError, StartError};
 use crate::events::{EventHub, EventKind, Events};
-use crate::executor::Executor;
+use crate::executor::{Executor, Role};
 use crate::inbox::Inbox;
 use crate::message::{Message, Value, is_reserved};
 use crate::refs::{AgentRef, RawRef};
@@ -24,6 +22,7 @@ use crate::reply::{ReplyTo, reply_slot};
 use crate::spec::Supervisor;
 use crate::started::Tree;
 use crate::timers::Timers;
+use crate::token::Token;
 use crate::types::{AgentTypes, Setup};
 use crate::view::AgentInfo;
 
@@ -50,13 +49,9 @@ pub(crate) struct Shared {
     pub(crate) config: RuntimeConfig,
     events: EventHub,
     world: Mutex<World>,
-    end: Mutex<End>,
-}
-
-#[derive(Default)]
-struct End {
-    terminated: Option<Terminated>,
-    wakers: Vec<Waker>,
+    terminated: Mutex<Option<Terminated>>,
+    /// Raised when that is known.
+    over: Token,
 }
 
 impl Shared {
@@ -64,12 +59,8 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self) -> MutexGuard<'_, End> {
-        self.end.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn send_deadline(&self) -> Instant {
-        self.executor.now().saturating_add(self.config.send_timeout)
+    fn terminated(&self) -> MutexGuard<'_, Option<Terminated>> {
+        self.terminated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn emit(&self, kind: EventKind) {
@@ -81,14 +72,11 @@ impl Shared {
         if terminated.is_none() {
             return;
         }
-        let mut end = self.end();
-        end.terminated = terminated;
-        let wakers = std::mem::take(&mut end.wakers);
-        drop(end);
+        *self.terminated() = terminated;
         if phase == Phase::Stopped {
             self.events.close();
         }
-        wakers.into_iter().for_each(Waker::wake);
+        self.over.raise();
     }
 }
 
@@ -124,7 +112,8 @@ impl Runtime {
             config,
             events: EventHub::default(),
             world: Mutex::new(world),
-            end: Mutex::new(End::default()),
+            terminated: Mutex::new(None),
+            over: Token::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -138,14 +127,14 @@ impl Runtime {
     ///
     /// # Errors
     /// [`StartError`]; nothing of the tree runs then.
-    pub async fn start(&self, root: Supervisor) -> Result<Tree, StartError> {
+    pub async fn start(&self, mut root: Supervisor) -> Result<Tree, StartError> {
         let (answer, started) = reply_slot();
         let effects = {
             let mut world = self.shared.world();
             if world.phase != Phase::New {
                 return Err(StartError::AlreadyStarted);
             }
-            let plan = match world.assemble(&self.shared, root) {
+            let plan = match world.assemble(&self.shared, &mut root) {
                 Ok(plan) => plan,
                 Err(error) => {
                     world.tear_down();
@@ -159,9 +148,12 @@ impl Runtime {
             world.start(&self.shared, &plan, answer);
             world.take_effects()
         };
+        // What is left of it is the user's, and was not to be dropped under the lock.
+        drop(root);
         // A tree without workers may be up, and a tree may even be over, already.
         if !carry_out(&self.shared, effects) {
-            self.shared.executor.spawn(Box::pin(drive(Arc::clone(&self.shared))));
+            let driver = drive(Arc::clone(&self.shared));
+            self.shared.executor.spawn_as(Role::Driver, driver);
         }
         match started.await {
             Ok(Ok(())) => Ok(Tree { runtime: self.clone() }),
@@ -180,13 +172,19 @@ impl Runtime {
     /// As [`Runtime::stop`], with another bound. A later call can only shorten the bound.
     pub async fn stop_within(&self, timeout: Duration) {
         let deadline = Some(self.shared.executor.now().saturating_add(timeout));
-        let (answer, stopped) = reply_slot();
-        if self.shared.inbox.command(Command::Stop { deadline, answer }) {
-            // A driver that has just ended drops the answer: then it has stopped, too.
-            let _ = stopped.await;
-        }
-        let mut world = self.shared.world();
-        if matches!(world.phase, Phase::New | Phase::Failed) {
+        loop {
+            let (answer, stopped) = reply_slot();
+            if self.shared.inbox.command(Command::Stop { deadline, answer }) {
+                // A driver that has just ended drops the answer: then it has stopped, too.
+                let _ = stopped.await;
+            }
+            let mut world = self.shared.world();
+            match world.phase {
+                Phase::Stopped => return,
+                // A start came between the command and this look: it has a driver to be told.
+                Phase::Starting | Phase::Running | Phase::Stopping => continue,
+                Phase::New | Phase::Failed => {}
+            }
             let never_ran = world.phase == Phase::New;
             world.phase = Phase::Stopped;
             world.tear_down();
@@ -198,22 +196,15 @@ impl Runtime {
                 let terminated = Terminated { reason: ExitReason::Shutdown, asked: true };
                 self.shared.ended(Some(terminated), Phase::Stopped);
             }
+            return;
         }
     }
 
     /// Waits until the tree has ended, by itself or because somebody asked. Cancel-safe.
     pub async fn terminated(&self) -> Terminated {
-        poll_fn(|cx| {
-            let mut end = self.shared.end();
-            if let Some(terminated) = end.terminated {
-                return Poll::Ready(terminated);
-            }
-            if !end.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                end.wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await
+        self.shared.over.raised().await;
+        let terminated = *self.shared.terminated();
+        terminated.unwrap_or_else(|| unreachable!("it is known before the token is raised"))
     }
 
     /// A reference to an agent of a known type. It survives restarts.

@@ -9,7 +9,17 @@ use loom::sync as host;
 use std::sync as host;
 
 pub(crate) use host::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
+use std::task::Waker;
+
+/// Wakes a task that is not ours.
+///
+/// Its waker is foreign code: a panic there must not become that of whoever had news for it, nor
+/// keep the news from those who are told next.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
 
 /// A mutex without poisoning.
 ///

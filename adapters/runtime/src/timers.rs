@@ -17,8 +17,8 @@ use std::task::{Context, Poll, Waker};
 
 use lictor_kernel::Instant;
 
-use crate::executor::{Executor, Task};
-use crate::sync::Mutex;
+use crate::executor::{Executor, Role, Task};
+use crate::sync::{Mutex, wake};
 
 /// The deadline came before the future was ready.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,6 +53,8 @@ struct State {
     background: Option<Waker>,
     /// The instant at which the background task will look again by itself.
     armed: Option<Instant>,
+    /// Waits registered before this one have lost the background task: the host may be gone.
+    given_up: u64,
     closed: bool,
 }
 
@@ -71,7 +73,7 @@ impl Timers {
         self.shared.executor.now()
     }
 
-    /// Waits until `deadline`. [`Instant::MAX`] never comes.
+    /// Waits until `deadline`. [`Instant::MAX`] never comes, nor does any once the host is gone.
     ///
     /// The wait is registered when the future is first polled and removed when it is dropped, each
     /// in `O(log n)`. Waits with one deadline end in the order of their registration.
@@ -83,7 +85,8 @@ impl Timers {
     /// and one that is ready at once registers nothing.
     ///
     /// # Errors
-    /// [`Elapsed`], when the deadline came first.
+    /// [`Elapsed`], when the deadline came first, or the host has gone and it cannot come: whoever
+    /// waits on another host must not wait for ever.
     pub async fn timeout<F: Future>(
         &self,
         deadline: Instant,
@@ -95,7 +98,7 @@ impl Timers {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            Pin::new(&mut wait).poll(cx).map(|()| Err(Elapsed))
+            wait.poll_end(cx).map(|_| Err(Elapsed))
         })
         .await
     }
@@ -120,7 +123,7 @@ impl Drop for Timers {
         let background = state.background.take();
         drop(state);
         if let Some(background) = background {
-            background.wake();
+            wake(background);
         }
     }
 }
@@ -140,10 +143,27 @@ pub struct Wait<'a> {
     key: Option<Key>,
 }
 
+/// How a wait ended.
+enum End {
+    Due,
+    GivenUp,
+}
+
 impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_end(cx) {
+            Poll::Ready(End::Due) => Poll::Ready(()),
+            // It is not due: what waits for it alone must not happen early. Should the host live
+            // on after all, it will be.
+            Poll::Ready(End::GivenUp) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Wait<'_> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Some(key) = self.key else {
             if self.deadline < Instant::MAX {
                 self.key = Some(self.shared.register(self.deadline, cx.waker().clone()));
@@ -151,19 +171,20 @@ impl Future for Wait<'_> {
             return Poll::Pending;
         };
         let mut state = self.shared.state.lock();
+        let given_up = key.1 < state.given_up;
         let Some(waker) = state.waits.get_mut(&key) else {
             drop(state);
             self.key = None;
             // Polled again, it is over again.
             self.deadline = Instant::ZERO;
-            return Poll::Ready(());
+            return Poll::Ready(End::Due);
         };
         if !waker.will_wake(cx.waker()) {
             let stale = std::mem::replace(waker, cx.waker().clone());
             drop(state);
             drop(stale);
         }
-        Poll::Pending
+        if given_up { Poll::Ready(End::GivenUp) } else { Poll::Pending }
     }
 }
 
@@ -202,10 +223,11 @@ impl Shared {
         drop(state);
         if spawn {
             let shared = Arc::clone(self);
-            self.executor.spawn(Box::pin(Background { shared, sleep: None }));
+            let background = Box::pin(Background { shared, sleep: None });
+            self.executor.spawn_as(Role::Timers, background);
         }
         if let Some(background) = background {
-            background.wake();
+            wake(background);
         }
         key
     }
@@ -248,7 +270,7 @@ impl Future for Background {
                 return Poll::Ready(());
             };
             drop(stale);
-            due.into_iter().for_each(Waker::wake);
+            due.into_iter().for_each(wake);
             let Some(deadline) = armed else {
                 self.sleep = None;
                 return Poll::Pending;
@@ -267,13 +289,16 @@ impl Future for Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // The host may have dropped us while waits are registered, as a shut-down does: the next
-        // one to register tries again.
+        // The host may have dropped us while waits are registered, as a shut-down does: those that
+        // bound something else are told. The next one to register tries again.
         let mut state = self.shared.state.lock();
         state.spawned = false;
         state.armed = None;
+        state.given_up = state.registered;
         let own = state.background.take();
+        let waits: Vec<Waker> = state.waits.values().cloned().collect();
         drop(state);
         drop(own);
+        waits.into_iter().for_each(wake);
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, wake};
 
 #[derive(Debug)]
 pub(crate) struct Token(Mutex<State>);
@@ -27,7 +27,7 @@ impl Token {
         state.raised = true;
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
-        wakers.into_values().for_each(Waker::wake);
+        wakers.into_values().for_each(wake);
     }
 
     pub(crate) fn raised(&self) -> Raised<'_> {
@@ -50,8 +50,10 @@ impl Future for Raised<'_> {
         }
         let key = self.key.unwrap_or(state.next);
         state.next = state.next.max(key + 1);
-        state.wakers.insert(key, cx.waker().clone());
+        let stale = state.wakers.insert(key, cx.waker().clone());
         drop(state);
+        // Outside the lock: it may be the last handle of a task that waits for this very token.
+        drop(stale);
         self.key = Some(key);
         Poll::Pending
     }
@@ -60,7 +62,10 @@ impl Future for Raised<'_> {
 impl Drop for Raised<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.token.0.lock().wakers.remove(&key);
+            let mut state = self.token.0.lock();
+            let own = state.wakers.remove(&key);
+            drop(state);
+            drop(own);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lictor_kernel::{ChildId, Strategy};
+use lictor_kernel::{ChildId, LifecycleState, Strategy};
 use serde::Serialize;
 
 use crate::driver::{Role, World};
@@ -65,6 +65,19 @@ impl Status {
 
     pub(crate) fn from_code(code: u8) -> Self {
         Self::ALL.get(usize::from(code)).copied().unwrap_or(Self::Initializing)
+    }
+}
+
+impl From<LifecycleState> for Status {
+    fn from(state: LifecycleState) -> Self {
+        match state {
+            LifecycleState::Initializing => Self::Initializing,
+            LifecycleState::Running => Self::Running,
+            LifecycleState::Suspended => Self::Suspended,
+            LifecycleState::Stopping => Self::Stopping,
+            LifecycleState::Stopped => Self::Stopped,
+            LifecycleState::Crashed => Self::Crashed,
+        }
     }
 }
 

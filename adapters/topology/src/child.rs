@@ -2,12 +2,12 @@
 
 use lictor_kernel::{ChildSpec, Shutdown};
 
-use crate::diagnostic::Quoted;
+use crate::diagnostic::{Quoted, Remark};
 use crate::fields::{Field, Fields, Schema};
 use crate::model::{AgentNode, Child, DynamicSupervisorNode, MailboxPolicy, SpawnLimits};
 use crate::policy::{BUDGETS, IN_HANDS, OVERFLOWS, RESTARTS, SPAWNED_RESTARTS};
 use crate::reader::Reader;
-use crate::suggest::nearest;
+use crate::suggest::{is_slip, nearest};
 use crate::topology::{Parent, origin};
 use crate::tree::{Entry, Item, Kind, Span};
 
@@ -66,6 +66,8 @@ const PLANNED: [&str; 3] = ["eval_agent", "topology_server", "http_gateway"];
 /// Words that `type` takes besides agent types.
 const NODE_TYPES: [&str; 4] = ["agent", "gen_server", "dynamic_supervisor", "supervisor"];
 
+const LATER: &str = " It is not available in this version";
+
 const FORMS: &str = "an entry is `- supervisor: {..}`, `- agent: {..}` or `- type: ..`";
 
 impl<'a> Reader<'a> {
@@ -101,9 +103,9 @@ impl<'a> Reader<'a> {
             return None;
         }
         match heads.as_slice() {
-            [] => self.headless(item, entries),
+            [] => self.headless(item, entries, parent),
             [head] if head.key == "type" => self.flat(item, head, parent),
-            [head] => self.wrapped(head, entries, parent),
+            [head] => self.wrapped(head, &head.key, entries, parent),
             [first, second, ..] => {
                 let message =
                     format_args!("`{}` and `{}` exclude each other", first.key, second.key);
@@ -116,8 +118,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An entry that does not say what it is.
-    fn headless(&mut self, item: Item, entries: &'a [Entry]) -> Option<Child> {
+    /// An entry that does not say what it is. Under a slip of `supervisor` or `agent` is read what
+    /// is surely meant.
+    fn headless(&mut self, item: Item, entries: &'a [Entry], parent: Parent) -> Option<Child> {
         for entry in entries {
             let meant = nearest(&entry.key, ["supervisor", "agent", "type"]);
             let node_type = NODE_TYPES.contains(&entry.key.as_str());
@@ -133,7 +136,13 @@ impl<'a> Reader<'a> {
                     };
                 }
             });
-            return None;
+            let is_map = matches!(self.tree.node(entry.value).kind, Kind::Mapping(_));
+            return match meant
+                .filter(|meant| *meant != "type" && is_map && is_slip(&entry.key, meant))
+            {
+                Some(meant) => self.wrapped(entry, meant, entries, parent),
+                None => None,
+            };
         }
         let message = format_args!("this entry does not say what it is");
         if let Some(d) = self.error("bad-child", item.span, message) {
@@ -142,7 +151,13 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn wrapped(&mut self, head: &'a Entry, entries: &'a [Entry], parent: Parent) -> Option<Child> {
+    fn wrapped(
+        &mut self,
+        head: &'a Entry,
+        kind: &str,
+        entries: &'a [Entry],
+        parent: Parent,
+    ) -> Option<Child> {
         for entry in entries.iter().filter(|entry| entry.key != head.key) {
             self.under_key(&entry.key, |reader| {
                 let key = Quoted(&entry.key);
@@ -153,11 +168,11 @@ impl<'a> Reader<'a> {
             });
         }
         self.under_key(&head.key, |reader| {
-            if head.key == "supervisor" {
+            if kind == "supervisor" {
                 return reader.supervisor(head, parent).map(Child::Supervisor);
             }
             let fields = reader.fields(head.value, head.key_span, &AGENT)?;
-            let found = reader.field(&fields, "type", |r, item| r.agent_type(item, false));
+            let found = reader.field(&fields, "type", |r, item| r.agent_type(item));
             if matches!(found, Field::Absent) {
                 reader.missing(&fields, "type");
             }
@@ -174,17 +189,19 @@ impl<'a> Reader<'a> {
     /// An entry with a `type`.
     fn flat(&mut self, item: Item, head: &'a Entry, parent: Parent) -> Option<Child> {
         let word = self.under_key("type", |reader| reader.text(head.value))?;
-        match word {
-            "agent" | "gen_server" => {
+        match self.node_type(word, head.value.span) {
+            kind @ ("agent" | "gen_server") => {
                 let fields = self.fields(item, item.span, &CLASS)?;
                 let class = self.class(&fields);
                 let node = self.agent(&fields, class, item.span, parent);
-                Some(if word == "agent" { Child::Agent(node) } else { Child::GenServer(node) })
+                Some(if kind == "agent" { Child::Agent(node) } else { Child::GenServer(node) })
             }
             "dynamic_supervisor" => {
                 let fields = self.fields(item, item.span, &DYNAMIC)?;
                 Some(Child::DynamicSupervisor(self.dynamic(&fields, item.span, parent)))
             }
+            // A slip of it was reported as one.
+            "supervisor" if word != "supervisor" => None,
             "supervisor" => {
                 let message = format_args!("`supervisor` is not a `type`");
                 if let Some(d) = self.error("bad-child", head.value.span, message) {
@@ -192,27 +209,50 @@ impl<'a> Reader<'a> {
                 }
                 None
             }
-            _ if PLANNED.contains(&word) => {
-                self.under_key("type", |r| r.planned(word, head.value.span));
+            planned if PLANNED.contains(&planned) => {
+                if planned == word {
+                    self.under_key("type", |r| r.planned(word, head.value.span));
+                }
                 None
             }
             _ => {
                 let fields = self.fields(item, item.span, &AGENT)?;
-                let found = self.field(&fields, "type", |r, item| r.agent_type(item, true));
+                let found = self.field(&fields, "type", |r, item| r.agent_type(item));
                 let found = found.set().unwrap_or_default();
                 Some(Child::Agent(self.agent(&fields, found, item.span, parent)))
             }
         }
     }
 
+    /// The kind of node that a `type` names, or surely meant: then the keys beside it are read as
+    /// those of that kind.
+    fn node_type(&mut self, word: &'a str, span: Span) -> &'a str {
+        let known = self.known_types.unwrap_or_default();
+        let kinds: Vec<&'static str> = NODE_TYPES.iter().chain(&PLANNED).copied().collect();
+        if word.contains('.') || known.contains(&word) || kinds.contains(&word) {
+            return word;
+        }
+        let meant = nearest(word, kinds.iter().chain(known).copied());
+        let kind = meant.filter(|meant| kinds.contains(meant) && is_slip(word, meant));
+        let Some(meant) = kind else { return word };
+        self.under_key("type", |reader| {
+            let message = format_args!("unknown type {}", Quoted(word));
+            if let Some(d) = reader.error("unknown-type", span, message) {
+                let later = if PLANNED.contains(&meant) { LATER } else { "" };
+                d.help(format!("did you mean `{meant}`?{later}"));
+            }
+        });
+        meant
+    }
+
     fn planned(&mut self, word: &str, span: Span) {
         self.unavailable(word, span, "remove the entry");
     }
 
-    /// The type of an agent. In the flat form a slip of a node type would pass for an agent type.
-    fn agent_type(&mut self, item: Item, flat: bool) -> Option<String> {
+    /// The type of an agent.
+    fn agent_type(&mut self, item: Item) -> Option<String> {
         let word = self.text(item)?;
-        let known = self.options.known_types;
+        let known = self.known_types;
         if known.is_some_and(|known| known.contains(&word)) {
             return Some(word.to_owned());
         }
@@ -235,12 +275,8 @@ impl<'a> Reader<'a> {
             }
             return None;
         }
-        let slip = if flat && !word.contains('.') { &NODE_TYPES[..] } else { &[] };
-        let candidates = slip.iter().chain(known.unwrap_or_default()).copied();
-        let meant = nearest(word, candidates);
-        if known.is_none() && meant.is_none() {
-            return Some(word.to_owned());
-        }
+        let Some(known) = known else { return Some(word.to_owned()) };
+        let meant = nearest(word, known.iter().copied());
         let message = format_args!("unknown agent type {}", Quoted(word));
         if let Some(d) = self.error("unknown-type", item.span, message) {
             match meant {
@@ -263,7 +299,7 @@ impl<'a> Reader<'a> {
         }
         let [Some(module), Some(class)] = parts else { return String::new() };
         let name = format!("{module}.{class}");
-        let Some(known) = self.options.known_types else { return name };
+        let Some(known) = self.known_types else { return name };
         if !known.contains(&name.as_str()) {
             let meant = nearest(&name, known.iter().copied());
             let message = format_args!("unknown agent type {}", Quoted(&name));
@@ -316,11 +352,45 @@ impl<'a> Reader<'a> {
             self.nullable(fields, "capabilities", |r, item| r.texts(item)).or_default();
         node.capability_metadata =
             self.nullable(fields, "capability_metadata", |r, item| r.json_map(item)).or_default();
+        node.origin = origin(entry);
+        let errors = self.errors();
         node.config = self.nullable(fields, "config", |r, item| r.json_map(item)).or_default();
         node.credentials =
             self.nullable(fields, "credentials", |r, item| r.text_map(item)).or_default();
-        node.origin = origin(entry);
+        if self.errors() == errors && !node.type_name.is_empty() {
+            self.ask_the_application(fields, &node);
+        }
         node
+    }
+
+    /// Reports what only the agent's type knows: that it cannot be set up like this.
+    fn ask_the_application(&mut self, fields: &Fields<'a>, node: &AgentNode) {
+        let Some(Err(why)) = self.agents.map(|agents| agents.check(node)) else { return };
+        let tree = self.tree;
+        let config = fields.get("config");
+        let settings = match config.map(|config| &tree.node(config.value).kind) {
+            Some(Kind::Mapping(settings)) => settings.as_slice(),
+            Some(Kind::Scalar(_) | Kind::Sequence(_) | Kind::Invalid) | None => &[],
+        };
+        let quoted = || why.split('`').skip(1).step_by(2);
+        let culprit = quoted().find_map(|word| settings.iter().find(|entry| entry.key == word));
+        let span = culprit.or(config).map_or(fields.at, |entry| entry.key_span);
+        // It is serde that most types are read with, and this is how it says that.
+        let unknown = culprit.filter(|_| why.contains("unknown field `"));
+        let meant = unknown.and_then(|entry| nearest(&entry.key, quoted().skip(1)));
+        self.under_key("config", |reader| {
+            let message = format_args!("agent {}: {}", Quoted(&node.name), Remark(&why));
+            if let Some(d) = reader.error("bad-config", span, message) {
+                let missing = quoted().next().filter(|_| why.contains("missing field `"));
+                match (meant, missing) {
+                    (Some(meant), _) => d.help(format!("did you mean `{meant}`?")),
+                    (None, Some(key)) => d.help(format!("add `{key}:` to its `config`")),
+                    (None, None) => {
+                        d.help(format!("`{}` does not take this `config`", node.type_name))
+                    }
+                };
+            }
+        });
     }
 
     fn agent_spec(&mut self, fields: &Fields<'a>, parent: Parent) -> ChildSpec {

@@ -2,20 +2,19 @@
 
 use std::fmt;
 
-use crate::MAX_BYTES;
-use crate::diagnostic::{Severity, Sink};
+use crate::diagnostic::{Faults, Severity};
 use crate::tree::Span;
 
-/// Bytes to text, without a byte-order mark.
-pub(crate) fn decode<'t>(bytes: &'t [u8], sink: &mut Sink) -> Option<&'t str> {
+/// At most `most` bytes to text, without a byte-order mark.
+pub(crate) fn decode<'t>(bytes: &'t [u8], most: usize, sink: &mut Faults) -> Option<&'t str> {
     let mut fault = |code, span, message: fmt::Arguments<'_>, help: &str| {
         if let Some(d) = sink.report(Severity::Error, code, span, String::new, message) {
             d.help(help);
         }
     };
     let start = Span { line: 1, column: 1, end: 2 };
-    if bytes.len() > MAX_BYTES {
-        let message = format_args!("the file has {} bytes; {MAX_BYTES} are allowed", bytes.len());
+    if bytes.len() > most {
+        let message = format_args!("the file has more than {most} bytes");
         fault("too-large", start, message, "split the file, or move data out of it");
         return None;
     }

@@ -133,16 +133,21 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// Where faults are collected. Beyond the limit nothing is formatted, only counted.
-#[derive(Default)]
-pub(crate) struct Sink {
+#[derive(Default, Debug)]
+pub(crate) struct Faults {
     list: Vec<Diagnostic>,
     errors: usize,
     omitted: usize,
 }
 
-impl Sink {
+impl Faults {
     pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
+    }
+
+    /// Errors so far, those included that are only counted.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
     }
 
     /// Whether further faults are only counted, so that looking for help is wasted.
@@ -215,12 +220,14 @@ impl Sink {
 }
 
 impl Diagnostic {
-    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+    /// Adds what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(crate) fn related(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
+    /// Adds a place that takes part, and which part it takes.
+    pub fn related(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
         self.related.push(Related {
             line: span.line,
             column: span.column,
@@ -231,23 +238,34 @@ impl Diagnostic {
     }
 }
 
-/// Text of the file inside a message: in backquotes, escaped, cut when long.
-pub(crate) struct Quoted<'t>(pub(crate) &'t str);
+/// Text of the file inside a message: in backquotes, escaped, cut at 60 characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'t>(pub &'t str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 60;
         f.write_str("`")?;
-        for c in self.0.chars().take(SHOWN) {
-            if matches!(c, '"' | '\'' | '\\') {
-                write!(f, "{c}")?;
-            } else {
-                write!(f, "{}", c.escape_debug())?;
-            }
-        }
-        if self.0.chars().nth(SHOWN).is_some() {
-            f.write_str("…")?;
-        }
+        escaped(f, self.0, 60)?;
         f.write_str("`")
     }
+}
+
+/// What somebody else says of the file, which may repeat any text of it: escaped, cut when long.
+pub(crate) struct Remark<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Remark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escaped(f, self.0, 400)
+    }
+}
+
+fn escaped(f: &mut fmt::Formatter<'_>, text: &str, shown: usize) -> fmt::Result {
+    for c in text.chars().take(shown) {
+        if matches!(c, '"' | '\'' | '\\') {
+            write!(f, "{c}")?;
+        } else {
+            write!(f, "{}", c.escape_debug())?;
+        }
+    }
+    f.write_str(if text.chars().nth(shown).is_some() { "…" } else { "" })
 }

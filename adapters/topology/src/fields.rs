@@ -1,39 +1,52 @@
 //! The keys of one mapping, and the readers of their values.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::diagnostic::Quoted;
-use crate::policy::Words;
 use crate::quantity::{self, QuantityFault};
 use crate::reader::Reader;
 use crate::scalar::Resolved;
-use crate::suggest::{list, nearest};
+use crate::suggest::{is_slip, list, nearest};
 use crate::tree::{Entry, Item, Kind, Span};
 
+/// Words and their values; the first word for a value is the canonical one.
+pub type Words<T> = &'static [(&'static str, T)];
+
 /// The keys that a kind of mapping may have.
-pub(crate) struct Schema {
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
     /// What the mapping is, with an article.
-    pub(crate) owner: &'static str,
-    /// The keys that are read.
-    pub(crate) keys: &'static [&'static str],
-    /// Keys that are known and refused, and why.
-    pub(crate) refused: &'static [(&'static str, &'static str)],
+    pub owner: &'static str,
+    /// The keys that are read; at least one.
+    pub keys: &'static [&'static str],
+    /// Keys that are known and refused, and what to do instead.
+    pub refused: &'static [(&'static str, &'static str)],
+}
+
+impl Schema {
+    /// A kind of mapping whose keys are all read.
+    #[must_use]
+    pub const fn new(owner: &'static str, keys: &'static [&'static str]) -> Self {
+        Self { owner, keys, refused: &[] }
+    }
 }
 
 /// The entries of a mapping, after unknown keys were reported.
-pub(crate) struct Fields<'a> {
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
     entries: BTreeMap<&'a str, &'a Entry>,
     /// Where the mapping is announced.
     pub(crate) at: Span,
     owner: &'static str,
-    /// Keys that an unknown key surely meant; their absence is not reported again.
+    /// Keys that an unknown key perhaps meant; their absence is not reported again.
     meant: Vec<&'static str>,
 }
 
 /// The value of a key.
-#[derive(Clone, Copy)]
-pub(crate) enum Field<T> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Field<T> {
     /// Not there.
     Absent,
     /// There, and reported.
@@ -44,14 +57,17 @@ pub(crate) enum Field<T> {
 
 impl<T> Field<T> {
     /// The value, or a default where there is none. After a report the value no longer matters.
-    pub(crate) fn or(self, default: T) -> T {
+    #[must_use]
+    pub fn or(self, default: T) -> T {
         match self {
             Self::Set(value) => value,
             Self::Absent | Self::Bad => default,
         }
     }
 
-    pub(crate) fn or_default(self) -> T
+    /// The value, or the default of its type where there is none.
+    #[must_use]
+    pub fn or_default(self) -> T
     where
         T: Default,
     {
@@ -61,7 +77,9 @@ impl<T> Field<T> {
         }
     }
 
-    pub(crate) fn set(self) -> Option<T> {
+    /// The value, if it is there and good.
+    #[must_use]
+    pub fn set(self) -> Option<T> {
         match self {
             Self::Set(value) => Some(value),
             Self::Absent | Self::Bad => None,
@@ -69,7 +87,8 @@ impl<T> Field<T> {
     }
 
     /// The value that holds, or `None` when it was reported.
-    pub(crate) fn valid_or(self, default: T) -> Option<T> {
+    #[must_use]
+    pub fn valid_or(self, default: T) -> Option<T> {
         match self {
             Self::Set(value) => Some(value),
             Self::Absent => Some(default),
@@ -79,29 +98,28 @@ impl<T> Field<T> {
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn get(&self, key: &str) -> Option<&'a Entry> {
+    /// The entry of a key, if it is there.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a Entry> {
         self.entries.get(key).copied()
     }
 
-    /// Whether an unknown key surely meant this one.
-    pub(crate) fn means(&self, key: &str) -> bool {
+    /// Whether an unknown key perhaps meant this one.
+    #[must_use]
+    pub fn means(&self, key: &str) -> bool {
         self.meant.contains(&key)
     }
 
     /// Where a key's value is; where the mapping is announced when the key is not there.
-    pub(crate) fn span(&self, key: &str) -> Span {
+    #[must_use]
+    pub fn span(&self, key: &str) -> Span {
         self.get(key).map_or(self.at, |entry| entry.value.span)
     }
 }
 
 impl<'a> Reader<'a> {
     /// The entries of a mapping that must be one. Unknown and refused keys are reported.
-    pub(crate) fn fields(
-        &mut self,
-        item: Item,
-        at: Span,
-        schema: &'static Schema,
-    ) -> Option<Fields<'a>> {
+    pub fn fields(&mut self, item: Item, at: Span, schema: &'static Schema) -> Option<Fields<'a>> {
         let tree = self.tree;
         let Kind::Mapping(entries) = &tree.node(item).kind else {
             let owner = schema.owner;
@@ -113,6 +131,7 @@ impl<'a> Reader<'a> {
         };
         let mut fields =
             Fields { entries: BTreeMap::new(), at, owner: schema.owner, meant: Vec::new() };
+        let mut slips = Vec::new();
         for entry in entries {
             let key = entry.key.as_str();
             if let Some((_, why)) = schema.refused.iter().find(|(name, _)| *name == key) {
@@ -121,7 +140,15 @@ impl<'a> Reader<'a> {
                 fields.entries.insert(key, entry);
             } else if let Some(meant) = self.unknown_key(entry, schema) {
                 fields.meant.push(meant);
+                if is_slip(key, meant) {
+                    slips.push((meant, entry));
+                }
             }
+        }
+        // What a misspelled key holds is read as what it surely meant, so that its faults are found
+        // in the same run.
+        for (meant, entry) in slips {
+            fields.entries.entry(meant).or_insert(entry);
         }
         Some(fields)
     }
@@ -153,15 +180,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn missing(&mut self, fields: &Fields<'a>, key: &'static str) {
+    /// Reports that a key is not there, unless an unknown key surely meant it.
+    pub fn missing(&mut self, fields: &Fields<'a>, key: &'static str) {
         if fields.means(key) {
             return;
         }
         self.error("missing-key", fields.at, format_args!("{} needs `{key}`", fields.owner));
     }
 
-    /// Reports two keys that say the same thing.
-    pub(crate) fn conflict(&mut self, fields: &Fields<'a>, first: &str, second: &str) -> bool {
+    /// Reports two keys that say the same thing, and says whether both are there.
+    pub fn conflict(&mut self, fields: &Fields<'a>, first: &str, second: &str) -> bool {
         let (Some(first), Some(second)) = (fields.get(first), fields.get(second)) else {
             return false;
         };
@@ -176,21 +204,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the value of a key with `read`, which reports what is wrong.
-    pub(crate) fn field<T>(
+    pub fn field<T>(
         &mut self,
         fields: &Fields<'a>,
         key: &'static str,
         read: impl FnOnce(&mut Self, Item) -> Option<T>,
     ) -> Field<T> {
         let Some(entry) = fields.get(key) else { return Field::Absent };
-        match self.under_key(key, |reader| read(reader, entry.value)) {
+        match self.under_key(&entry.key, |reader| read(reader, entry.value)) {
             Some(value) => Field::Set(value),
             None => Field::Bad,
         }
     }
 
     /// As [`Reader::field`], for a key that may be null, which is as if it were not there.
-    pub(crate) fn nullable<T>(
+    pub fn nullable<T>(
         &mut self,
         fields: &Fields<'a>,
         key: &'static str,
@@ -202,7 +230,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn bool(&mut self, item: Item) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn bool(&mut self, item: Item) -> Option<bool> {
         match self.scalar(item).and_then(|scalar| scalar.resolved()) {
             Some(Resolved::Bool(value)) => Some(value),
             Some(_) | None => {
@@ -212,11 +241,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn whole(&mut self, item: Item, min: u32, max: u32) -> Option<u32> {
+    /// A whole number in a range.
+    pub fn whole(&mut self, item: Item, min: u32, max: u32) -> Option<u32> {
+        let number = self.whole_u64(item, u64::from(min), u64::from(max))?;
+        u32::try_from(number).ok()
+    }
+
+    /// As [`Reader::whole`], up to 64 bits.
+    pub fn whole_u64(&mut self, item: Item, min: u64, max: u64) -> Option<u64> {
         let must_be = format_args!("a whole number from {min} to {max}");
         match self.scalar(item).and_then(|scalar| scalar.resolved()) {
             Some(Resolved::Int(number)) => {
-                let number = number.and_then(|number| u32::try_from(number).ok());
+                let number = number.and_then(|number| u64::try_from(number).ok());
                 let number = number.filter(|number| (min..=max).contains(number));
                 if number.is_none() {
                     self.wrong("out-of-range", item, must_be);
@@ -230,8 +266,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A duration. `zero` says whether it may be zero.
-    pub(crate) fn duration(&mut self, item: Item, zero: bool) -> Option<Duration> {
+    /// A duration of at most 100 years: seconds as a plain number, or a number with a unit (`ns`,
+    /// `us`, `ms`, `s`, `m`, `h`, `d`). `zero` says whether it may be zero.
+    pub fn duration(&mut self, item: Item, zero: bool) -> Option<Duration> {
         let scalar = self.scalar(item);
         let read = scalar.and_then(|scalar| match scalar.resolved()? {
             Resolved::Int(Some(number)) if number >= 0 => {
@@ -267,8 +304,34 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// A share, as parts per million: a number from 0 to 1, or a percentage (`25%`). What is finer
+    /// is cut off.
+    pub fn share(&mut self, item: Item) -> Option<u32> {
+        let read = self.scalar(item).and_then(|scalar| match scalar.resolved()? {
+            Resolved::Int(_) | Resolved::Float(_) => Some((quantity::seconds(&scalar.text), 1_000)),
+            Resolved::Text => {
+                let percent = scalar.text.strip_suffix('%')?;
+                Some((quantity::seconds(percent.trim_end()), 100_000))
+            }
+            Resolved::Null | Resolved::Bool(_) | Resolved::LeadingZero => None,
+        });
+        let must_be = format_args!("a share from 0 to 1, or a percentage (`25%`)");
+        let (code, parts) = match read {
+            Some((Ok(share), scale)) => ("out-of-range", share.as_nanos() / scale),
+            Some((Err(QuantityFault::NotANumber), _)) | None => ("wrong-type", u128::MAX),
+            Some((Err(QuantityFault::Negative | QuantityFault::TooLong), _)) => {
+                ("out-of-range", u128::MAX)
+            }
+        };
+        let parts = u32::try_from(parts).ok().filter(|parts| *parts <= 1_000_000);
+        if parts.is_none() {
+            self.wrong(code, item, must_be);
+        }
+        parts
+    }
+
     /// One of a few words, in any case.
-    pub(crate) fn word<T: Copy>(&mut self, item: Item, words: Words<T>) -> Option<T> {
+    pub fn word<T: Copy>(&mut self, item: Item, words: Words<T>) -> Option<T> {
         let scalar = self.scalar(item).filter(|_| !self.is_null(item));
         let found = scalar.and_then(|scalar| {
             words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&scalar.text))
@@ -289,7 +352,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The items of a list that must be one.
-    pub(crate) fn items(&mut self, item: Item) -> Option<&'a [Item]> {
+    pub fn items(&mut self, item: Item) -> Option<&'a [Item]> {
         let tree = self.tree;
         match &tree.node(item).kind {
             Kind::Sequence(items) => Some(items),
@@ -300,8 +363,87 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A list with this many entries, each read with `read`; `None` if one of them is no good.
+    pub fn list<T>(
+        &mut self,
+        item: Item,
+        many: RangeInclusive<usize>,
+        mut read: impl FnMut(&mut Self, Item) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = self.items(item)?;
+        let (least, most) = (*many.start(), *many.end());
+        if items.len() < least {
+            let some = format_args!("a list of at least {least}, not of {}", items.len());
+            let message = format_args!("this must be {some}");
+            self.error("too-few", item.span, message);
+            return None;
+        }
+        if let Some(beyond) = items.get(most) {
+            let message = format_args!("{} entries are too many; {most} may be here", items.len());
+            self.at_index(most, |reader| {
+                if let Some(d) = reader.error("too-many", beyond.span, message) {
+                    d.related(item.span, "the list begins here");
+                }
+            });
+            return None;
+        }
+        let mut values = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            values.extend(self.at_index(index, |reader| {
+                reader.through_alias(*item, |reader| read(reader, *item))
+            }));
+        }
+        (values.len() == items.len()).then_some(values)
+    }
+
+    /// The value of a key that must be there.
+    pub fn required<T>(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, Item) -> Option<T>,
+    ) -> Option<T> {
+        if fields.get(key).is_none() {
+            self.missing(fields, key);
+        }
+        self.field(fields, key, read).set()
+    }
+
+    /// The index of a text among those that are known; `what` says what they are. If nothing is
+    /// known, nothing is reported: whatever was to be known has been reported.
+    pub fn one_of(&mut self, item: Item, what: &str, known: &[&str]) -> Option<usize> {
+        let word = self.text(item)?;
+        if known.is_empty() {
+            return None;
+        }
+        if let Some(found) = known.iter().position(|name| *name == word) {
+            return Some(found);
+        }
+        let meant = if self.is_full() { None } else { nearest(word, known.iter().copied()) };
+        let message = format_args!("unknown {what} {}", Quoted(word));
+        if let Some(d) = self.error("unknown-name", item.span, message) {
+            match meant {
+                Some(meant) => d.help(format!("did you mean `{meant}`?")),
+                None => d.help(format!("known: {}", list(&known[..known.len().min(12)]))),
+            };
+        }
+        None
+    }
+
+    /// The entries of a mapping whose keys are free.
+    pub fn entries(&mut self, item: Item) -> Option<&'a [Entry]> {
+        let tree = self.tree;
+        match &tree.node(item).kind {
+            Kind::Mapping(entries) => Some(entries),
+            Kind::Scalar(_) | Kind::Sequence(_) | Kind::Invalid => {
+                self.wrong("wrong-type", item, format_args!("a mapping"));
+                None
+            }
+        }
+    }
+
     /// A list of strings.
-    pub(crate) fn texts(&mut self, item: Item) -> Option<Vec<String>> {
+    pub fn texts(&mut self, item: Item) -> Option<Vec<String>> {
         let items = self.items(item)?;
         let mut texts = Vec::new();
         for (index, item) in items.iter().enumerate() {

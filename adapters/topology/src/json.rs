@@ -10,7 +10,7 @@ use crate::tree::{Entry, Form, Item, Kind, Scalar};
 
 impl<'a> Reader<'a> {
     /// A free-form mapping.
-    pub(crate) fn json_map(&mut self, item: Item) -> Option<Map<String, Value>> {
+    pub fn json_map(&mut self, item: Item) -> Option<Map<String, Value>> {
         let entries = self.entries(item)?;
         let mut map = Map::new();
         for entry in entries {
@@ -31,17 +31,6 @@ impl<'a> Reader<'a> {
             map.extend(value.map(|value| (entry.key.clone(), value.to_owned())));
         }
         Some(map.into_iter().collect())
-    }
-
-    fn entries(&mut self, item: Item) -> Option<&'a [Entry]> {
-        let tree = self.tree;
-        match &tree.node(item).kind {
-            Kind::Mapping(entries) => Some(entries),
-            Kind::Scalar(_) | Kind::Sequence(_) | Kind::Invalid => {
-                self.wrong("wrong-type", item, format_args!("a mapping"));
-                None
-            }
-        }
     }
 
     fn text_key(&mut self, entry: &'a Entry) {

@@ -22,6 +22,8 @@
 //! The work is bounded whatever the input: 1 MiB of text, 64 levels, a budget for what aliases
 //! expand to, at most [`MAX_REPORTED`] reported faults (the rest are counted).
 //!
+//! Other documents can be read the same way: see [`document`].
+//!
 //! The text is read by an event parser into a tree in which every value knows its place, and the
 //! tree is read by hand. Deriving the schema with serde would be shorter, but serde stops at the
 //! first fault, hides duplicate keys and loses places inside tagged enums.
@@ -30,6 +32,7 @@
 mod child;
 mod decode;
 mod diagnostic;
+pub mod document;
 mod emit;
 mod fields;
 mod json;
@@ -44,6 +47,7 @@ mod render;
 mod scalar;
 mod substitute;
 mod suggest;
+mod text;
 mod topology;
 mod tree;
 
@@ -53,10 +57,11 @@ pub use model::{
     Overflow, SpawnLimits, SupervisorNode, Topology, Transport,
 };
 pub use name::is_valid_name;
-pub use options::{Environment, NoEnvironment, Options, ProcessEnvironment};
+pub use options::{AgentCheck, Environment, NoEnvironment, Options, ProcessEnvironment};
+pub use quantity::{BadDuration, duration};
 pub use render::Style;
 
-use diagnostic::Sink;
+use document::{Format, Limits};
 use reader::Reader;
 
 /// The longest file that is read, in bytes.
@@ -97,11 +102,13 @@ pub fn parse(file_name: &str, text: &[u8], options: &Options<'_>) -> Result<Topo
 /// Reads and validates a topology file, and keeps the warnings of a valid one.
 #[must_use]
 pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
-    let mut sink = Sink::default();
-    let source = decode::decode(text, &mut sink);
-    let tree = source.and_then(|source| parse::parse(source, options, &mut sink));
-    let topology = tree.as_ref().and_then(|tree| Reader::new(tree, options, &mut sink).topology());
-    let topology = topology.filter(|_| !sink.has_errors());
-    let text = source.map_or_else(|| String::from_utf8_lossy(text), Into::into);
-    Checked { topology, diagnostics: sink.finish(file_name, &text) }
+    let format = Format { holds: "topology", first_key: "supervision", limits: Limits::SMALL };
+    let read =
+        document::read_tree(file_name, text, &format, options.environment, |tree, faults| {
+            let mut reader = Reader::new(tree, faults);
+            reader.known_types = options.known_types;
+            reader.agents = options.agents;
+            reader.topology()
+        });
+    Checked { topology: read.value, diagnostics: read.diagnostics }
 }

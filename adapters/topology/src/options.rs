@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::AgentNode;
+
 /// Where `${VAR}` finds its value. Any `Fn(&str) -> Option<String>` is one.
 pub trait Environment {
     /// The value of a variable, or `None` when it is not set.
@@ -34,6 +36,23 @@ impl Environment for NoEnvironment {
     }
 }
 
+/// What an application says to the agents of a file. Any `Fn(&AgentNode) -> Result<(), String>` is
+/// one.
+pub trait AgentCheck {
+    /// Whether the agent can be set up as the file says.
+    ///
+    /// # Errors
+    /// Why not, in a sentence. The first word in backquotes that is a key of the agent's `config`
+    /// tells where in the file the fault is shown.
+    fn check(&self, agent: &AgentNode) -> Result<(), String>;
+}
+
+impl<F: Fn(&AgentNode) -> Result<(), String>> AgentCheck for F {
+    fn check(&self, agent: &AgentNode) -> Result<(), String> {
+        self(agent)
+    }
+}
+
 /// What reading a file depends on besides its text.
 ///
 /// The default knows no variables and accepts every agent type.
@@ -44,11 +63,13 @@ pub struct Options<'a> {
     pub environment: &'a dyn Environment,
     /// The agent types that the application registered. `None` accepts every type.
     pub known_types: Option<&'a [&'a str]>,
+    /// What the application says to each agent whose own keys have no fault. `None` asks nobody.
+    pub agents: Option<&'a dyn AgentCheck>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { environment: &NoEnvironment, known_types: None }
+        Self { environment: &NoEnvironment, known_types: None, agents: None }
     }
 }
 
@@ -56,13 +77,19 @@ impl<'a> Options<'a> {
     /// Variables from `environment`, every agent type accepted.
     #[must_use]
     pub fn new(environment: &'a dyn Environment) -> Self {
-        Self { environment, known_types: None }
+        Self { environment, known_types: None, agents: None }
     }
 
     /// The same options, accepting only these agent types.
     #[must_use]
     pub fn known_types(self, types: &'a [&'a str]) -> Self {
         Self { known_types: Some(types), ..self }
+    }
+
+    /// The same options, with this said to each agent.
+    #[must_use]
+    pub fn agents(self, check: &'a dyn AgentCheck) -> Self {
+        Self { agents: Some(check), ..self }
     }
 }
 

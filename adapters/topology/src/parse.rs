@@ -12,25 +12,31 @@ use std::ops::ControlFlow;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag as RawTag};
 
+use crate::MAX_DEPTH;
 use crate::decode::narrow;
-use crate::diagnostic::{Diagnostic, Quoted, Severity, Sink};
-use crate::options::{Environment, Options};
+use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
+use crate::document::Format;
+use crate::options::Environment;
 use crate::scalar::{Resolved, resolve};
 use crate::substitute::{VariableFault, substitute};
 use crate::tree::{Entry, Form, Item, Kind, Node, NodeId, Scalar, Span, Tag, Tree};
-use crate::{MAX_DEPTH, MAX_EXPANDED_BYTES, MAX_VALUES};
 use syntax::{is_tab, syntax_help};
 
 /// Text to tree, or `None` when the text has no tree. Faults that leave a tree are reported, and
 /// what they touch is [`Kind::Invalid`].
-pub(crate) fn parse(source: &str, options: &Options<'_>, sink: &mut Sink) -> Option<Tree> {
+pub(crate) fn parse(
+    source: &str,
+    environment: &dyn Environment,
+    format: &Format,
+    sink: &mut Faults,
+) -> Option<Tree> {
     let limits = granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
         emit_unresolved_aliases: true,
         emit_comments: false,
     };
-    let mut builder = Builder::new(source, options.environment, sink);
+    let mut builder = Builder::new(source, environment, format, sink);
     for next in Parser::new_from_str_with_options(source, limits) {
         let step = match next {
             Ok((event, span)) => builder.event(event, to_span(span)),
@@ -104,7 +110,8 @@ struct Anchored {
 struct Builder<'a> {
     source: &'a str,
     environment: &'a dyn Environment,
-    sink: &'a mut Sink,
+    format: &'a Format,
+    sink: &'a mut Faults,
     nodes: Vec<Node>,
     frames: Vec<Frame>,
     anchors: BTreeMap<usize, Anchored>,
@@ -115,10 +122,16 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(source: &'a str, environment: &'a dyn Environment, sink: &'a mut Sink) -> Self {
+    fn new(
+        source: &'a str,
+        environment: &'a dyn Environment,
+        format: &'a Format,
+        sink: &'a mut Faults,
+    ) -> Self {
         Self {
             source,
             environment,
+            format,
             sink,
             nodes: Vec::new(),
             frames: Vec::new(),
@@ -140,11 +153,12 @@ impl<'a> Builder<'a> {
             Some(root) => Some(Tree { nodes: self.nodes, root }),
             None => {
                 let span = Span { line: 1, column: 1, end: 2 };
-                let message = format_args!("the file holds no topology");
+                let Format { holds, first_key, .. } = self.format;
+                let message = format_args!("the file holds no {holds}");
                 let added =
                     self.sink.report(Severity::Error, "empty-file", span, String::new, message);
                 if let Some(d) = added {
-                    d.help("start with a top-level `supervision:` key");
+                    d.help(format!("start with a top-level `{first_key}:` key"));
                 }
                 None
             }
@@ -193,8 +207,9 @@ impl<'a> Builder<'a> {
             return ControlFlow::Continue(());
         }
         let message = format_args!("the file holds more than one document");
+        let holds = self.format.holds;
         if let Some(d) = self.fault("several-documents", span, message) {
-            d.help("keep one topology to a file");
+            d.help(format!("keep one {holds} to a file"));
         }
         ControlFlow::Break(End::Document)
     }
@@ -230,12 +245,13 @@ impl<'a> Builder<'a> {
     fn spend(&mut self, values: usize, bytes: usize, span: Span) -> Step {
         self.values = self.values.saturating_add(values);
         self.bytes = self.bytes.saturating_add(bytes);
-        if self.values <= MAX_VALUES && self.bytes <= MAX_EXPANDED_BYTES {
+        let (values, bytes) = (self.format.limits.values, self.format.limits.expanded_bytes);
+        if self.values <= values && self.bytes <= bytes {
             return ControlFlow::Continue(());
         }
         let message = format_args!(
             "with aliases and variables expanded up to here, the file holds more than \
-             {MAX_VALUES} values or {MAX_EXPANDED_BYTES} bytes"
+             {values} values or {bytes} bytes"
         );
         self.fault("too-much", span, message);
         ControlFlow::Break(End::Refused)

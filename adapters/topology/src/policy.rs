@@ -4,9 +4,7 @@ use lictor_kernel::{AutoShutdown, Curve, Jitter, Restart, Strategy};
 
 use crate::model::{Budget, InHand, Overflow};
 
-/// Words and their values; the first word for a value is the canonical one.
-pub(crate) type Words<T> = &'static [(&'static str, T)];
-
+pub(crate) use crate::fields::Words;
 pub(crate) const STRATEGIES: Words<Strategy> = &[
     ("ONE_FOR_ONE", Strategy::OneForOne),
     ("ONE_FOR_ALL", Strategy::OneForAll),

@@ -1,6 +1,9 @@
 //! Durations: a number of seconds, or a number with a unit. Read exactly, without `f64`.
 
+use std::fmt;
 use std::time::Duration;
+
+use crate::diagnostic::Quoted;
 
 /// The longest duration that is accepted: a hundred years.
 pub(crate) const MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -25,6 +28,49 @@ pub(crate) enum QuantityFault {
     TooLong,
 }
 
+/// A duration as topology files write it: a number of seconds (`1.5`, `1e3`), or a number with one
+/// of the units `ns`, `us`, `ms`, `s`, `m`, `h` and `d`. Rounded down to nanoseconds.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use lictor_topology::duration;
+///
+/// assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+/// assert_eq!(duration("1.5"), Ok(Duration::from_millis(1500)));
+/// assert!(duration("soon").is_err());
+/// ```
+///
+/// # Errors
+/// It is no duration, is negative, or is longer than a hundred years.
+pub fn duration(text: &str) -> Result<Duration, BadDuration> {
+    let has_unit = text.ends_with(char::is_alphabetic);
+    let read = if has_unit { with_unit(text) } else { seconds(text) };
+    read.map_err(|fault| BadDuration { text: text.to_owned(), fault })
+}
+
+/// Why a text is not a duration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadDuration {
+    text: String,
+    fault: QuantityFault,
+}
+
+impl fmt::Display for BadDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Quoted(&self.text);
+        match self.fault {
+            QuantityFault::NotANumber => {
+                write!(f, "{text} is not a duration; write it as 10s, 500ms or 1.5")
+            }
+            QuantityFault::Negative => write!(f, "{text} is a negative duration"),
+            QuantityFault::TooLong => write!(f, "{text} is longer than a hundred years"),
+        }
+    }
+}
+
+impl std::error::Error for BadDuration {}
+
 /// Reads a number of seconds, such as `1.5` or `1e3`.
 pub(crate) fn seconds(text: &str) -> Result<Duration, QuantityFault> {
     decimal(text, SECOND)
@@ -32,8 +78,9 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, QuantityFault> {
 
 /// Reads a number with a unit, such as `500ms`.
 pub(crate) fn with_unit(text: &str) -> Result<Duration, QuantityFault> {
-    let split = text.find(|c: char| c.is_alphabetic()).ok_or(QuantityFault::NotANumber)?;
-    let (number, unit) = text.split_at(split);
+    // From behind, since `1e3s` has a letter in its number, too.
+    let number = text.trim_end_matches(char::is_alphabetic);
+    let unit = &text[number.len()..];
     let (_, nanos) =
         UNITS.iter().find(|(name, _)| *name == unit).ok_or(QuantityFault::NotANumber)?;
     decimal(number.trim_end_matches(' '), *nanos)
@@ -136,6 +183,8 @@ mod tests {
             ("7ns", 7),
             ("7us", 7_000),
             ("0.5µs", 500),
+            ("1e3s", 1_000_000_000_000),
+            ("1.5E-3 ms", 1_500),
         ] {
             assert_eq!(with_unit(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
@@ -147,7 +196,9 @@ mod tests {
             assert_eq!(with_unit(text), Err(QuantityFault::NotANumber), "{text}");
         }
         assert_eq!(with_unit("-1s"), Err(QuantityFault::Negative));
-        assert_eq!(with_unit("36501d"), Err(QuantityFault::TooLong));
+        for text in ["36501d", "1e400s"] {
+            assert_eq!(with_unit(text), Err(QuantityFault::TooLong), "{text}");
+        }
         for text in ["1e99", "99999999999999999999999", "1e99999999999999999999", "3153600001"] {
             assert_eq!(seconds(text), Err(QuantityFault::TooLong), "{text}");
         }

@@ -3,64 +3,99 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use crate::diagnostic::{Diagnostic, Quoted, Severity, Sink};
+use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
 use crate::name::fault_of;
-use crate::options::Options;
+use crate::options::AgentCheck;
 use crate::scalar::{Resolved, resolve};
 use crate::tree::{Form, Item, Kind, Scalar, Span, Tag, Tree};
 
-pub(crate) struct Reader<'a> {
+/// A walk over a document: where it is, what it has seen, and how it complains.
+///
+/// The methods that read a value report what is wrong with it, and then answer `None`.
+pub struct Reader<'a> {
     pub(crate) tree: &'a Tree,
-    pub(crate) options: Options<'a>,
-    sink: &'a mut Sink,
+    /// The agent types that a topology may name.
+    pub(crate) known_types: Option<&'a [&'a str]>,
+    /// What the application says to the agents of a topology.
+    pub(crate) agents: Option<&'a dyn AgentCheck>,
+    sink: &'a mut Faults,
     path: Vec<Segment<'a>>,
-    /// All names so far, and where they were given.
-    names: BTreeMap<&'a str, Span>,
+    /// The names of a topology.
+    names: Names<'a>,
     /// The outermost alias through which the current place was reached.
     alias: Option<Span>,
 }
 
-#[derive(Clone, Copy)]
+/// The names of one namespace, each with where it was given first.
+#[derive(Clone, Debug)]
+pub struct Names<'a> {
+    taken: BTreeMap<&'a str, Span>,
+    help: &'static str,
+}
+
+impl<'a> Names<'a> {
+    /// An empty namespace; `help` says how to mend a name that is given twice.
+    #[must_use]
+    pub const fn new(help: &'static str) -> Self {
+        Self { taken: BTreeMap::new(), help }
+    }
+
+    /// The names so far, in the order of their letters.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.taken.keys().copied()
+    }
+}
+
+const ONE_NAMESPACE: &str =
+    "agents and supervisors share one namespace; give each a name of its own";
+
+#[derive(Clone, Copy, Debug)]
 enum Segment<'a> {
     Key(&'a str),
     Index(usize),
 }
 
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("at", &path_text(&self.path)).finish_non_exhaustive()
+    }
+}
+
 impl<'a> Reader<'a> {
-    pub(crate) fn new(tree: &'a Tree, options: &Options<'a>, sink: &'a mut Sink) -> Self {
-        Self {
-            tree,
-            options: *options,
-            sink,
-            path: Vec::new(),
-            names: BTreeMap::new(),
-            alias: None,
-        }
+    pub(crate) fn new(tree: &'a Tree, sink: &'a mut Faults) -> Self {
+        let names = Names::new(ONE_NAMESPACE);
+        Self { tree, known_types: None, agents: None, sink, path: Vec::new(), names, alias: None }
     }
 
-    /// Reads what is under a key.
-    pub(crate) fn under_key<T>(&mut self, key: &'a str, read: impl FnOnce(&mut Self) -> T) -> T {
+    /// Reads what is under a key, which faults then name in their path.
+    pub fn under_key<T>(&mut self, key: &'a str, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(Segment::Key(key));
         let value = read(self);
         self.path.pop();
         value
     }
 
-    /// Reads what is at an index of a list.
-    pub(crate) fn at_index<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
+    /// Reads what is at an index of a list, which faults then name in their path.
+    pub fn at_index<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(Segment::Index(index));
         let value = read(self);
         self.path.pop();
         value
     }
 
+    /// Errors so far.
+    pub(crate) fn errors(&self) -> usize {
+        self.sink.errors()
+    }
+
     /// Whether further faults are only counted, so that looking for help is wasted.
-    pub(crate) fn is_full(&self) -> bool {
+    #[must_use]
+    pub fn is_full(&self) -> bool {
         self.sink.is_full()
     }
 
-    /// Reads an item, remembering it if it is an alias.
-    pub(crate) fn through_alias<T>(&mut self, item: Item, read: impl FnOnce(&mut Self) -> T) -> T {
+    /// Reads an item, remembering it if it is an alias: names behind it are then shown by the alias.
+    pub fn through_alias<T>(&mut self, item: Item, read: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.alias;
         if self.tree.node(item).span != item.span {
             self.alias = outer.or(Some(item.span));
@@ -70,7 +105,9 @@ impl<'a> Reader<'a> {
         value
     }
 
-    pub(crate) fn error(
+    /// Reports an error, and gives it back for help to be added unless it is only counted. Codes are
+    /// words joined by `-` and do not change between versions.
+    pub fn error(
         &mut self,
         code: &'static str,
         span: Span,
@@ -80,7 +117,8 @@ impl<'a> Reader<'a> {
         self.sink.report(Severity::Error, code, span, || path_text(path), message)
     }
 
-    pub(crate) fn warning(
+    /// Reports something that surely is not what was meant, though the document can be used.
+    pub fn warning(
         &mut self,
         code: &'static str,
         span: Span,
@@ -90,8 +128,9 @@ impl<'a> Reader<'a> {
         self.sink.report(Severity::Warning, code, span, || path_text(path), message)
     }
 
-    /// Reports that the value at the current place is not what it must be.
-    pub(crate) fn wrong(
+    /// Reports that the value at the current place is not what it must be: `{key} must be {must_be},
+    /// not {what it is}`.
+    pub fn wrong(
         &mut self,
         code: &'static str,
         item: Item,
@@ -114,12 +153,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn is_null(&self, item: Item) -> bool {
+    /// Whether this is neither a list nor a mapping.
+    #[must_use]
+    pub fn is_scalar(&self, item: Item) -> bool {
+        self.scalar(item).is_some()
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_null(&self, item: Item) -> bool {
         self.scalar(item).is_some_and(|scalar| scalar.resolved() == Some(Resolved::Null))
     }
 
     /// Text: quoted, or plain and not of another type, or put in from a variable.
-    pub(crate) fn text(&mut self, item: Item) -> Option<&'a str> {
+    pub fn text(&mut self, item: Item) -> Option<&'a str> {
         if let Some(scalar) = self.scalar(item) {
             if scalar.resolved() == Some(Resolved::Text)
                 || (scalar.substituted && scalar.form == Form::Plain)
@@ -137,8 +184,26 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A name: well-formed and not taken.
+    /// A name of the topology: well-formed and not taken.
     pub(crate) fn name(&mut self, item: Item, entry: Span) -> Option<&'a str> {
+        self.with_names(|reader, names| reader.name_in(names, item, entry))
+    }
+
+    /// Takes a name of the topology, or reports that it is taken.
+    pub(crate) fn claim(&mut self, name: &'a str, span: Span, entry: Span, note: &str) {
+        self.with_names(|reader, names| reader.claim_in(names, name, span, entry, note));
+    }
+
+    fn with_names<T>(&mut self, run: impl FnOnce(&mut Self, &mut Names<'a>) -> T) -> T {
+        let mut names = std::mem::replace(&mut self.names, Names::new(ONE_NAMESPACE));
+        let value = run(self, &mut names);
+        self.names = names;
+        value
+    }
+
+    /// A name that is well-formed ([`is_valid_name`](crate::is_valid_name)) and not taken in this
+    /// namespace. `entry` is where the thing with the name stands.
+    pub fn name_in(&mut self, names: &mut Names<'a>, item: Item, entry: Span) -> Option<&'a str> {
         let name = self.text(item)?;
         if let Some(fault) = fault_of(name) {
             let message = format_args!("{} cannot be a name: {fault}", Quoted(name));
@@ -150,22 +215,29 @@ impl<'a> Reader<'a> {
             }
             return None;
         }
-        self.claim(name, item.span, entry, "first used here");
+        self.claim_in(names, name, item.span, entry, "first used here");
         Some(name)
     }
 
     /// Takes a name, or reports that it is taken. Behind an alias the name itself stands in one
     /// place only, so the second use is shown by the alias or the entry.
-    pub(crate) fn claim(&mut self, name: &'a str, span: Span, entry: Span, note: &str) {
-        let Some(first) = self.names.get(name).copied() else {
-            self.names.insert(name, span);
+    fn claim_in(
+        &mut self,
+        names: &mut Names<'a>,
+        name: &'a str,
+        span: Span,
+        entry: Span,
+        note: &str,
+    ) {
+        let Some(first) = names.taken.get(name).copied() else {
+            names.taken.insert(name, span);
             return;
         };
         let span = if first == span { self.alias.unwrap_or(entry) } else { span };
         let message = format_args!("the name {} is already taken", Quoted(name));
         if let Some(d) = self.error("duplicate-name", span, message) {
             d.related(first, note);
-            d.help("agents and supervisors share one namespace; give each a name of its own");
+            d.help(names.help);
         }
     }
 }

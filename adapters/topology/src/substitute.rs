@@ -66,6 +66,10 @@ fn reference(body: &str) -> Option<(&str, Option<&str>, &str)> {
     if let Some(after) = tail.strip_prefix('}') {
         return Some((name, None, after));
     }
-    let (default, after) = tail.strip_prefix(":-")?.split_once('}')?;
-    (!default.contains("${")).then_some((name, Some(default), after))
+    let tail = tail.strip_prefix(":-")?;
+    // A default ends before the next variable begins. Looking for its end beyond that would read
+    // the rest of a file of `${A:-${A:-...` once for each of them.
+    let next = tail.find("${").unwrap_or(tail.len());
+    let (default, _) = tail[..next].split_once('}')?;
+    Some((name, Some(default), &tail[default.len() + 1..]))
 }

@@ -12,16 +12,29 @@ pub(crate) fn nearest<'c>(
         return None;
     }
     let folded = fold(word);
-    candidates
-        .into_iter()
-        .filter(|candidate| candidate.len() <= MAX_CHARS)
+    let candidates: Vec<&str> =
+        candidates.into_iter().filter(|candidate| candidate.len() <= MAX_CHARS).collect();
+    let near = candidates
+        .iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &fold(candidate)), candidate))
         .filter(|(distance, candidate)| {
             let longer = folded.chars().count().max(candidate.chars().count());
             *distance <= (longer / 3).max(1) && *distance < longer
         })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .min_by_key(|(distance, _)| *distance);
+    near.map(|(_, candidate)| *candidate).or_else(|| begun(&folded, &candidates))
+}
+
+/// Whether a word is so near that it is surely what was meant, and not only perhaps.
+pub(crate) fn is_slip(word: &str, meant: &str) -> bool {
+    strsim::damerau_levenshtein(&fold(word), &fold(meant)) <= 2
+}
+
+/// The only candidate that begins so: words are cut short, too.
+fn begun<'c>(folded: &str, candidates: &[&'c str]) -> Option<&'c str> {
+    let mut begin = candidates.iter().filter(|candidate| fold(candidate).starts_with(folded));
+    let only = begin.next().filter(|_| folded.len() >= 3)?;
+    begin.next().is_none().then_some(*only)
 }
 
 /// Case and the kind of dash are the commonest slips; they cost nothing.

@@ -1,7 +1,7 @@
 //! The file and its supervisors.
 
 use lictor_kernel::{
-    AutoShutdown, Backoff, ChildSpec, Curve, Intensity, Jitter, Restart, Shutdown,
+    AutoShutdown, Backoff, ChildSpec, Curve, Intensity, Jitter, Restart, Shutdown, Strategy,
 };
 
 use crate::diagnostic::Quoted;
@@ -70,10 +70,15 @@ pub(crate) enum Parent {
 
 impl<'a> Reader<'a> {
     /// Reads the whole file. The result is only good if nothing was reported as an error.
-    pub(crate) fn topology(mut self) -> Option<Topology> {
-        let root = self.tree.root;
+    pub(crate) fn topology(&mut self) -> Option<Topology> {
         let start = Span { line: 1, column: 1, end: 2 };
-        let fields = self.fields(root, start, &FILE)?;
+        self.topology_at(self.tree.root, start)
+    }
+
+    /// A topology inside another document: the mapping that a topology file holds. `at` is where it
+    /// is announced. Once per document: its names are one namespace.
+    pub fn topology_at(&mut self, item: Item, at: Span) -> Option<Topology> {
+        let fields = self.fields(item, at, &FILE)?;
         let transport = self.field(&fields, "transport", |reader, item| reader.transport(item));
         let both = self.conflict(&fields, "supervision", "supervisor");
         let key = if fields.get("supervision").is_some() { "supervision" } else { "supervisor" };
@@ -82,7 +87,7 @@ impl<'a> Reader<'a> {
             return None;
         };
         let read = |reader: &mut Self| reader.supervisor(entry, Parent::None);
-        let root = self.under_key(key, read).filter(|_| !both)?;
+        let root = self.under_key(&entry.key, read).filter(|_| !both)?;
         Some(Topology { root, transport: transport.or(Transport::InProcess) })
     }
 
@@ -132,7 +137,7 @@ impl<'a> Reader<'a> {
             (Field::Set(name), _) => name,
             (Field::Bad, _) => "",
         };
-        let strategy = self.field(&fields, "strategy", |r, item| r.word(item, STRATEGIES));
+        let strategy = self.strategy(&fields);
         let auto_shutdown =
             self.field(&fields, "auto_shutdown", |r, item| r.word(item, AUTO_SHUTDOWNS));
         let intensity = self.intensity(&fields);
@@ -150,8 +155,9 @@ impl<'a> Reader<'a> {
             }
         };
         let for_children = Parent::Supervisor(auto_shutdown.valid_or(AutoShutdown::Never));
-        let children = match fields.get("children").map(|entry| entry.value) {
-            Some(item) => self.under_key("children", |reader| {
+        let children = match fields.get("children") {
+            Some(Entry { key, value: item, .. }) => self.under_key(key, |reader| {
+                let item = *item;
                 let items = if reader.is_null(item) { &[] } else { reader.items(item)? };
                 if items.is_empty() {
                     reader.empty_supervisor(item.span);
@@ -167,7 +173,7 @@ impl<'a> Reader<'a> {
         };
         Some(SupervisorNode {
             name: name.to_owned(),
-            strategy: strategy.or_default(),
+            strategy,
             intensity,
             backoff,
             auto_shutdown: auto_shutdown.or_default(),
@@ -175,6 +181,11 @@ impl<'a> Reader<'a> {
             children: children.unwrap_or_default(),
             origin: origin(entry.key_span),
         })
+    }
+
+    /// `strategy`, by default one for one.
+    pub fn strategy(&mut self, fields: &Fields<'a>) -> Strategy {
+        self.field(fields, "strategy", |r, item| r.word(item, STRATEGIES)).or_default()
     }
 
     fn empty_supervisor(&mut self, span: Span) {
@@ -196,7 +207,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn intensity(&mut self, fields: &Fields<'a>) -> Intensity {
+    /// `max_restarts` and `restart_window`, with the defaults of topology files.
+    pub fn intensity(&mut self, fields: &Fields<'a>) -> Intensity {
         let default = Intensity::default();
         let max_restarts = self.field(fields, "max_restarts", |r, item| r.whole(item, 0, u32::MAX));
         let period = self.field(fields, "restart_window", |r, item| r.duration(item, false));
@@ -206,7 +218,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn backoff(&mut self, fields: &Fields<'a>) -> Backoff {
+    /// `backoff`, `backoff_base`, `backoff_max`, `jitter` and `stable_after`, with the defaults and
+    /// the checks of topology files.
+    pub fn backoff(&mut self, fields: &Fields<'a>) -> Backoff {
         let default = Backoff::default();
         let curve = self.field(fields, "backoff", |r, item| r.word(item, CURVES)).or_default();
         let base = self.field(fields, "backoff_base", |r, item| r.duration(item, true));

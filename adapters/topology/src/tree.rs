@@ -3,12 +3,15 @@
 //! Nodes live in one vector, children before parents, so that nothing recurses to build or to drop
 //! a tree.
 
-/// A place on one line. Columns count characters from 1; `end` is one past the last.
+/// A place on one line of a document. Columns count characters from 1; `end` is one past the last.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Span {
-    pub(crate) line: u32,
-    pub(crate) column: u32,
-    pub(crate) end: u32,
+pub struct Span {
+    /// From 1.
+    pub line: u32,
+    /// From 1.
+    pub column: u32,
+    /// One past the last column.
+    pub end: u32,
 }
 
 /// An index into [`Tree::nodes`].
@@ -44,18 +47,47 @@ pub(crate) enum Kind {
 
 /// The use of a node: where it stands, which for an alias is not where the node is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Item {
+pub struct Item {
     pub(crate) node: NodeId,
     pub(crate) span: Span,
 }
 
+/// A key and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     pub(crate) key: String,
     pub(crate) key_span: Span,
     /// Whether the key is a string (a plain `5` or `true` is not).
     pub(crate) key_is_text: bool,
     pub(crate) value: Item,
+}
+
+impl Item {
+    /// Where it stands.
+    #[must_use]
+    pub const fn span(self) -> Span {
+        self.span
+    }
+}
+
+impl Entry {
+    /// The text of the key.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Where the key stands.
+    #[must_use]
+    pub const fn key_span(&self) -> Span {
+        self.key_span
+    }
+
+    /// The value.
+    #[must_use]
+    pub const fn value(&self) -> Item {
+        self.value
+    }
 }
 
 #[derive(Debug)]

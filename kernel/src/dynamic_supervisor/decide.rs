@@ -53,7 +53,7 @@ impl DynamicSupervisor {
         let pid = Pid { child: id, incarnation: self.next_incarnation };
         let Some(child) = self.children.get_mut(&id) else { return };
         self.next_incarnation = self.next_incarnation.saturating_add(1);
-        child.process = Process::Starting { pid, first, late: false };
+        child.process = Process::Starting { pid, first, late: false, was_up: false };
         let deadline = child.spec.start_timeout.map(|timeout| now.saturating_add(timeout));
         self.set_deadline(id, deadline);
         actions.push(Action::Start { pid });
@@ -62,51 +62,64 @@ impl DynamicSupervisor {
     pub(super) fn started(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
         let Some(child) = self.known(pid, actions) else { return };
         match &mut child.process {
-            Process::Starting { late: false, .. } => {
-                child.process = Process::Up { pid, since: now };
+            starting @ Process::Starting { late: false, .. } => {
+                *starting = Process::Up { pid, since: now };
                 self.set_deadline(pid.child, None);
             }
-            // It is still waited for, and can no longer fail to start: it will exit.
-            Process::Stopping { was_up, .. } => *was_up = true,
-            // One that was too late is, too.
-            Process::Starting { late: true, .. }
-            | Process::Up { .. }
-            | Process::Restarting { .. } => {}
+            // One that was told to stop, or was too late, is still waited for: it will exit, and
+            // nothing else ends it any more.
+            Process::Starting { was_up, .. } | Process::Stopping { was_up, .. } => *was_up = true,
+            Process::Up { .. } | Process::Restarting { .. } => {}
         }
     }
 
     pub(super) fn start_ignored(&mut self, pid: Pid, actions: &mut Vec<Action>) {
         let Some(child) = self.known(pid, actions) else { return };
         match child.process {
-            Process::Starting { .. } => self.remove(pid.child, Removal::StartIgnored, actions),
+            Process::Starting { was_up: false, .. } => {
+                self.remove(pid.child, Removal::StartIgnored, actions);
+            }
             Process::Stopping { was_up: false, .. } => self.gone(pid.child, actions),
-            Process::Stopping { .. } | Process::Up { .. } | Process::Restarting { .. } => {}
+            Process::Starting { .. }
+            | Process::Stopping { .. }
+            | Process::Up { .. }
+            | Process::Restarting { .. } => {}
         }
     }
 
-    pub(super) fn start_failed(
+    pub(super) fn start_failed(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
+        let Some(child) = self.known(pid, actions) else { return };
+        match child.process {
+            Process::Starting { was_up: false, .. } => {
+                self.not_started(now, pid, ExitReason::Crashed, actions);
+            }
+            Process::Stopping { was_up: false, .. } => self.gone(pid.child, actions),
+            Process::Starting { .. }
+            | Process::Stopping { .. }
+            | Process::Up { .. }
+            | Process::Restarting { .. } => {}
+        }
+    }
+
+    /// A first start, or a restart, has failed.
+    fn not_started(
         &mut self,
         now: Instant,
         pid: Pid,
         reason: ExitReason,
         actions: &mut Vec<Action>,
     ) {
-        let Some(child) = self.known(pid, actions) else { return };
-        match child.process {
-            Process::Starting { first, late, .. } => {
-                let reason = if late { ExitReason::StartTimeout } else { reason };
-                if first {
-                    // No report: it is the answer to who asked for the child.
-                    self.remove(pid.child, Removal::StartFailed, actions);
-                } else {
-                    actions.push(Action::Report(Report::StartFailed { pid, reason }));
-                    // Behind what is already in at this instant, and only then counted.
-                    child.process = Process::Restarting { counted: false };
-                    self.set_deadline(pid.child, Some(now));
-                }
-            }
-            Process::Stopping { was_up: false, .. } => self.gone(pid.child, actions),
-            Process::Stopping { .. } | Process::Up { .. } | Process::Restarting { .. } => {}
+        let Some(child) = self.children.get_mut(&pid.child) else { return };
+        let Process::Starting { first, late, .. } = child.process else { return };
+        let reason = if late { ExitReason::StartTimeout } else { reason };
+        if first {
+            // No report: it is the answer to who asked for the child.
+            self.remove(pid.child, Removal::StartFailed, actions);
+        } else {
+            actions.push(Action::Report(Report::StartFailed { pid, reason }));
+            // Behind what is already in at this instant, and only then counted.
+            child.process = Process::Restarting { counted: false };
+            self.set_deadline(pid.child, Some(now));
         }
     }
 
@@ -119,7 +132,7 @@ impl DynamicSupervisor {
     ) {
         let Some(child) = self.known(pid, actions) else { return };
         match child.process {
-            Process::Starting { .. } => self.start_failed(now, pid, reason, actions),
+            Process::Starting { .. } => self.not_started(now, pid, reason, actions),
             Process::Up { since, .. } => self.died(now, pid, since, reason, actions),
             Process::Stopping { .. } => {
                 if !is_expected(&child.spec, reason) {
@@ -217,9 +230,9 @@ impl DynamicSupervisor {
     ) {
         let Some(child) = self.children.get_mut(&id) else { return };
         let Some(pid) = child.pid() else { return };
-        if matches!(child.process, Process::Starting { late: true, .. }) {
+        if let Process::Starting { late: true, was_up, .. } = child.process {
             // It was killed when it missed its start deadline: nothing is left but to wait.
-            child.process = Process::Stopping { pid, killed: true, was_up: false };
+            child.process = Process::Stopping { pid, killed: true, was_up };
             return;
         }
         let (signal, until) = match child.spec.shutdown {
@@ -266,7 +279,7 @@ impl DynamicSupervisor {
             let Some(child) = self.children.get_mut(&id) else { continue };
             child.deadline = None;
             let (pid, killed, was_up) = match child.process {
-                Process::Starting { pid, late, .. } => (pid, late, false),
+                Process::Starting { pid, late, was_up, .. } => (pid, late, was_up),
                 Process::Up { pid, .. } => (pid, false, true),
                 Process::Stopping { pid, killed, was_up } => (pid, killed, was_up),
                 Process::Restarting { .. } => {

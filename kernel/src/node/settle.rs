@@ -6,9 +6,7 @@ use alloc::vec::Vec;
 use super::{Action, Callee, Node};
 use crate::supervisor::{self, ChildState};
 use crate::tree::{self, Body, Plan, Stage, Tree};
-use crate::{
-    ChildId, Detection, ExitReason, Heard, Instant, NameId, NodeId, ProcessId, Status, SupervisorId,
-};
+use crate::{ChildId, ExitReason, Instant, NameId, Owner, ProcessId, Status, SupervisorId};
 
 impl Node {
     /// Lets the tree act, and carries what it did into the registry.
@@ -25,6 +23,7 @@ impl Node {
         }
         self.tree_actions.0 = out;
         self.settle_names(actions);
+        self.publish(actions);
         result
     }
 
@@ -53,11 +52,19 @@ impl Node {
         let process = ProcessId { supervisor, pid };
         match fact {
             E::Started { .. } => self.set_process(process, Status::Up, actions),
+            // One that has come up can no longer fail to start.
+            E::StartIgnored { .. } | E::StartFailed { .. } if self.has_come_up(process) => {}
             E::StartIgnored { .. } | E::StartFailed { .. } => {
                 self.ended_process(process, ExitReason::Crashed, actions);
             }
             E::Exited { reason, .. } => self.ended_process(process, reason, actions),
         }
+    }
+
+    fn has_come_up(&self, process: ProcessId) -> bool {
+        self.registry.lookup(NameId(process.pid.child.0)).is_some_and(|entry| {
+            entry.owner == Owner::Local(Some(process)) && entry.status != Status::Starting
+        })
     }
 
     fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
@@ -194,7 +201,7 @@ impl Node {
 
     /// A name is down for good, and so is everything below it.
     fn go_down(&mut self, name: NameId, actions: &mut Vec<Action>) {
-        self.set_status(name, Status::Down, actions);
+        self.put_status(name, Status::Down, actions);
         self.all_below_go_down(Some(name), actions);
     }
 
@@ -204,7 +211,7 @@ impl Node {
         let mut seen = BTreeSet::new();
         while let Some(name) = rest.pop() {
             if seen.insert(name) {
-                self.set_status(name, Status::Down, actions);
+                self.put_status(name, Status::Down, actions);
                 rest.extend(self.children_of(Some(name)));
             }
         }
@@ -221,7 +228,7 @@ impl Node {
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
     }
 
-    fn set_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
+    fn put_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
         let before = self.registry.lookup(name).map(|entry| entry.status);
         if before != Some(status)
             && self.registry.set_status(name, status, &mut self.changes.0).is_ok()
@@ -255,45 +262,7 @@ impl Node {
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
         self.calls.handle_timeout(now, &mut self.ended.0);
         actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
-        while let Some((_, node)) = self.deadlines.pop_due(now) {
-            let Some(peer) = self.peers.get_mut(&node) else { continue };
-            peer.deadline = None;
-            peer.detector.handle_timeout(now, &mut self.detections.0);
-            let found = core::mem::take(&mut self.detections.0);
-            for detection in &found {
-                actions.push(Action::Peer(node, *detection));
-                if *detection == Detection::Down {
-                    self.peer_down(node, actions);
-                }
-            }
-            self.index_peer(node);
-        }
-    }
-
-    pub(super) fn heartbeat(&mut self, now: Instant, node: NodeId, epoch: u64) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        match peer.detector.heartbeat(now, epoch) {
-            Heard::Ignored => {}
-            Heard::Alive | Heard::Recovered | Heard::Renewed => self.index_peer(node),
-        }
-    }
-
-    /// A peer is gone: so are its names, and the calls to it have nobody to answer them.
-    pub(super) fn peer_down(&mut self, node: NodeId, actions: &mut Vec<Action>) {
-        self.registry.node_down(node, &mut self.changes.0);
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
-        self.calls.callee_down(Callee::Node(node), ExitReason::NoConnection, &mut self.ended.0);
-        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
-    }
-
-    pub(super) fn index_peer(&mut self, node: NodeId) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        if let Some(old) = peer.deadline.take() {
-            self.deadlines.clear(old, node);
-        }
-        peer.deadline = peer.detector.poll_timeout();
-        if let Some(at) = peer.deadline {
-            self.deadlines.set(at, node);
-        }
+        self.release_unclaimed();
+        self.fire_peers(now, actions);
     }
 }

@@ -34,10 +34,12 @@ pub(super) struct Child {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Process {
     Down,
-    /// `late`: it missed its start deadline and was killed.
+    /// `late`: it missed its start deadline and was killed. `was_up`: it came up all the same, and
+    /// can no longer fail to start.
     Starting {
         pid: Pid,
         late: bool,
+        was_up: bool,
     },
     Up {
         pid: Pid,

@@ -22,7 +22,7 @@ impl Supervisor {
                 child.process = Process::Dead { pid, since };
                 self.deaths.push_back(Death { pid, reason, at: now });
             }
-            Process::Starting { .. } => self.start_failed(now, pid, reason, actions),
+            Process::Starting { late, .. } => self.not_started(now, pid, late, reason, actions),
             Process::Stopping { .. } => self.stopped(now, pid, reason, actions),
             Process::Down | Process::Dead { .. } | Process::Restarting { .. } => {}
         }

@@ -125,7 +125,7 @@ impl Supervisor {
         }
         self.next_incarnation = incarnation.saturating_add(1);
         let pid = Pid { child: id, incarnation };
-        child.process = Process::Starting { pid, late: false };
+        child.process = Process::Starting { pid, late: false, was_up: false };
         let until = child.spec.start_timeout.map(|timeout| now.saturating_add(timeout));
         self.sweep.wait_for(id, until);
         actions.push(Action::Start { pid });
@@ -149,11 +149,11 @@ impl Supervisor {
         let Some(child) = self.children.get_mut(&id) else { return };
         match child.process {
             // It was killed when it missed its start deadline: nothing is left but to wait.
-            Process::Starting { pid, late: true } => {
-                child.process = Process::Stopping { pid, killed: true, was_up: false };
+            Process::Starting { pid, late: true, was_up } => {
+                child.process = Process::Stopping { pid, killed: true, was_up };
                 self.sweep.wait_for(id, None);
             }
-            Process::Up { pid, .. } | Process::Starting { pid, late: false } => {
+            Process::Up { pid, .. } | Process::Starting { pid, late: false, .. } => {
                 let (signal, until) = match child.spec.shutdown {
                     Shutdown::BrutalKill => (Signal::Kill, None),
                     Shutdown::Timeout(t) => (Signal::Shutdown, Some(now.saturating_add(t))),
@@ -195,7 +195,7 @@ impl Supervisor {
         self.walk(now, actions);
     }
 
-    /// A child that was told to stop while it was starting has not come up at all.
+    /// A child whose start is ignored, or that was told to stop meanwhile, has not come up at all.
     fn never_was(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
         self.brought_down(pid.child, actions);
         self.wait_ends(pid.child);
@@ -251,8 +251,8 @@ impl Supervisor {
                     child.process = Process::Stopping { pid, killed: true, was_up: true };
                     actions.push(Action::Signal { pid, signal: Signal::Kill });
                 }
-                Process::Starting { pid, late } => {
-                    child.process = Process::Stopping { pid, killed: true, was_up: false };
+                Process::Starting { pid, late, was_up } => {
+                    child.process = Process::Stopping { pid, killed: true, was_up };
                     if !late {
                         actions.push(Action::Signal { pid, signal: Signal::Kill });
                     }
@@ -296,7 +296,7 @@ impl Supervisor {
         }
         self.sweep.until = None;
         if let Some(child) = self.sweep.at.and_then(|id| self.children.get_mut(&id))
-            && let Process::Starting { pid, late: told }
+            && let Process::Starting { pid, late: told, .. }
             | Process::Stopping { pid, killed: told, .. } = &mut child.process
             && !*told
         {
@@ -309,16 +309,15 @@ impl Supervisor {
     pub(super) fn started(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
         let Some(child) = self.known(pid, actions) else { return };
         match &mut child.process {
-            Process::Starting { late: false, .. } => {
-                child.process = Process::Up { pid, since: now };
+            starting @ Process::Starting { late: false, .. } => {
+                *starting = Process::Up { pid, since: now };
                 self.wait_ends(pid.child);
                 self.walk(now, actions);
             }
-            // It is still waited for, and can no longer fail to start: it will exit.
-            Process::Stopping { was_up, .. } => *was_up = true,
-            // One that was too late is, too.
-            Process::Starting { late: true, .. }
-            | Process::Up { .. }
+            // One that was told to stop, or was too late, is still waited for: it will exit, and
+            // nothing else ends it any more.
+            Process::Starting { was_up, .. } | Process::Stopping { was_up, .. } => *was_up = true,
+            Process::Up { .. }
             | Process::Down
             | Process::Dead { .. }
             | Process::Restarting { .. } => {}
@@ -335,13 +334,27 @@ impl Supervisor {
     pub(super) fn start_ignored(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
         let Some(child) = self.known(pid, actions) else { return };
         match child.process {
-            Process::Starting { .. } => {
-                self.brought_down(pid.child, actions);
-                self.wait_ends(pid.child);
-                self.walk(now, actions);
+            Process::Starting { was_up: false, .. } | Process::Stopping { was_up: false, .. } => {
+                self.never_was(now, pid, actions);
+            }
+            Process::Starting { .. }
+            | Process::Stopping { .. }
+            | Process::Up { .. }
+            | Process::Down
+            | Process::Dead { .. }
+            | Process::Restarting { .. } => {}
+        }
+    }
+
+    pub(super) fn start_failed(&mut self, now: Instant, pid: Pid, actions: &mut Vec<Action>) {
+        let Some(child) = self.known(pid, actions) else { return };
+        match child.process {
+            Process::Starting { late, was_up: false, .. } => {
+                self.not_started(now, pid, late, ExitReason::Crashed, actions);
             }
             Process::Stopping { was_up: false, .. } => self.never_was(now, pid, actions),
-            Process::Stopping { .. }
+            Process::Starting { .. }
+            | Process::Stopping { .. }
             | Process::Up { .. }
             | Process::Down
             | Process::Dead { .. }
@@ -350,26 +363,15 @@ impl Supervisor {
     }
 
     /// A start failed: the supervisor's own first start, a restart, or a command's.
-    pub(super) fn start_failed(
+    pub(super) fn not_started(
         &mut self,
         now: Instant,
         pid: Pid,
+        late: bool,
         reason: ExitReason,
         actions: &mut Vec<Action>,
     ) {
-        let Some(child) = self.known(pid, actions) else { return };
-        let late = match child.process {
-            Process::Starting { late, .. } => late,
-            Process::Stopping { was_up: false, .. } => {
-                self.never_was(now, pid, actions);
-                return;
-            }
-            Process::Stopping { .. }
-            | Process::Up { .. }
-            | Process::Down
-            | Process::Dead { .. }
-            | Process::Restarting { .. } => return,
-        };
+        let Some(child) = self.children.get_mut(&pid.child) else { return };
         child.process = Process::Down;
         self.wait_ends(pid.child);
         let reason = if late { ExitReason::StartTimeout } else { reason };

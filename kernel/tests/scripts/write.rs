@@ -1,11 +1,12 @@
 //! From the kernel's values to words.
 
 use lictor_kernel::dynamic_supervisor::{self, Removal, SpawnerId};
+use lictor_kernel::membership::PeerChange;
 use lictor_kernel::supervisor::{self, ChildState, Phase, Report};
 use lictor_kernel::tree::Stage;
 use lictor_kernel::{
-    CallOutcome, ChildId, Detection, ExitReason, Instant, Pid, ProcessId, Signal, Status,
-    SupervisorId, node, tree,
+    CallOutcome, ChildId, ExitReason, Instant, Pid, ProcessId, Signal, Status, SupervisorId, node,
+    tree,
 };
 
 use crate::read::Numbers;
@@ -210,12 +211,13 @@ impl Speaker<'_> {
             }
             A::Peer(peer, found) => {
                 let found = match found {
-                    Detection::Probe => "probe",
-                    Detection::Suspect => "suspect",
-                    Detection::Down => "down",
+                    PeerChange::Up(_) => "up",
+                    PeerChange::Suspect => "suspect",
+                    PeerChange::Down => "down",
                 };
                 format!("peer {} {found}", peer.0)
             }
+            A::Send(peer, frame) => format!("send {} {frame:?}", peer.0),
             A::Watch(change) => format!("watch {change:?}"),
         }
     }

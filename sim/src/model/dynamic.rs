@@ -14,7 +14,7 @@ use lictor_kernel::{
 enum State {
     Starting { first: bool },
     Up { since: Instant },
-    Stopping { was_up: bool },
+    Stopping,
     Waiting { counted: bool },
 }
 
@@ -26,6 +26,8 @@ struct Row {
     pid: Pid,
     state: State,
     killed: bool,
+    /// It has said that it is up, be it too late: from then on only an exit ends it.
+    came_up: bool,
     /// When something must happen, and how many starts had been made when that was set.
     due: Option<(Instant, u64)>,
     crashes: Vec<Instant>,
@@ -104,7 +106,7 @@ impl Model {
         if let Some(row) = self.rows.iter().find(|row| row.id == id) {
             return Err(match row.state {
                 State::Waiting { .. } => SpawnError::AlreadyPresent,
-                State::Starting { .. } | State::Up { .. } | State::Stopping { .. } => {
+                State::Starting { .. } | State::Up { .. } | State::Stopping => {
                     SpawnError::AlreadyStarted(row.pid)
                 }
             });
@@ -136,6 +138,7 @@ impl Model {
             pid: Pid { child: id, incarnation: 0 },
             state: State::Waiting { counted: true },
             killed: false,
+            came_up: false,
             due: None,
             crashes: Vec::new(),
         };
@@ -151,7 +154,7 @@ impl Model {
         let Some(at) = self.rows.iter().position(|row| row.id == id) else { return false };
         match self.rows[at].state {
             State::Waiting { .. } => self.remove(at, Removal::Terminated),
-            State::Stopping { .. } => {}
+            State::Stopping => {}
             State::Starting { .. } | State::Up { .. } => {
                 let row = &mut self.rows[at];
                 row.spec.shutdown = how.unwrap_or(row.spec.shutdown);
@@ -174,13 +177,13 @@ impl Model {
             return;
         };
         let row = &mut self.rows[at];
+        let came_up = row.came_up;
+        row.came_up |= matches!(event, Event::Started { .. });
         match (event, row.state) {
+            (Event::StartIgnored { .. } | Event::StartFailed { .. }, _) if came_up => {}
             (Event::Started { .. }, State::Starting { .. }) if !row.killed => {
                 row.state = State::Up { since: now };
                 row.due = None;
-            }
-            (Event::Started { .. }, State::Stopping { .. }) => {
-                row.state = State::Stopping { was_up: true };
             }
             (Event::StartIgnored { .. }, State::Starting { .. }) => {
                 self.remove(at, Removal::StartIgnored);
@@ -191,11 +194,10 @@ impl Model {
             (Event::Exited { reason, .. }, State::Starting { first }) => {
                 self.start_failed(now, at, first, reason);
             }
-            (
-                Event::StartIgnored { .. } | Event::StartFailed { .. },
-                State::Stopping { was_up: false },
-            ) => self.gone(at),
-            (Event::Exited { reason, .. }, State::Stopping { .. }) => {
+            (Event::StartIgnored { .. } | Event::StartFailed { .. }, State::Stopping) => {
+                self.gone(at);
+            }
+            (Event::Exited { reason, .. }, State::Stopping) => {
                 if !expected(row.spec, reason) {
                     self.report(Report::ShutdownError { pid, reason });
                 }
@@ -260,7 +262,7 @@ impl Model {
         let state = |row: &Row| match row.state {
             State::Starting { .. } => ChildState::Starting(row.pid),
             State::Up { .. } => ChildState::Up(row.pid),
-            State::Stopping { .. } => ChildState::Stopping(row.pid),
+            State::Stopping => ChildState::Stopping(row.pid),
             State::Waiting { .. } => {
                 ChildState::Restarting { at: row.due.map_or(Instant::ZERO, |(at, _)| at) }
             }
@@ -299,7 +301,7 @@ impl Model {
             match self.rows[at].state {
                 State::Waiting { counted: true } => self.start_row(now, at, false),
                 State::Waiting { counted: false } => self.crashed(now, at, instant, None),
-                State::Starting { .. } | State::Stopping { .. } => self.kill_row(at),
+                State::Starting { .. } | State::Stopping => self.kill_row(at),
                 State::Up { .. } => unreachable!("a child that is up waits for nothing"),
             }
         }
@@ -318,6 +320,7 @@ impl Model {
         row.pid.incarnation = incarnation;
         row.state = State::Starting { first };
         row.killed = false;
+        row.came_up = false;
         row.due = row.spec.start_timeout.map(|t| (now.saturating_add(t), self.next_incarnation));
         let pid = row.pid;
         self.actions.push(Action::Start { pid });
@@ -403,7 +406,7 @@ impl Model {
 
     fn tell(&mut self, now: Instant, at: usize, bound: Option<Instant>) {
         let row = &mut self.rows[at];
-        row.state = State::Stopping { was_up: matches!(row.state, State::Up { .. }) };
+        row.state = State::Stopping;
         row.due = None;
         if row.killed {
             return;
@@ -426,7 +429,7 @@ impl Model {
         self.phase = Phase::Stopping(reason, bound);
         self.each(|model, at| match model.rows[at].state {
             State::Starting { .. } | State::Up { .. } => model.tell(now, at, bound),
-            State::Stopping { .. } => {}
+            State::Stopping => {}
             State::Waiting { .. } => model.remove(at, Removal::SupervisorStopped),
         });
     }
@@ -437,9 +440,8 @@ impl Model {
             row.due = None;
             match row.state {
                 State::Waiting { .. } => return model.remove(at, Removal::SupervisorStopped),
-                State::Starting { .. } => row.state = State::Stopping { was_up: false },
-                State::Up { .. } => row.state = State::Stopping { was_up: true },
-                State::Stopping { .. } => {}
+                State::Starting { .. } | State::Up { .. } => row.state = State::Stopping,
+                State::Stopping => {}
             }
             model.kill_row(at);
         });

@@ -31,8 +31,17 @@ impl Program<'_> {
                 continue;
             }
             let reason = match event {
-                // The start deadline was faster.
-                Event::Started { .. } if killed => continue,
+                // The start deadline was faster. It is up all the same: from now on it can only exit.
+                Event::Started { .. } if killed => {
+                    let now = self.now;
+                    self.child_mut(id).up_since = Some(now);
+                    continue;
+                }
+                Event::StartIgnored { .. } | Event::StartFailed { .. }
+                    if self.child(id).up_since.is_some() =>
+                {
+                    continue;
+                }
                 Event::Started { .. } => {
                     let now = self.now;
                     let child = self.child_mut(id);
@@ -159,9 +168,15 @@ impl Program<'_> {
             (ChildState::Starting(_), Event::Started { .. }) => {
                 let now = self.now;
                 let child = self.child_mut(pid.child);
-                child.state = ChildState::Up(pid);
                 child.up_since = Some(now);
+                // One that was too late does not count as up any more.
+                if child.told.is_none() {
+                    child.state = ChildState::Up(pid);
+                }
             }
+            // It has said that it is up: this makes no sense.
+            (ChildState::Starting(_), Event::StartIgnored { .. } | Event::StartFailed { .. })
+                if self.child(pid.child).up_since.is_some() => {}
             (ChildState::Starting(_), Event::StartIgnored { .. }) => self.gone_in_stop(pid.child),
             (ChildState::Starting(_), Event::StartFailed { .. }) => {
                 self.failed_in_stop(pid, ExitReason::Crashed);

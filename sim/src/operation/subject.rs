@@ -380,7 +380,7 @@ impl Subject for Whole {
         let of_tree = |action: &node::Action| match action {
             node::Action::Supervision(action) => Some(*action),
             node::Action::Status { .. } | node::Action::CallEnded(_) => None,
-            node::Action::Peer(..) | node::Action::Watch(_) => None,
+            node::Action::Send(..) | node::Action::Peer(..) | node::Action::Watch(_) => None,
         };
         let actions = out.iter().filter_map(of_tree).collect();
         Ok(Seen { actions, timeout: self.node.poll_timeout(), accepted, added })

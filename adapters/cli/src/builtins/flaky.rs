@@ -10,7 +10,7 @@ use lictor::{
 use serde::Deserialize;
 use std::time::Duration;
 
-use super::{Counts, Ledger, bad, not_itself, some_duration};
+use super::{Counts, Ledger, a_name, bad, not_itself, some_duration};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -49,6 +49,7 @@ impl Config {
         }
         if let Some(to) = &config.forward_to {
             not_itself(setup, "forward_to", to)?;
+            a_name("forward_to", to)?;
         }
         Ok(config)
     }

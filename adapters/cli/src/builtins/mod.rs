@@ -64,7 +64,20 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 }
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    duration(deserializer).map(Some)
+    // As for every other setting with no default, null is as if it were not there.
+    let value = Value::deserialize(deserializer)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    duration(value).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Checks the name of an agent in a setting: a receiver that no agent can be is a slip.
+fn a_name(key: &str, name: &str) -> Result<(), AgentError> {
+    if lictor::topology::is_valid_name(name) {
+        return Ok(());
+    }
+    Err(bad(&format!("`{key}` must be the name of an agent, not {name:?}")))
 }
 
 /// What a type without settings takes.

@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
-use lictor::{Agent, AgentError, AgentTypes, Context, ErrorAction, Instant, Message, Setup, Value};
+use lictor::{
+    Agent, AgentError, AgentTypes, AskError, Context, ErrorAction, Instant, Message, SendError,
+    Setup, Value,
+};
 use serde::Deserialize;
 
-use super::{Counts, Ledger, NotUnderstood, bad, duration, not_itself, some_duration};
+use super::{Counts, Ledger, NotUnderstood, a_name, bad, duration, not_itself, some_duration};
 
 const TICK: &str = "lictor.ticker.tick";
 
@@ -51,6 +54,10 @@ impl Config {
     fn of(setup: &Setup) -> Result<(Self, Duration), AgentError> {
         let config: Self = setup.config()?;
         not_itself(setup, "to", &config.to)?;
+        a_name("to", &config.to)?;
+        if config.count == Some(0) {
+            return Err(bad("`count` must be at least 1"));
+        }
         let period = match (config.every, config.rate) {
             (Some(_), Some(_)) => return Err(bad("`every` and `rate` exclude each other")),
             (Some(every), None) => every,
@@ -78,6 +85,7 @@ pub(super) fn offer(types: AgentTypes, ledger: &Ledger) -> AgentTypes {
             period,
             counts: counts.clone(),
             due: Instant::ZERO,
+            warned: false,
         })
     })
 }
@@ -87,6 +95,8 @@ struct Ticker {
     period: Duration,
     counts: Counts,
     due: Instant,
+    /// That there is no receiver is said once an incarnation.
+    warned: bool,
 }
 
 impl Ticker {
@@ -104,16 +114,22 @@ impl Ticker {
         let message = Message::new(kind, filled(&self.config.payload, n));
         let done = if self.config.ask {
             let answer = cx.ask(&to, message, self.config.timeout).await;
-            answer.map(drop).map_err(|error| error.to_string())
+            answer.map(drop)
         } else {
-            cx.send(&to, message).await.map_err(|error| error.to_string())
+            cx.send(&to, message).await.map_err(AskError::NotSent)
         };
         match done {
             Ok(()) if self.config.ask => drop(self.counts.one("answered")),
             Ok(()) => {}
             Err(error) => {
                 self.counts.one("failed");
-                tracing::debug!(target: "lictor::builtin", agent = cx.name(), "{error}");
+                let unknown = matches!(error, AskError::NotSent(SendError::Unknown { .. }));
+                // Most likely a slip of the file, and one that nobody would see.
+                if unknown && !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!(target: "lictor::builtin", agent = cx.name(), "{error}");
+                } else {
+                    tracing::debug!(target: "lictor::builtin", agent = cx.name(), "{error}");
+                }
             }
         }
         if self.config.count.is_some_and(|count| n >= count) {

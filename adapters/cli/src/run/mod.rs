@@ -284,7 +284,13 @@ impl Session {
         }
         // A reader that takes nothing must not keep us from ending.
         tokio::select! {
-            () = self.writer.finish() => outcome,
+            written = self.writer.finish() => match output::excused(written) {
+                Ok(()) => outcome,
+                Err(error) => {
+                    output::unwritten(&error);
+                    Outcome::Failed
+                }
+            },
             () = self.signals.next() => Outcome::Killed,
         }
     }

@@ -26,8 +26,8 @@ pub(super) struct Live {
     pane: Pane,
     ledger: Ledger,
     style: Style,
-    /// Lines of the last frame.
-    drawn: usize,
+    /// Lines of the last frame, and the size of the terminal that it was drawn for.
+    drawn: Option<(usize, Size)>,
 }
 
 pub(super) struct Lines {
@@ -54,7 +54,7 @@ impl View {
                 pane,
                 ledger,
                 style: output::style(&std::io::stdout()),
-                drawn: 0,
+                drawn: None,
             })),
             None => Self::Lines(Box::new(Lines {
                 file,
@@ -176,6 +176,10 @@ impl Live {
         }
         let size = terminal_size::terminal_size()
             .map_or_else(Size::default, |(width, height)| Size::new(width.0, height.0));
+        self.draw_at(size, uptime, totals)
+    }
+
+    fn draw_at(&mut self, size: Size, uptime: f64, totals: &Totals) -> String {
         let lines = frame::render(&Frame {
             file: &self.file,
             status: self.status,
@@ -187,16 +191,44 @@ impl Live {
             size,
             style: self.style,
         });
-        let mut text = String::new();
-        if self.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A\r", self.drawn));
-        }
+        let mut text = match self.drawn {
+            None => String::new(),
+            Some((drawn, before)) if before == size => format!("\x1b[{drawn}A\r"),
+            // A terminal that was made narrower has broken the lines anew, and nobody knows how
+            // high the last frame is now.
+            Some(_) => "\x1b[2J\x1b[H".to_owned(),
+        };
         for line in &lines {
             text.push_str(line);
             text.push_str("\x1b[K\n");
         }
         text.push_str("\x1b[J");
-        self.drawn = lines.len();
+        self.drawn = Some((lines.len(), size));
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The cursor went up by the lines of the last frame also where they had been broken anew.
+    #[test]
+    fn a_terminal_of_another_size_is_cleared() {
+        let mut live = Live {
+            file: "app.yaml".to_owned(),
+            tree: "[sup] root (ONE_FOR_ONE)".to_owned(),
+            status: "running",
+            events: VecDeque::new(),
+            pane: Pane::default(),
+            ledger: Ledger::new(),
+            style: Style::Plain,
+            drawn: None,
+        };
+        let mut draw = |width| live.draw_at(Size::new(width, 24), 1.0, &Totals::default());
+        let begins: Vec<bool> =
+            [100, 100, 40, 40].map(|width| draw(width).starts_with("\x1b[2J")).to_vec();
+        assert_eq!(begins, [false, false, true, false]);
+        assert!(draw(40).contains("A\r"));
     }
 }

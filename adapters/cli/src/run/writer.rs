@@ -14,7 +14,7 @@ const RESERVE: usize = 16;
 
 pub(super) struct Writer {
     texts: Option<mpsc::Sender<String>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Writer {
@@ -23,11 +23,10 @@ impl Writer {
         let thread = tokio::task::spawn_blocking(move || {
             while let Some(text) = waiting.blocking_recv() {
                 let mut out = io::stdout().lock();
-                if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-                    // The dropped receiver tells that nobody reads.
-                    return;
-                }
+                // The dropped receiver tells that nobody reads.
+                out.write_all(text.as_bytes()).and_then(|()| out.flush())?;
             }
+            Ok(())
         });
         Self { texts: Some(texts), thread: Some(thread) }
     }
@@ -57,11 +56,12 @@ impl Writer {
         }
     }
 
-    /// Waits until everything is written.
-    pub(super) async fn finish(&mut self) {
+    /// Waits until everything is written, or cannot be.
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
         self.texts = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.await;
+        match self.thread.take() {
+            Some(thread) => thread.await.unwrap_or(Ok(())),
+            None => Ok(()),
         }
     }
 }

@@ -134,13 +134,16 @@ fn impossible_settings_are_refused_before_anything_starts() {
         ("lictor.flaky", "{ crash_rate: 1.5 }", "from 0 to 1"),
         ("lictor.flaky", "{ crash_every: 0 }", "at least 1"),
         ("lictor.flaky", "{ forward_to: a }", "the agent itself"),
-        ("lictor.flaky", "{ delay: -1 }", "not a duration"),
+        ("lictor.flaky", "{ delay: -1 }", "a negative duration"),
         ("lictor.ticker", "{ every: 1s }", "missing field `to`"),
         ("lictor.ticker", "{ to: b }", "one of `every` and `rate`"),
         ("lictor.ticker", "{ to: b, every: 1s, rate: 1 }", "exclude each other"),
         ("lictor.ticker", "{ to: b, rate: 0 }", "above 0"),
         ("lictor.ticker", "{ to: b, every: 0 }", "a million times"),
         ("lictor.ticker", "{ to: a, every: 1s }", "the agent itself"),
+        ("lictor.ticker", "{ to: 'no name', every: 1s }", "the name of an agent"),
+        ("lictor.ticker", "{ to: b, every: 1s, count: 0 }", "at least 1"),
+        ("lictor.flaky", "{ forward_to: '' }", "the name of an agent"),
     ] {
         let detail = refusal(kind, config);
         assert!(detail.contains(why), "{kind} {config}: {detail}");

@@ -1,6 +1,12 @@
 //! `check`, `tree`, and bad input to `run`.
 
-use crate::support::{File, output, repository, yaml};
+use std::io::Write;
+use std::process::Stdio;
+
+use lictor::Value;
+use serde_json::json;
+
+use crate::support::{File, lictor, output, repository, yaml};
 
 fn files(folder: &str) -> Vec<String> {
     let folder = repository().join(folder);
@@ -58,7 +64,7 @@ fn check_finds_every_bad_configuration_and_shows_its_place() {
     let path = file.path();
     for expected in [
         "error[bad-config]: agent `a`: bad config: `crash_rate` must be from 0 to 1",
-        &format!("--> {path}:7:7"),
+        &format!("--> {path}:7:55"),
         "agent `b`: bad config: unknown field `loud`",
         "agent `c`: bad config: missing field `to`",
         &format!("{path}: 3 errors"),
@@ -69,6 +75,80 @@ fn check_finds_every_bad_configuration_and_shows_its_place() {
     assert_eq!(json["diagnostics"][2]["code"], "bad-config");
     assert_eq!(json["diagnostics"].as_array().unwrap().len(), 3);
     assert_eq!(output(&["run", path]).status.code(), Some(2));
+}
+
+// A fault of the text hid those of the configurations.
+#[test]
+fn check_finds_faults_of_the_text_and_of_configurations_in_one_run() {
+    let file = File::new(
+        "supervision:\n  strategi: one_for_one\n  children:\n    \
+         - agent: { name: a, type: lictor.flaky, config: { crash_rate: 2 } }\n    \
+         - agent: { name: b, type: lictor.ticker, config: { too: a, every: 1s } }\n",
+    );
+    let report = output(&["check", "--json", file.path()]).lines().remove(0);
+    let faults = report["diagnostics"].as_array().unwrap();
+    let found: Vec<_> =
+        faults.iter().map(|fault| (&fault["code"], &fault["line"], &fault["column"])).collect();
+    let expected = [json!(["unknown-key", 2, 3]), json!(["bad-config", 4, 55])];
+    assert_eq!(json!(found[..2]), json!(expected));
+    assert_eq!(faults[2]["help"], "did you mean `to`?");
+    // All are of one shape.
+    let keys = |fault: &Value| fault.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    for fault in faults {
+        assert_eq!(keys(fault), keys(&faults[0]), "{fault}");
+        assert!(fault["help"].is_string(), "{fault}");
+    }
+}
+
+// It panicked where the line was longer than the excerpt.
+#[test]
+fn a_bad_configuration_far_to_the_right_is_shown() {
+    let agent = |n| format!("{{agent: {{name: a{n}, type: lictor.flaky, config: {{seed: x}}}}}}");
+    let agents: Vec<String> = (0..2000).map(agent).collect();
+    let file = File::new(&format!("supervision: {{children: [{}]}}", agents.join(",")));
+    let checked = output(&["check", file.path()]);
+    assert_eq!(checked.status.code(), Some(2), "{}", checked.stderr);
+    assert!(checked.stdout.contains("100 errors, and 1900 more that are not shown"));
+}
+
+#[test]
+fn standard_input_is_a_file_too() {
+    for (text, code, expected) in [
+        (yaml("- agent: { name: a, type: lictor.echo }"), 0, "<stdin>: ok"),
+        (String::new(), 2, "--> <stdin>:1:1"),
+    ] {
+        let mut child =
+            lictor(&["check", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let checked = child.wait_with_output().unwrap();
+        let stdout = String::from_utf8(checked.stdout).unwrap();
+        assert_eq!(checked.status.code(), Some(code), "{stdout}");
+        assert!(stdout.contains(expected), "{stdout}");
+    }
+}
+
+// It read for ever, or to the end of the memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_without_end_is_too_large() {
+    let checked = output(&["check", "/dev/zero"]);
+    assert_eq!(checked.status.code(), Some(2));
+    assert!(checked.stdout.contains("error[too-large]"), "{}", checked.stdout);
+}
+
+// It was as silent as success, and for `run` it was success.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure_that_says_so() {
+    let file = "examples/pipeline.yaml";
+    for args in [&["check", file][..], &["tree", file], &["run", file, "--for", "100ms"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = lictor(args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write standard output"), "{args:?}: {stderr}");
+    }
 }
 
 #[test]
@@ -104,6 +184,7 @@ fn bad_flags_are_bad_input() {
     for args in [
         &["run"][..],
         &["run", "examples/pipeline.yaml", "--for", "soon"],
+        &["run", "examples/pipeline.yaml", "--for", "-1s"],
         &["run", "examples/pipeline.yaml", "--log", "loud"],
         &["jump"],
         &["check"],
@@ -111,6 +192,8 @@ fn bad_flags_are_bad_input() {
     ] {
         assert_eq!(output(args).status.code(), Some(2), "{args:?}");
     }
+    let negative = output(&["run", "examples/pipeline.yaml", "--for", "-1s"]).stderr;
+    assert!(negative.contains("is a negative duration"), "{negative}");
     assert_eq!(output(&["--version"]).status.code(), Some(0));
     let help = output(&["--help"]);
     assert_eq!(help.status.code(), Some(0));

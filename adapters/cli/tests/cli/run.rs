@@ -171,3 +171,22 @@ fn a_reader_that_goes_away_stops_the_tree() {
     running.wait_for(|event| event["event"] == "running");
     assert_eq!(running.close_and_wait().code(), Some(0));
 }
+
+// Only a count told that its messages went nowhere.
+#[test]
+fn a_ticker_says_once_that_its_receiver_does_not_exist() {
+    let file = File::new(&yaml(
+        "- agent: { name: t, type: lictor.ticker, config: { to: nobody, every: 5ms } }",
+    ));
+    let ran = output(&["run", file.path(), "--for", "100ms"]);
+    assert_eq!(ran.status.code(), Some(0));
+    assert_eq!(ran.stderr.matches("no agent has the name \"nobody\"").count(), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn no_time_at_all_is_time_enough_to_start_and_stop() {
+    let ran = output(&["run", "examples/pipeline.yaml", "--for", "0s"]);
+    assert_eq!(ran.status.code(), Some(0));
+    assert_eq!(count(&ran.lines(), "running"), 1);
+    assert_eq!(ran.lines().last().unwrap()["reason"], "time");
+}

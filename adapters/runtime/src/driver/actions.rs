@@ -32,7 +32,7 @@ impl World {
                 Action::Supervision(action) => self.supervision(now, action),
                 Action::Status { name, status } => self.status(ChildId(name.0), status),
                 // Peers, calls over a wire and watches come with the transports.
-                Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {}
+                Action::CallEnded(_) | Action::Send(..) | Action::Peer(..) | Action::Watch(_) => {}
             }
         }
         self.actions = std::mem::take(actions);
@@ -51,14 +51,15 @@ impl World {
     }
 
     fn launch(&mut self, process: ProcessId) {
-        let Some(Place { role: Role::Agent(launch), .. }) = self.places.get(&process.pid.child)
+        let Some(Place { name, role: Role::Agent(launch), .. }) =
+            self.places.get(&process.pid.child)
         else {
             return;
         };
         let life = Arc::new(Life::new());
         let task = launch.launch(process, Arc::clone(&life));
         self.effects.push_back(Effect::Reopen(launch.cell()));
-        self.effects.push_back(Effect::Launch(task));
+        self.effects.push_back(Effect::Launch(Arc::clone(name), task));
         self.lives.insert(process, life);
     }
 
@@ -170,9 +171,14 @@ impl World {
     }
 
     /// There will be no driver any more.
-    pub(super) fn abandon(&mut self) -> VecDeque<Effect> {
-        // Nothing of what was decided and not yet carried out can be: there is no host.
+    ///
+    /// Returns what is to be carried out, and what was decided and no longer can be: that is to be
+    /// dropped without the lock.
+    pub(super) fn abandon(&mut self) -> (VecDeque<Effect>, VecDeque<Effect>) {
         let undone = std::mem::take(&mut self.effects);
+        for life in std::mem::take(&mut self.lives).into_values() {
+            self.effects.push_back(Effect::Kill(life));
+        }
         let late = self.inbox.set_closed(true);
         self.effects.push_back(Effect::TooLate(late));
         self.tear_down();
@@ -181,10 +187,11 @@ impl World {
         self.effects.push_back(Effect::Ended(Some(terminated), Phase::Stopped));
         self.answer_all(StartError::Stopped);
         let mut effects = std::mem::take(&mut self.effects);
-        effects.extend(undone.into_iter().filter(|effect| {
+        let (answers, undone): (VecDeque<_>, _) = undone.into_iter().partition(|effect| {
             matches!(effect, Effect::Answer(..) | Effect::Started(..) | Effect::Stopped(_))
-        }));
-        effects
+        });
+        effects.extend(answers);
+        (effects, undone)
     }
 
     /// Gives every name back. What is still queued becomes dead letters.

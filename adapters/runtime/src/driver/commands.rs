@@ -8,7 +8,7 @@ use lictor_kernel::{ChildId, Instant, NameId, ProcessId, Shutdown, Signal, Super
 
 use super::{Answer, Dynamic, Effect, Place, Role, StopHow, Wish, World};
 use crate::assemble::spawned;
-use crate::cell::Control;
+use crate::cell::{Control, WISHES_MAX};
 use crate::error::{ControlError, StartError};
 use crate::runtime::Shared;
 use crate::spec::AgentSpec;
@@ -20,10 +20,12 @@ impl World {
         now: Instant,
         supervisor: &Dynamic,
         spawner: Option<&str>,
-        agent: AgentSpec,
+        mut agent: AgentSpec,
         answer: Answer<ControlError>,
     ) {
-        match self.try_spawn(shared, now, supervisor, spawner, agent) {
+        let spawned = self.try_spawn(shared, now, supervisor, spawner, &mut agent);
+        self.effects.push_back(Effect::Forget(agent));
+        match spawned {
             // The process may have come up or failed within this very step only in virtual
             // executors that run tasks at once; ours never do, so the waiter is in time.
             Ok(id) => drop(self.spawns.insert(id, answer)),
@@ -37,10 +39,11 @@ impl World {
         now: Instant,
         supervisor: &Dynamic,
         spawner: Option<&str>,
-        agent: AgentSpec,
+        agent: &mut AgentSpec,
     ) -> Result<ChildId, ControlError> {
         let parent = self.dynamic(supervisor)?;
-        let refused = |detail: String| ControlError::Refused { name: agent.name.clone(), detail };
+        let name = agent.name.clone();
+        let refused = |detail: String| ControlError::Refused { name: name.clone(), detail };
         let Some(running) = self.running.get(&parent).copied() else {
             return Err(refused("its dynamic supervisor is not running".to_owned()));
         };
@@ -49,7 +52,6 @@ impl World {
             return Err(refused("its supervisor is not a dynamic one".to_owned()));
         };
         let template = *template;
-        let name = agent.name.clone();
         let spawner = spawner.and_then(|name| self.id_of(name));
         let spawner = spawner.map(|id| SpawnerId(u64::from(id.0)));
         let id = self.add_agent(shared, agent, parent).map_err(|error| {
@@ -175,9 +177,13 @@ impl World {
             _ => (false, false),
         };
         let control = match wish {
+            // A resume always gets through: a suspension that is lifted and not told would last.
             // The name is suspended, whatever its process is doing: the next one would be, too.
             Wish::Resume { approver } if cell.core().is_suspended() => Control::Resume { approver },
             Wish::Resume { .. } => return Err(refused("it is not suspended")),
+            _ if cell.core().wishes() >= WISHES_MAX => {
+                return Err(refused("it has not come to what it was told before"));
+            }
             _ if !running => {
                 return Err(refused(&format!("it is {}", cell.core().status().name())));
             }

@@ -162,7 +162,7 @@ fn entries() {
         (entry(&format!("{good}\n      restart: permanent")), 4, 7, "unknown-key"),
         (entry(&format!("{good}\n      type: t.A")), 4, 7, "conflicting-keys"),
         (entry("{type: supervisor, name: a}"), 3, 14, "bad-child"),
-        (entry("{type: gen_sever, name: a}"), 3, 14, "unknown-type"),
+        (entry("{type: gen_sever, name: a, module: m, class: C}"), 3, 14, "unknown-type"),
         (entry("{type: eval_agent, name: a}"), 3, 14, "not-available"),
         (entry("{type: topology_server}"), 3, 14, "not-available"),
         (entry("{type: http_gateway, name: a}"), 3, 14, "not-available"),
@@ -328,6 +328,7 @@ fn all_faults_in_one_run() {
             (26, 15, "wrong-type"),
             (27, 19, "empty-supervisor"),
             (28, 7, "unknown-key"),
+            (28, 7, "missing-key"),
             (30, 7, "bad-child"),
             (33, 14, "not-available"),
             (34, 60, "out-of-range"),
@@ -335,4 +336,108 @@ fn all_faults_in_one_run() {
             (37, 1, "duplicate-key"),
         ]
     );
+}
+
+/// The places and codes of all faults.
+fn places(text: &str, options: &Options<'_>) -> Vec<(u32, u32, &'static str)> {
+    check("t.yaml", text.as_bytes(), options)
+        .diagnostics
+        .iter()
+        .map(|d| (d.line, d.column, d.code))
+        .collect()
+}
+
+// What stood under a misspelled key was not looked at before the key was mended.
+#[test]
+fn what_a_misspelled_key_holds_is_read_in_the_same_run() {
+    let text = "supervision:\n  childern:\n    - {type: t.A, nam: a, restart: nevr}\n    \
+                - supervisr: {name: s, max_restarts: -1, children: [{type: t.A, name: _x}]}\n";
+    assert_eq!(
+        places(text, &Options::default()),
+        [
+            (2, 3, "unknown-key"),
+            (3, 19, "unknown-key"),
+            (3, 36, "unknown-value"),
+            (4, 7, "unknown-key"),
+            (4, 42, "out-of-range"),
+            (4, 75, "bad-name"),
+        ]
+    );
+    // A key that is only a little like another is not read as that.
+    let text = entry("{type: dynamic_supervisor, name: d, children: []}");
+    assert_eq!(places(&text, &Options::default()), [(3, 43, "unknown-key")]);
+    // The right key, where it is there too, is the one that holds.
+    let text = root("max_restart: -1\n  max_restarts: 2");
+    assert_eq!(places(&text, &Options::default()), [(2, 3, "unknown-key")]);
+}
+
+// The keys of the kind that was meant were called unknown.
+#[test]
+fn a_misspelled_kind_of_node_is_read_as_that_kind() {
+    let text = entry("{type: gen_servr, module: m, class: C, name: a, retries: 2}");
+    assert_eq!(
+        places(&text, &Options::default()),
+        [(3, 14, "unknown-type"), (3, 55, "unknown-key")]
+    );
+    let text = entry("{type: topology_servr, name: a}");
+    let checked = check("t.yaml", text.as_bytes(), &Options::default().known_types(&["t.A"]));
+    let help = checked.diagnostics.iter().next().unwrap().help.clone();
+    let expected = "did you mean `topology_server`? It is not available in this version";
+    assert_eq!(help.as_deref(), Some(expected));
+}
+
+#[test]
+fn a_word_that_is_cut_short_is_understood() {
+    for (text, meant) in [
+        (root("backoff: expo"), "EXPONENTIAL"),
+        (root("auto_shutdown: any"), "any_significant"),
+        (agent("shutdown: brutal"), "brutal_kill"),
+        (agent("overflow: drop"), "drop_oldest"),
+    ] {
+        let faults = read(&text).unwrap_err();
+        let help = faults.iter().next().unwrap().help.clone();
+        assert_eq!(help, Some(format!("did you mean `{meant}`?")), "{text}");
+    }
+}
+
+/// The faults of one agent for whose `config` the application has this to say.
+fn refused(why: &str, config: &str) -> Vec<(u32, u32, String, Option<String>)> {
+    let refuse = |_: &lictor_topology::AgentNode| Err(why.to_owned());
+    let text = agent(config);
+    let checked = check("t.yaml", text.as_bytes(), &Options::default().agents(&refuse));
+    assert!(checked.topology.is_none());
+    let faults =
+        checked.diagnostics.iter().map(|d| (d.line, d.column, d.message.clone(), d.help.clone()));
+    faults.collect()
+}
+
+#[test]
+fn a_config_that_is_refused_is_shown_where_it_stands() {
+    let at = |why: &str, config: &str| {
+        let faults = refused(why, config);
+        let [(line, column, _, help)] = &faults[..] else { panic!("{faults:?}") };
+        (*line, *column, help.clone().unwrap())
+    };
+    let other = "`t.A` does not take this `config`".to_owned();
+    assert_eq!(at("bad: `b` must be even", "config: {a: 1, b: 3}"), (6, 24, other.clone()));
+    assert_eq!(at("bad", "config: {a: 1}"), (6, 9, other));
+    let add = "add `to:` to its `config`".to_owned();
+    assert_eq!(at("missing field `to`", "restart: permanent"), (3, 7, add));
+    let unknown = "unknown field `rat`, expected one of `rate`, `every`";
+    let meant = "did you mean `rate`?".to_owned();
+    assert_eq!(at(unknown, "config: {rat: 1}"), (6, 18, meant));
+    // What else is wrong with the agent, or elsewhere, hides nothing.
+    let both = refused("bad", "config: {a: 1}\n        restart: nevr");
+    assert_eq!(both.len(), 2, "{both:?}");
+    // A `config` that cannot be read is not asked about.
+    let once = refused("bad", "config: {a: 017}");
+    assert_eq!(once.len(), 1, "{once:?}");
+}
+
+// What a type says repeats what the file says, and reached the terminal as it was.
+#[test]
+fn a_config_cannot_command_the_terminal() {
+    let faults = refused("unknown field `\u{1b}[31m\u{7}\u{202e}`", "config: {a: 1}");
+    let message = &faults[0].2;
+    assert!(message.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{message:?}");
 }

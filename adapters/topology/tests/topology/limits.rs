@@ -60,9 +60,34 @@ fn many_faults() {
     assert_eq!(first_fault(same).0, "duplicate-key");
     let unset = format!("supervision: \"{}\"", "${A}".repeat(250_000));
     assert_eq!(first_fault(unset), ("unset-variable", 249_900));
+    // Each of them looked for its end up to the end of the file.
+    for unclosed in ["${A:-", "${A:-${", "${A:-x"] {
+        let text = format!("supervision: \"{}\"", unclosed.repeat(1_000_000 / unclosed.len()));
+        let start = Instant::now();
+        assert_eq!(first_fault(text).0, "bad-variable");
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    }
     let texts = "1,".repeat(500_000);
     let list = format!("{{agent: {{name: a, type: t, capabilities: [{texts}]}}}}");
     assert_eq!(first_fault(format!("supervision: {{children: [{list}]}}")).0, "wrong-type");
+}
+
+// Each was rendered in full, and its line looked for from the beginning of the file.
+#[test]
+fn many_bad_configurations() {
+    let refuse = |_: &lictor_topology::AgentNode| Err("`k` must be above 0".to_owned());
+    let agent = |n| format!("{{agent: {{name: a{n}, type: t, config: {{k: 0}}}}}}");
+    let agents: Vec<String> = (0..19_000).map(agent).collect();
+    for separator in [",", ",\n   "] {
+        let text = format!("supervision: {{children: [{}]}}", agents.join(separator));
+        let start = Instant::now();
+        let checked = check("big.yaml", text.as_bytes(), &Options::default().agents(&refuse));
+        let page = checked.diagnostics.to_string();
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+        assert_eq!(checked.diagnostics.iter().next().map(|d| d.code), Some("bad-config"));
+        assert_eq!(checked.diagnostics.omitted(), 19_000 - MAX_REPORTED);
+        assert!(page.len() < 200_000, "{}", page.len());
+    }
 }
 
 #[test]

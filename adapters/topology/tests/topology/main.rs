@@ -1,5 +1,6 @@
 //! The file format from outside: what is read, what is refused and where, and how long it may take.
 
+mod documents;
 mod faults;
 mod limits;
 mod properties;

@@ -56,7 +56,9 @@ fn long_lines_are_cut() {
 
 #[test]
 fn json() {
-    let json = serde_json::to_value(faults("supervision: {chidren: []}")).unwrap();
+    let json =
+        serde_json::to_value(faults("supervision: {chidren: [{agent: {name: a, type: t}}]}"))
+            .unwrap();
     assert_eq!(
         json,
         serde_json::json!({

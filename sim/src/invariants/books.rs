@@ -1,0 +1,412 @@
+//! What an attentive observer knows: who lives, who was told what, who ended how.
+//!
+//! Kept once for all invariants. It follows from records alone; it shares nothing with the kernel.
+//! Invariants look at it as it was *before* the record that they judge.
+
+use lictor_kernel::{ExitReason, Instant, Restart, Signal, Status, Strategy};
+
+use crate::plan::{Act, Plan};
+use crate::record::{NodeIx, Process, Record, Stage, What, Who};
+use crate::scenario::Role;
+
+/// How far a process is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    /// There is none.
+    #[default]
+    None,
+    /// It was begun.
+    Starting,
+    /// It is up.
+    Up,
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct End {
+    pub(super) at: Instant,
+    /// The number of the record.
+    pub(super) index: u64,
+    pub(super) how: How,
+    /// Whether the supervisor had told it to end.
+    pub(super) told: bool,
+    pub(super) supervisor: u64,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum How {
+    Exited(ExitReason),
+    StartFailed,
+    StartIgnored,
+}
+
+impl End {
+    /// Whether a child of this type comes back after it.
+    pub(super) const fn is_crash(&self, restart: Restart) -> bool {
+        if self.told {
+            return false;
+        }
+        match (self.how, restart) {
+            (How::StartIgnored, _) | (_, Restart::Temporary) => false,
+            (How::StartFailed, _) | (How::Exited(_), Restart::Permanent) => true,
+            (How::Exited(reason), Restart::Transient) => !reason.is_clean(),
+        }
+    }
+}
+
+/// What is known of a name, as the child that it is.
+#[derive(Clone, Debug)]
+pub(super) struct ChildBook {
+    pub(super) parent: Option<Who>,
+    /// Its place in the start order; children of one supervisor only.
+    pub(super) position: usize,
+    pub(super) node: NodeIx,
+    pub(super) restart: Restart,
+    pub(super) has_start_timeout: bool,
+    pub(super) pool: bool,
+    pub(super) agent: bool,
+    /// The newest incarnation.
+    pub(super) newest: Option<Process>,
+    pub(super) life: Life,
+    /// The record at which the newest incarnation was begun.
+    pub(super) begun: u64,
+    pub(super) told: Option<Signal>,
+    pub(super) told_at: Instant,
+    pub(super) end: Option<End>,
+    /// Starts under the supervisor's present incarnation.
+    pub(super) starts: u32,
+    /// The restart that was promised: at which instant, and by how much put off.
+    pub(super) waits: Option<(Instant, u64)>,
+    /// It need not be up: it ended well, or somebody wanted it down.
+    pub(super) rests: bool,
+    /// Somebody has terminated it, and nobody has started it since.
+    pub(super) terminated: bool,
+    pub(super) status: Option<Status>,
+}
+
+/// What is known of a supervisor.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SupervisorBook {
+    pub(super) strategy: Option<Strategy>,
+    pub(super) children: Vec<Who>,
+    /// Its present incarnation.
+    pub(super) id: Option<u64>,
+    pub(super) ready: bool,
+    pub(super) exhausted: bool,
+    /// The last end of an incarnation.
+    pub(super) exit: Option<ExitReason>,
+    /// Children that are being started or stopped.
+    pub(super) starting: u32,
+}
+
+/// What an operation of this very instant asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Command {
+    pub(super) at: Instant,
+    pub(super) of: Who,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Books {
+    pub(super) child: Vec<ChildBook>,
+    pub(super) supervisor: Vec<SupervisorBook>,
+    acts: Vec<Act>,
+    /// Whose kernel clock is not the world's.
+    pub(super) clock_is_odd: Vec<bool>,
+    /// Whose timers may be late.
+    pub(super) on: Vec<bool>,
+    pub(super) tree_gone: Vec<bool>,
+    pub(super) stopped: Vec<bool>,
+    pub(super) command: Option<Command>,
+    /// How the child of the last command was before it: whether it rested, was terminated.
+    undo: Option<(Who, bool, bool)>,
+    /// The number of the record that is judged.
+    pub(super) index: u64,
+    pub(super) healed: Option<Instant>,
+    pub(super) calm: bool,
+}
+
+impl Books {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let scenario = &plan.scenario;
+        let mut child: Vec<ChildBook> = Vec::with_capacity(scenario.len());
+        let mut supervisor = Vec::with_capacity(scenario.len());
+        for (who, entity) in scenario.all() {
+            let agent = scenario.agent(who);
+            child.push(ChildBook {
+                parent: entity.parent,
+                position: 0,
+                node: entity.node,
+                restart: entity.spec.restart,
+                has_start_timeout: entity.spec.start_timeout.is_some(),
+                pool: agent.is_some_and(|agent| agent.pool),
+                agent: agent.is_some(),
+                newest: None,
+                life: Life::None,
+                begun: 0,
+                told: None,
+                told_at: Instant::ZERO,
+                end: None,
+                starts: 0,
+                waits: None,
+                rests: agent.is_some_and(|agent| agent.pool),
+                terminated: false,
+                status: None,
+            });
+            supervisor.push(match &entity.role {
+                Role::Supervisor(config, children) => SupervisorBook {
+                    strategy: Some(config.strategy),
+                    children: children.clone(),
+                    ..SupervisorBook::default()
+                },
+                Role::Dynamic(_, children) => {
+                    SupervisorBook { children: children.clone(), ..SupervisorBook::default() }
+                }
+                Role::Agent(_) => SupervisorBook::default(),
+            });
+        }
+        for book in &supervisor {
+            for (position, who) in book.children.iter().enumerate() {
+                child[usize::from(who.0)].position = position;
+            }
+        }
+        let mut clock_is_odd = vec![false; scenario.nodes()];
+        for fault in &plan.faults {
+            use crate::fault::{Kind, Target};
+            if let (Kind::Skew | Kind::Drift, Target::Node(node)) = (fault.kind, fault.target)
+                && let Some(odd) = clock_is_odd.get_mut(usize::from(node.0))
+            {
+                *odd = true;
+            }
+        }
+        Self {
+            child,
+            supervisor,
+            acts: plan.operations.iter().map(|operation| operation.act).collect(),
+            clock_is_odd,
+            on: vec![false; scenario.nodes()],
+            tree_gone: vec![false; scenario.nodes()],
+            stopped: vec![false; scenario.nodes()],
+            command: None,
+            undo: None,
+            index: 0,
+            healed: None,
+            calm: false,
+        }
+    }
+
+    pub(super) fn of(&self, who: Who) -> &ChildBook {
+        &self.child[usize::from(who.0)]
+    }
+
+    pub(super) fn boss(&self, who: Who) -> Option<&SupervisorBook> {
+        self.of(who).parent.map(|parent| &self.supervisor[usize::from(parent.0)])
+    }
+
+    /// Whether somebody asked, at this very instant, for something about this child.
+    pub(super) fn is_commanded(&self, now: Instant, who: Who) -> bool {
+        self.command.is_some_and(|command| command.at == now && command.of == who)
+    }
+
+    /// Takes a record in.
+    pub(super) fn update(&mut self, record: &Record) {
+        let (now, index) = (record.at, self.index);
+        self.index += 1;
+        match record.what {
+            What::Start(process) => self.begins(index, process),
+            What::Signal(process, signal) => {
+                let book = &mut self.child[usize::from(process.who.0)];
+                if book.newest == Some(process) && book.life != Life::None {
+                    if book.told.is_none() {
+                        book.told_at = now;
+                    }
+                    book.told = Some(signal);
+                }
+            }
+            What::Started(process) => {
+                let parent = self.of(process.who).parent;
+                let book = &mut self.child[usize::from(process.who.0)];
+                if book.newest == Some(process) && book.life == Life::Starting {
+                    book.life = Life::Up;
+                    if let Some(parent) = parent {
+                        let starting = &mut self.supervisor[usize::from(parent.0)].starting;
+                        *starting = starting.saturating_sub(1);
+                    }
+                }
+            }
+            What::StartIgnored(process) => self.ends(now, index, process, How::StartIgnored),
+            What::StartFailed(process) => self.ends(now, index, process, How::StartFailed),
+            What::Exited(process, reason) => {
+                self.ends(now, index, process, How::Exited(reason));
+            }
+            What::Supervisor { who, id, process, stage } => {
+                self.stage(now, index, (who, id, process), stage);
+            }
+            What::RestartScheduled { who, delay, .. } => {
+                self.child[usize::from(who.0)].waits = Some((now, delay));
+            }
+            What::RestartsExhausted { child, .. } => {
+                if let Some(parent) = self.of(child).parent {
+                    self.supervisor[usize::from(parent.0)].exhausted = true;
+                }
+            }
+            What::Removed(who) => {
+                let book = &mut self.child[usize::from(who.0)];
+                (book.rests, book.starts, book.waits) = (true, 0, None);
+            }
+            What::Status(who, status) => self.child[usize::from(who.0)].status = Some(status),
+            What::Booted(_) => self.on[usize::from(record.node.0)] = true,
+            What::Halted => self.halted(record.node),
+            What::Operation(number) => self.operation(now, record.node, number),
+            What::Refused(_) => self.refused(),
+            What::Healed => self.healed = Some(now),
+            What::Calm => self.calm = true,
+            _ => {}
+        }
+    }
+
+    fn begins(&mut self, index: u64, process: Process) {
+        let parent = self.of(process.who).parent;
+        let book = &mut self.child[usize::from(process.who.0)];
+        book.newest = Some(process);
+        book.life = Life::Starting;
+        book.begun = index;
+        book.told = None;
+        book.starts += 1;
+        book.waits = None;
+        book.rests = false;
+        book.terminated = false;
+        if let Some(parent) = parent {
+            self.supervisor[usize::from(parent.0)].starting += 1;
+        }
+    }
+
+    fn ends(&mut self, at: Instant, index: u64, process: Process, how: How) {
+        let parent = self.of(process.who).parent;
+        let book = &mut self.child[usize::from(process.who.0)];
+        if book.newest != Some(process) || book.life == Life::None {
+            return;
+        }
+        if book.life == Life::Starting
+            && let Some(parent) = parent
+        {
+            let starting = &mut self.supervisor[usize::from(parent.0)].starting;
+            *starting = starting.saturating_sub(1);
+        }
+        let told = book.told.is_some();
+        let end = End { at, index, how, told, supervisor: process.supervisor };
+        book.end = Some(end);
+        book.life = Life::None;
+        let ended_well = match (how, book.restart) {
+            (How::StartIgnored, _) | (_, Restart::Temporary) => true,
+            (How::Exited(reason), Restart::Transient) => reason.is_clean() && !told,
+            (How::Exited(_) | How::StartFailed, _) => false,
+        };
+        book.rests |= ended_well;
+    }
+
+    fn stage(
+        &mut self,
+        now: Instant,
+        index: u64,
+        (who, id, process): (Who, u64, Option<Process>),
+        stage: Stage,
+    ) {
+        let at = usize::from(who.0);
+        match stage {
+            Stage::Initializing => {
+                if let Some(process) = process {
+                    self.begins(index, process);
+                }
+                let book = &mut self.supervisor[at];
+                (book.id, book.ready, book.exhausted) = (Some(id), false, false);
+                book.starting = 0;
+                for child in self.supervisor[at].children.clone() {
+                    let book = &mut self.child[usize::from(child.0)];
+                    (book.starts, book.terminated) = (0, false);
+                    book.waits = None;
+                    book.rests = book.pool;
+                }
+            }
+            Stage::Ready => {
+                self.supervisor[at].ready = true;
+                if let Some(process) = process
+                    && self.child[at].newest == Some(process)
+                {
+                    self.child[at].life = Life::Up;
+                    self.no_longer_starting(who);
+                }
+            }
+            Stage::Exited(reason) => {
+                let was_ready = self.supervisor[at].ready;
+                let book = &mut self.supervisor[at];
+                book.exit = Some(reason);
+                if book.id == Some(id) {
+                    (book.id, book.ready) = (None, false);
+                }
+                if let Some(process) = process {
+                    let how = if was_ready { How::Exited(reason) } else { How::StartFailed };
+                    self.ends(now, index, process, how);
+                } else {
+                    self.tree_gone[usize::from(self.child[at].node.0)] = true;
+                }
+            }
+        }
+    }
+
+    fn no_longer_starting(&mut self, who: Who) {
+        if let Some(parent) = self.of(who).parent {
+            let starting = &mut self.supervisor[usize::from(parent.0)].starting;
+            *starting = starting.saturating_sub(1);
+        }
+    }
+
+    fn halted(&mut self, node: NodeIx) {
+        let at = usize::from(node.0);
+        (self.on[at], self.tree_gone[at], self.stopped[at]) = (false, false, false);
+        for (child, supervisor) in self.child.iter_mut().zip(&mut self.supervisor) {
+            if child.node == node {
+                (child.newest, child.life, child.told) = (None, Life::None, None);
+                (child.end, child.starts, child.waits) = (None, 0, None);
+                (child.rests, child.terminated, child.status) = (child.pool, false, None);
+                (supervisor.id, supervisor.ready, supervisor.exit) = (None, false, None);
+                (supervisor.exhausted, supervisor.starting) = (false, 0);
+            }
+        }
+    }
+
+    /// Nothing has come of the last command.
+    fn refused(&mut self) {
+        self.command = None;
+        if let Some((who, rests, terminated)) = self.undo.take() {
+            let book = &mut self.child[usize::from(who.0)];
+            (book.rests, book.terminated) = (rests, terminated);
+        }
+    }
+
+    fn operation(&mut self, now: Instant, node: NodeIx, number: u32) {
+        self.undo = None;
+        let Some(act) = self.acts.get(number as usize) else { return };
+        let of = match *act {
+            Act::Terminate(who) | Act::Despawn(who) => {
+                let book = &mut self.child[usize::from(who.0)];
+                self.undo = Some((who, book.rests, book.terminated));
+                (book.rests, book.terminated) = (true, true);
+                who
+            }
+            Act::Spawn(who) | Act::Restart(who) => who,
+            Act::Stop(_) => {
+                self.stopped[usize::from(node.0)] = true;
+                return;
+            }
+            Act::Tell(_)
+            | Act::Ask(..)
+            | Act::Broadcast
+            | Act::Suspend(_)
+            | Act::Resume(_)
+            | Act::End(..) => return,
+        };
+        self.command = Some(Command { at: now, of });
+    }
+}

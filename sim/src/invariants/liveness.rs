@@ -1,0 +1,95 @@
+//! L1, L2, L3, L6: after healing and a bounded time everything that must be up is up and stays up, and
+//! the last stop ends.
+//!
+//! Source: simulation.md section 3. What must be up: every child of a node that runs, but for those
+//! that ended well, found nothing to start, were taken down by somebody, or hang below a
+//! supervisor that did. (L4, that every question ends, is judged with S11.)
+
+use lictor_kernel::Restart;
+
+use super::Verdict;
+use super::books::{Books, How, Life};
+use crate::record::{Record, What, Who};
+
+pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
+    if record.what != What::Calm {
+        return Ok(());
+    }
+    for number in 0..books.child.len() {
+        let who = Who(u16::try_from(number).unwrap_or(u16::MAX));
+        let book = books.of(who);
+        if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
+            continue;
+        }
+        return Err(format!(
+            "{who:?} is not up after the time to heal; its last end: {:?}",
+            book.end
+        ));
+    }
+    Ok(())
+}
+
+fn must_be_up(books: &Books, who: Who) -> bool {
+    let mut at = Some(who);
+    while let Some(who) = at {
+        let book = books.of(who);
+        let node = usize::from(book.node.0);
+        if book.rests || !books.on[node] || books.stopped[node] {
+            return false;
+        }
+        let ended_well = book.end.is_some_and(|end| {
+            book.life == Life::None
+                && matches!(end.how, How::Exited(reason) if reason.is_clean())
+                && book.restart != Restart::Permanent
+        });
+        if ended_well {
+            return false;
+        }
+        let boss = &books.supervisor[usize::from(who.0)];
+        let closed = boss.id.is_none() && boss.exit.is_some_and(|reason| reason.is_clean());
+        if book.parent.is_none() && closed {
+            return false;
+        }
+        at = book.parent;
+    }
+    true
+}
+
+/// Nobody fails any more when everything has long healed.
+pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
+    let What::Exited(process, reason) = record.what else { return Ok(()) };
+    let Some(healed) = books.healed.filter(|_| !books.calm) else { return Ok(()) };
+    let since = record.at.saturating_since(healed);
+    if books.of(process.who).told.is_none() && !reason.is_clean() && since > SETTLED {
+        return Err(format!("{process:?} fails {since:?} after all faults were over"));
+    }
+    Ok(())
+}
+
+const SETTLED: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// L3: after healing, all nodes see every agent that is up where it is, and nobody where it is not.
+pub(super) fn registries_agree(books: &Books, record: &Record) -> Verdict {
+    let What::Sees(who, sees) = record.what else { return Ok(()) };
+    let book = books.of(who);
+    let here = book.node;
+    match sees {
+        Some(at) if at != here || !books.on[usize::from(at.0)] => {
+            Err(format!("node {} sees {who:?} at {at:?}, and it is not there", record.node.0))
+        }
+        None if book.life == Life::Up => {
+            Err(format!("node {} does not see {who:?}, which is up at {here:?}", record.node.0))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The last stop has ended everywhere.
+pub(super) fn stop_ends(books: &Books, record: &Record) -> Verdict {
+    if record.what != What::Over {
+        return Ok(());
+    }
+    let left = (0..books.child.len())
+        .find(|at| books.child[*at].parent.is_none() && books.supervisor[*at].id.is_some());
+    left.map_or(Ok(()), |at| Err(format!("the tree of root {at} has not ended")))
+}

@@ -1,0 +1,216 @@
+//! S3: within any restart window at most `max_restarts` restarts, and the next crash escalates,
+//! once.
+//!
+//! Source: OTP; kernel rules W1 to W3, V6, V14. The window is half-open: a crash exactly one window
+//! old no longer counts. Seen from outside, one application of a strategy restarts many and counts
+//! once, and which of several ends of one instant was counted is not known. So each counted crash
+//! has a span of time in which it lies, and only what is wrong wherever in it the crash lay is an
+//! error. With one_for_one the span is a point, and the judgement is exact.
+
+use std::collections::VecDeque;
+
+use lictor_kernel::{Instant, Intensity, Strategy};
+
+use super::Verdict;
+use super::books::{Books, End};
+use crate::plan::Plan;
+use crate::record::{Process, Record, Stage, What, Who};
+use crate::scenario::Role;
+
+#[derive(Clone, Debug, Default)]
+struct Budget {
+    intensity: Option<Intensity>,
+    /// One for each child, and not one for all.
+    per_child: bool,
+    /// The earliest instants of the crashes that were answered by a restart.
+    counted: VecDeque<Instant>,
+    /// The record of the last start that was counted.
+    last_counted: u64,
+    /// Ends that may have been counted: when, and of whom.
+    ends: VecDeque<(Instant, Who)>,
+}
+
+/// The books of this invariant, by number of the name: of a supervisor, or of a child that has a
+/// budget of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Windows {
+    budgets: Vec<Budget>,
+}
+
+impl Windows {
+    pub(super) fn new(plan: &Plan) -> Self {
+        use lictor_kernel::dynamic_supervisor::Budget as Share;
+        let scenario = &plan.scenario;
+        let mut budgets = vec![Budget::default(); scenario.len()];
+        for (who, entity) in scenario.all() {
+            let at = usize::from(who.0);
+            match &entity.role {
+                Role::Supervisor(config, _) => budgets[at].intensity = Some(config.intensity),
+                Role::Dynamic(config, children) => {
+                    budgets[at].intensity = Some(config.intensity);
+                    budgets[at].per_child = config.budget == Share::Child;
+                    for child in children {
+                        budgets[usize::from(child.0)].intensity = Some(config.intensity);
+                    }
+                }
+                Role::Agent(_) => {}
+            }
+        }
+        Self { budgets }
+    }
+
+    /// Whose budget a crash of this child goes to.
+    fn budget_of(&mut self, books: &Books, child: Who) -> Option<&mut Budget> {
+        let parent = books.of(child).parent?;
+        let per_child = self.budgets[usize::from(parent.0)].per_child;
+        let at = if per_child { child } else { parent };
+        Some(&mut self.budgets[usize::from(at.0)])
+    }
+
+    pub(super) fn see(&mut self, books: &Books, record: &Record) -> Verdict {
+        match record.what {
+            What::Start(process) => self.starts(books, record.at, process),
+            What::Supervisor { who, process, stage: Stage::Initializing, .. } => {
+                if let Some(process) = process {
+                    self.starts(books, record.at, process)?;
+                }
+                self.forget(who);
+                Ok(())
+            }
+            What::Supervisor { process: Some(process), stage: Stage::Exited(_), .. }
+            | What::StartFailed(process)
+            | What::Exited(process, _) => {
+                self.ended(books, record.at, process);
+                Ok(())
+            }
+            What::Removed(who) => {
+                self.forget(who);
+                Ok(())
+            }
+            What::RestartsExhausted { child, .. } => self.exhausted(books, record.at, child),
+            _ => Ok(()),
+        }
+    }
+
+    fn forget(&mut self, who: Who) {
+        let budget = &mut self.budgets[usize::from(who.0)];
+        budget.counted.clear();
+        budget.ends.clear();
+        budget.last_counted = 0;
+    }
+
+    /// An end that nobody asked for may be counted.
+    fn ended(&mut self, books: &Books, now: Instant, process: Process) {
+        let book = books.of(process.who);
+        if book.newest != Some(process) || book.told.is_some() {
+            return;
+        }
+        if let Some(budget) = self.budget_of(books, process.who) {
+            let Some(Intensity { max_restarts, .. }) = budget.intensity else { return };
+            budget.ends.push_back((now, process.who));
+            // As many as can matter, and some for those that are held up or not counted.
+            let most = (max_restarts as usize).saturating_mul(2).saturating_add(64);
+            while budget.ends.len() > most.min(4_096) {
+                budget.ends.pop_front();
+            }
+        }
+    }
+
+    /// A start that answers a crash: one more in the window.
+    fn starts(&mut self, books: &Books, now: Instant, process: Process) -> Verdict {
+        let book = books.of(process.who);
+        let boss = books.boss(process.who);
+        if boss.is_some_and(|boss| boss.exhausted && boss.id == Some(process.supervisor)) {
+            let per_child =
+                book.parent.is_some_and(|parent| self.budgets[usize::from(parent.0)].per_child);
+            if !per_child {
+                return Err(format!("{process:?} is started after its supervisor has given up"));
+            }
+        }
+        let Some(end) = book.end.filter(|end| end.supervisor == process.supervisor) else {
+            return Ok(());
+        };
+        let exact =
+            boss.is_none_or(|boss| matches!(boss.strategy, None | Some(Strategy::OneForOne)));
+        if book.starts == 0
+            || end.told
+            || book.terminated
+            || books.is_commanded(now, process.who)
+            || (exact && !end.is_crash(book.restart))
+        {
+            return Ok(());
+        }
+        let odd = books.clock_is_odd[usize::from(book.node.0)];
+        let index = books.index;
+        let Some(budget) = self.budget_of(books, process.who) else { return Ok(()) };
+        if !exact && end.index < budget.last_counted {
+            return Ok(());
+        }
+        let counted = if exact { (end.at, end.at) } else { span(books, process, &end) };
+        budget.last_counted = index;
+        budget.counted.push_back(counted.0);
+        let Some(Intensity { max_restarts, period }) = budget.intensity else { return Ok(()) };
+        let most = max_restarts as usize;
+        while budget.counted.len() > most + 1 {
+            budget.counted.pop_front();
+        }
+        let over = budget.counted.len() > most;
+        if let (true, Some(oldest)) = (over, budget.counted.front())
+            && counted.1.saturating_since(*oldest) < period
+            && !odd
+        {
+            return Err(format!(
+                "{process:?} is started: that makes {} restarts within {period:?}, and {most} are \
+                 allowed",
+                budget.counted.len()
+            ));
+        }
+        Ok(())
+    }
+
+    /// A budget is used up: there must have been crashes enough.
+    fn exhausted(&mut self, books: &Books, now: Instant, child: Who) -> Verdict {
+        let boss = books.boss(child);
+        let odd = books.clock_is_odd[usize::from(books.of(child).node.0)];
+        let Some(budget) = self.budget_of(books, child) else { return Ok(()) };
+        if !budget.per_child && boss.is_some_and(|boss| boss.exhausted) {
+            return Err(format!("the supervisor of {child:?} gives up twice"));
+        }
+        let Some(Intensity { max_restarts, period }) = budget.intensity else { return Ok(()) };
+        let before = |last: Instant| {
+            let within = |at: Instant| at <= last && last.saturating_since(at) < period;
+            budget.ends.iter().filter(|(at, _)| within(*at)).count()
+        };
+        let newest = budget.ends.back().map_or(now, |(at, _)| *at);
+        let crashes = if newest == now {
+            before(now)
+        } else {
+            // Its handling was held up; which crash of those that came meanwhile is not known.
+            budget.ends.iter().map(|(at, _)| before(*at)).max().unwrap_or_default()
+        };
+        let needed = max_restarts as usize + 1;
+        if !odd && crashes < needed {
+            return Err(format!(
+                "{child:?} uses up its budget with {crashes} crashes within {period:?}, and \
+                 {needed} are needed"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The span in which the crash lies that a sweep answers: from the first to the last end, of the
+/// children of this supervisor, that nobody asked for and that came after the last sweep.
+fn span(books: &Books, process: Process, own: &End) -> (Instant, Instant) {
+    let Some(boss) = books.boss(process.who) else { return (own.at, own.at) };
+    let mut span = (own.at, own.at);
+    for child in &boss.children {
+        if let Some(end) = books.of(*child).end
+            && end.supervisor == process.supervisor
+            && !end.told
+        {
+            span = (span.0.min(end.at), span.1.max(end.at));
+        }
+    }
+    span
+}

@@ -1,0 +1,48 @@
+//! S5: temporary children never come back, transient ones not after a good end, and none that was
+//! taken down by a command comes back by itself.
+//!
+//! Source: OTP; kernel rules V5, V8, V21. Where a strategy restarts siblings, it also starts those
+//! that were down (V8), so what is said of transient children and commands holds for one_for_one
+//! and dynamic supervisors.
+
+use lictor_kernel::{Restart, Strategy};
+
+use super::Verdict;
+use super::books::{Books, How};
+use crate::record::{Record, Stage, What};
+
+pub(super) fn see(books: &Books, record: &Record) -> Verdict {
+    let process = match record.what {
+        What::Start(process) => process,
+        What::Supervisor { process: Some(process), stage: Stage::Initializing, .. } => process,
+        _ => return Ok(()),
+    };
+    let book = books.of(process.who);
+    let Some(end) = book.end.filter(|end| end.supervisor == process.supervisor) else {
+        return Ok(());
+    };
+    if book.starts == 0 || books.is_commanded(record.at, process.who) {
+        return Ok(());
+    }
+    if book.restart == Restart::Temporary {
+        return Err(format!("{process:?} is temporary, and comes back"));
+    }
+    let alone = books
+        .boss(process.who)
+        .is_none_or(|boss| matches!(boss.strategy, None | Some(Strategy::OneForOne)));
+    if !alone {
+        return Ok(());
+    }
+    if book.terminated {
+        return Err(format!("{process:?} comes back, and somebody had taken it down"));
+    }
+    match (end.how, book.restart) {
+        (How::Exited(reason), Restart::Transient) if reason.is_clean() && !end.told => {
+            Err(format!("{process:?} is transient and comes back after {reason:?}"))
+        }
+        (How::StartIgnored, _) => {
+            Err(format!("{process:?} comes back after a start that was ignored"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,116 @@
+//! S6: a restart is put off by what the policy says, and comes neither before nor, where nothing
+//! else may interfere, long after.
+//!
+//! Source: civitas, design.md section 5; kernel rules B1 to B6, V11, V12.
+
+use std::time::Duration;
+
+use lictor_kernel::{Backoff, Instant, Jitter, Strategy};
+
+use super::Verdict;
+use super::books::Books;
+use crate::plan::Plan;
+use crate::record::{Process, Record, What, Who};
+use crate::scenario::Role;
+
+/// By number of the supervisor's name: its backoff, and the greatest occupancy of its window.
+#[derive(Clone, Debug)]
+pub(super) struct Waits {
+    policies: Vec<Option<(Backoff, u32)>>,
+}
+
+impl Waits {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let policy = |role: &Role| match role {
+            Role::Supervisor(config, _) => Some((config.backoff, config.intensity.max_restarts)),
+            Role::Dynamic(config, _) => Some((config.backoff, config.intensity.max_restarts)),
+            Role::Agent(_) => None,
+        };
+        let policies = plan.scenario.all().map(|(_, entity)| policy(&entity.role)).collect();
+        Self { policies }
+    }
+
+    pub(super) fn see(&self, books: &Books, record: &Record) -> Verdict {
+        match record.what {
+            What::RestartScheduled { who, delay, .. } => {
+                self.is_within(books, record.at, who, Duration::from_nanos(delay))
+            }
+            What::Start(process) => comes_in_time(books, record.at, process),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_within(&self, books: &Books, now: Instant, who: Who, delay: Duration) -> Verdict {
+        let parent = books.of(who).parent;
+        let Some((backoff, most)) = parent.and_then(|parent| self.policies[usize::from(parent.0)])
+        else {
+            return Ok(());
+        };
+        if books.clock_is_odd[usize::from(books.of(who).node.0)] {
+            return Ok(());
+        }
+        // The wait counts from the crash, also when its handling was held up (W4).
+        let crash = books.of(who).end.map_or(now, |end| end.at);
+        let wait = now.saturating_add(delay).saturating_since(crash);
+        // One that was held up beyond its wait is made at once.
+        let overdue = delay.is_zero() && shortest(&backoff) <= wait;
+        if overdue || allows(&backoff, most, wait) {
+            return Ok(());
+        }
+        Err(format!("{who:?} is to wait {wait:?}, which {backoff:?} never says"))
+    }
+}
+
+/// Whether some occupancy of the window gives this wait.
+fn allows(backoff: &Backoff, most: u32, delay: Duration) -> bool {
+    if delay > backoff.max {
+        return false;
+    }
+    match backoff.jitter {
+        Jitter::Decorrelated => delay >= backoff.base,
+        Jitter::Full => true,
+        Jitter::None => curve(backoff, most).any(|wait| wait == delay),
+        Jitter::Quarter => curve(backoff, most).any(|wait| {
+            let longest = wait.saturating_add(wait / 4);
+            let moved = longest.min(backoff.max).saturating_sub(wait / 4).min(wait);
+            delay >= moved && delay <= longest
+        }),
+    }
+}
+
+/// The shortest wait that there can be.
+fn shortest(backoff: &Backoff) -> Duration {
+    match backoff.jitter {
+        Jitter::Full => Duration::ZERO,
+        Jitter::Decorrelated => backoff.base,
+        Jitter::None => backoff.curve_delay(1),
+        Jitter::Quarter => backoff.curve_delay(1) / 4 * 3,
+    }
+}
+
+/// The waits of a curve, until it does not rise any more.
+fn curve(backoff: &Backoff, most: u32) -> impl Iterator<Item = Duration> {
+    let mut last = None;
+    (1..=most.max(1)).map(|n| backoff.curve_delay(n)).take_while(move |wait| {
+        let more = last != Some(*wait);
+        last = Some(*wait);
+        more
+    })
+}
+
+/// A child that waits alone is started when its wait is over.
+fn comes_in_time(books: &Books, now: Instant, process: Process) -> Verdict {
+    let book = books.of(process.who);
+    let alone = books
+        .boss(process.who)
+        .is_none_or(|boss| matches!(boss.strategy, None | Some(Strategy::OneForOne)));
+    let Some((since, delay)) = book.waits.filter(|_| alone) else { return Ok(()) };
+    if books.clock_is_odd[usize::from(book.node.0)] || books.is_commanded(now, process.who) {
+        return Ok(());
+    }
+    let until = since.saturating_add(Duration::from_nanos(delay));
+    if now < until {
+        return Err(format!("{process:?} is started at {now:?}, and was to wait until {until:?}"));
+    }
+    Ok(())
+}

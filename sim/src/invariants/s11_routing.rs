@@ -1,0 +1,174 @@
+//! S11: a mailbox gives in the order in which it took, a message that is put back comes first, and
+//! a question ends once, with an answer only within its deadline.
+//!
+//! Source: design.md section 4 (mailbox, calls); kernel rules C2, C3. Since every receiver is fed
+//! in the order of its mailbox, so is every pair.
+//!
+//! S13: a mailbox never holds more than its bound, but for one message that was put back.
+
+use std::collections::VecDeque;
+
+use lictor_kernel::Instant;
+
+use super::messages::Table;
+use super::{Verdict, by};
+use crate::plan::{Act, Plan, nanos};
+use crate::record::{Ending, Fate, MessageId, NodeIx, Record, What, Who};
+
+#[derive(Clone, Debug, Default)]
+struct Mailbox {
+    queue: VecDeque<MessageId>,
+    bound: usize,
+    node: NodeIx,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Routing {
+    mailboxes: Vec<Mailbox>,
+    /// When a question must have ended for an answer to count.
+    questions: Table<Question>,
+    asked: u64,
+    ended: u64,
+    /// How long each operation, or each agent's own questions, may take.
+    within: Vec<Option<u64>>,
+    ticks: Vec<Option<u64>>,
+    odd_clocks: bool,
+}
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Question {
+    deadline: Option<Instant>,
+    ended: bool,
+}
+
+impl Routing {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let scenario = &plan.scenario;
+        let bound = |who| scenario.agent(who).map_or(0, |agent| agent.mailbox.size as usize);
+        let mailboxes = scenario.all().map(|(who, entity)| Mailbox {
+            queue: VecDeque::new(),
+            bound: bound(who),
+            node: entity.node,
+        });
+        let within = plan.operations.iter().map(|operation| match operation.act {
+            Act::Ask(_, within) => Some(nanos(within)),
+            _ => None,
+        });
+        let ticks = scenario.all().map(|(who, _)| {
+            let ask = scenario.agent(who)?.behaviour.ticks.as_ref()?.ask?;
+            Some(nanos(ask))
+        });
+        Self {
+            mailboxes: mailboxes.collect(),
+            questions: Table::default(),
+            asked: 0,
+            ended: 0,
+            within: within.collect(),
+            ticks: ticks.collect(),
+            odd_clocks: plan
+                .faults
+                .iter()
+                .any(|fault| fault.kind.facts().group == crate::fault::Group::Clock),
+        }
+    }
+
+    fn mailbox(&mut self, who: Who) -> &mut Mailbox {
+        &mut self.mailboxes[usize::from(who.0)]
+    }
+
+    pub(super) fn see(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
+        match record.what {
+            What::Sent(message, _, true) => {
+                self.asks(record.at, message);
+                Ok(())
+            }
+            What::Queued(message, who) => {
+                let mailbox = self.mailbox(who);
+                mailbox.queue.push_back(message);
+                by("S13", is_bounded(mailbox, who))
+            }
+            What::PutBack(message, who) => {
+                let mailbox = self.mailbox(who);
+                mailbox.queue.push_front(message);
+                by("S13", is_bounded(mailbox, who))
+            }
+            What::Delivered(message, process) => {
+                let first = self.mailbox(process.who).queue.pop_front();
+                if first == Some(message) {
+                    return Ok(());
+                }
+                Err((
+                    "S11",
+                    format!("{process:?} is given {message:?}, and {first:?} is before it"),
+                ))
+            }
+            What::Ended(message, Fate::DeadLetter | Fate::Evicted | Fate::Gone | Fate::Expired) => {
+                self.forget(message);
+                Ok(())
+            }
+            What::Answered(message, ending) => by("S11", self.answered(record.at, message, ending)),
+            What::Halted => {
+                for mailbox in self.mailboxes.iter_mut().filter(|m| m.node == record.node) {
+                    mailbox.queue.clear();
+                }
+                Ok(())
+            }
+            What::Over if self.asked != self.ended => {
+                Err(("L4", format!("{} questions have not ended", self.asked - self.ended)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A message that ended while it was queued is queued no more.
+    fn forget(&mut self, message: MessageId) {
+        for mailbox in &mut self.mailboxes {
+            if let Some(at) = mailbox.queue.iter().position(|queued| *queued == message) {
+                mailbox.queue.remove(at);
+                return;
+            }
+        }
+    }
+
+    fn asks(&mut self, now: Instant, message: MessageId) {
+        self.asked += 1;
+        let within = match message.ticker {
+            Some(who) => self.ticks[usize::from(who.0)],
+            None => self.within.get(message.number as usize).copied().flatten(),
+        };
+        // The kernel keeps the deadlines of questions to other nodes, by its own clock.
+        let within = within.filter(|_| !self.odd_clocks);
+        let deadline =
+            within.map(|within| Instant::from_nanos(now.as_nanos().saturating_add(within)));
+        *self.questions.of(message) = Question { deadline, ended: false };
+    }
+
+    fn answered(&mut self, now: Instant, message: MessageId, ending: Ending) -> Verdict {
+        let question = self.questions.of(message);
+        if std::mem::replace(&mut question.ended, true) {
+            return Err(format!("{message:?} has ended for its asker, and ends again: {ending:?}"));
+        }
+        let deadline = question.deadline;
+        self.ended += 1;
+        match (ending, deadline) {
+            (Ending::Answered, Some(deadline)) if now > deadline => {
+                Err(format!("{message:?} is answered after its deadline at {deadline:?}"))
+            }
+            (Ending::TimedOut, Some(deadline)) if now < deadline => {
+                Err(format!("{message:?} times out before its deadline at {deadline:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_bounded(mailbox: &Mailbox, who: Who) -> Verdict {
+    if mailbox.queue.len() <= mailbox.bound + 1 {
+        return Ok(());
+    }
+    Err(format!(
+        "the mailbox of {who:?} holds {}, and its bound is {}",
+        mailbox.queue.len(),
+        mailbox.bound
+    ))
+}

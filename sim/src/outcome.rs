@@ -1,0 +1,56 @@
+//! What a run comes to.
+
+use lictor_kernel::Instant;
+
+use crate::invariants::Violation;
+use crate::marks::Marks;
+use crate::record::Record;
+
+/// How a plan is run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Options {
+    /// Whether every record is kept.
+    pub trace: bool,
+    /// The run ends here, if it has not ended before; nothing that needs the end is judged then.
+    pub until: Option<Instant>,
+    /// What holds the events to come. It cannot change what happens.
+    pub queue: Queue,
+    /// Whether the reference model runs beside every static supervisor. Slow.
+    pub model: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { trace: false, until: None, queue: Queue::Heap, model: false }
+    }
+}
+
+/// What holds the events to come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Queue {
+    /// A heap of four children to a node.
+    Heap,
+    /// Buckets of equal spans of time.
+    Calendar,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Over every record, in order.
+    pub digest: u64,
+    /// Events of the world that were handled.
+    pub events: u64,
+    /// Records that were made.
+    pub records: u64,
+    /// Faults that took effect.
+    pub faults: u64,
+    /// The first invariant that did not hold; the run ended there.
+    pub violation: Option<Violation>,
+    /// What was reached.
+    pub marks: Marks,
+    /// Every record, if they were asked for.
+    pub trace: Vec<Record>,
+    /// When it ended.
+    pub ended: Instant,
+}

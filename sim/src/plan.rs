@@ -1,0 +1,167 @@
+//! A plan: what happens in a run that is not the system's own doing.
+//!
+//! A seed makes a plan, but the plan is what counts: it lists every operation and every fault with
+//! its instant. So it can be read, edited, shrunk, committed, and run on every engine. What is not
+//! in the plan (how long a frame is under way, whether a flaky agent fails at a message) is drawn
+//! from the plan's seed by identity, and stays as it is when a fault is taken out.
+
+mod dice;
+mod generate;
+mod profile;
+mod read;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lictor_kernel::{ExitReason, Instant};
+
+use crate::fault::Fault;
+use crate::record::{NodeIx, Who};
+use crate::scenario::Scenario;
+
+pub use self::profile::{Mix, Profile};
+pub use self::read::Reading;
+pub use self::write::{duration_text, share_text};
+
+/// Operations of one plan.
+pub const OPERATIONS_MAX: usize = 100_000;
+
+/// Faults of one plan.
+pub const FAULTS_MAX: usize = 10_000;
+
+/// The longest run, on the world's clock.
+pub const HORIZON_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Everything that makes a run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// Seed of everything that is drawn during the run.
+    pub seed: u64,
+    /// Who takes part.
+    pub scenario: Arc<Scenario>,
+    /// How long operations and faults come. At the end of it all faults end.
+    pub horizon: Duration,
+    /// How long the world then has to heal.
+    pub calm: Duration,
+    /// In the order of their instants.
+    pub operations: Vec<Operation>,
+    /// In the order of their beginnings.
+    pub faults: Vec<Fault>,
+    /// The nature of the world.
+    pub knobs: Knobs,
+}
+
+/// Something that somebody does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Operation {
+    /// When, on the world's clock.
+    pub at: Instant,
+    /// On which node it is done.
+    pub node: NodeIx,
+    /// What.
+    pub act: Act,
+}
+
+/// What somebody does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Act {
+    /// Sends a message.
+    Tell(Who),
+    /// Asks, and waits for the answer at most this long.
+    Ask(Who, Duration),
+    /// Sends a message to every agent of this world that can be reached.
+    Broadcast,
+    /// Spawns the child under its dynamic supervisor.
+    Spawn(Who),
+    /// Ends a spawned child at once.
+    Despawn(Who),
+    /// Stops a child and keeps its specification (OTP `terminate_child`).
+    Terminate(Who),
+    /// Starts a child that is down (OTP `restart_child`).
+    Restart(Who),
+    /// Suspends an agent.
+    Suspend(Who),
+    /// Resumes it.
+    Resume(Who),
+    /// Makes an agent end by itself for this reason.
+    End(Who, ExitReason),
+    /// Stops the node's tree within this time.
+    Stop(Duration),
+}
+
+/// The nature of the world.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Knobs {
+    /// How long a process takes to start: from, to.
+    pub start: (Duration, Duration),
+    /// How long a process takes to stop when told: from, to.
+    pub stop: (Duration, Duration),
+    /// How long a process takes over a message: from, to.
+    pub handle: (Duration, Duration),
+    /// How long a frame is under way: from, to.
+    pub latency: (Duration, Duration),
+    /// How long a sender waits for room in a mailbox.
+    pub send_timeout: Duration,
+    /// How often peers look after each other.
+    pub heartbeat: Duration,
+    /// How long an answer to a heartbeat may take.
+    pub heartbeat_timeout: Duration,
+    /// How many missing answers in a row mean that the peer is gone.
+    pub heartbeat_threshold: u32,
+    /// How long what a node says of its names holds.
+    pub lease: Duration,
+    /// Frames under way from one node to another, at most.
+    pub link_capacity: u32,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        let us = Duration::from_micros;
+        Self {
+            start: (us(100), ms(5)),
+            stop: (us(100), ms(5)),
+            handle: (us(10), us(500)),
+            latency: (us(200), ms(2)),
+            send_timeout: Duration::from_secs(5),
+            heartbeat: ms(500),
+            heartbeat_timeout: ms(250),
+            heartbeat_threshold: 3,
+            lease: Duration::from_secs(5),
+            link_capacity: 10_000,
+        }
+    }
+}
+
+impl Plan {
+    /// When operations and faults are over.
+    #[must_use]
+    pub const fn heals(&self) -> Instant {
+        Instant::from_nanos(nanos(self.horizon))
+    }
+
+    /// When the run is over.
+    #[must_use]
+    pub fn ends(&self) -> Instant {
+        self.heals().saturating_add(self.calm)
+    }
+
+    /// How much there is to a plan: faults, operations, nodes.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize, usize) {
+        (self.faults.len(), self.operations.len(), self.scenario.nodes())
+    }
+}
+
+/// A duration in nanoseconds; the longest there are if it has more.
+#[must_use]
+pub(crate) const fn nanos(duration: Duration) -> u64 {
+    let nanos = duration.as_nanos();
+    if nanos > u64::MAX as u128 {
+        return u64::MAX;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "compared above")]
+    let nanos = nanos as u64;
+    nanos
+}

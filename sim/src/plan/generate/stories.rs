@@ -1,0 +1,263 @@
+//! Sequences of faults that together reach what a single one hardly ever does.
+
+use std::time::Duration;
+
+use lictor_kernel::{Instant, Intensity};
+
+use super::super::dice::Dice;
+use super::super::{Act, nanos};
+use super::faults::{Swarm, fill};
+use super::{Maker, WINDOW_MAX};
+use crate::fault::{Fault, Kind, Target};
+use crate::record::Who;
+use crate::scenario::Role;
+
+/// A sequence of faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Story {
+    /// A crash loop that uses up one budget after the other, up to the root.
+    Escalation,
+    /// As many crashes as the budget allows, and one more when the first leaves the window.
+    Edge,
+    /// Several siblings crash in one instant, or while the others are being stopped for it.
+    Together,
+    /// A child crashes whenever its siblings are stopped.
+    Sweep,
+    /// A crash whose restart does not come up.
+    HangingStart,
+    /// A child that does not stop is stopped.
+    IgnoredStop,
+    /// A mailbox fills while its agent is slow, and the agent then crashes.
+    FullMailbox,
+    /// A node is cut off or gone for about as long as its names hold.
+    Absence,
+}
+
+impl Story {
+    pub(super) const ALL: &'static [Self] = &[
+        Self::Escalation,
+        Self::Edge,
+        Self::Together,
+        Self::Sweep,
+        Self::HangingStart,
+        Self::IgnoredStop,
+        Self::FullMailbox,
+        Self::Absence,
+    ];
+
+    /// The kinds of which a plan must be allowed to have all.
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Escalation => &[Kind::CrashLoop],
+            Self::Edge => &[Kind::Crash, Kind::CrashAtEdge],
+            Self::Together => &[Kind::CrashAll, Kind::Crash],
+            Self::Sweep => &[Kind::CrashInSweep, Kind::Crash],
+            Self::HangingStart => &[Kind::HangInStart, Kind::Crash],
+            Self::IgnoredStop => &[Kind::IgnoreShutdown],
+            Self::FullMailbox => &[Kind::FillMailbox],
+            Self::Absence => &[Kind::Partition, Kind::PowerLoss],
+        }
+    }
+}
+
+const fn instant(kind: Kind, at: Instant, target: Target, amount: u64) -> Fault {
+    Fault { at, lasts: Duration::ZERO, kind, target, amount }
+}
+
+const fn lasting(kind: Kind, at: Instant, target: Target, lasts: Duration, amount: u64) -> Fault {
+    Fault { at, lasts, kind, target, amount }
+}
+
+impl Maker<'_> {
+    /// Whether a story can be told here. Of a mix of one group, those with a kind of that group
+    /// are: a mix says which faults a plan has on its own, not what it takes to show them.
+    pub(super) fn tells(&self, story: Story, swarm: &Swarm) -> bool {
+        let nodes = self.scenario.nodes();
+        let engine = self.profile.engine;
+        let runs = |kind: &Kind| kind.facts().engines.has(engine);
+        let kinds = story.kinds();
+        kinds.iter().all(runs)
+            && kinds.iter().any(|kind| self.profile.allows(*kind, nodes))
+            && (story != Story::Absence || nodes > 1)
+            && swarm.focus.iter().any(Option::is_some)
+    }
+
+    pub(super) fn story(&mut self, story: Story, swarm: &Swarm, dice: &mut Dice) {
+        let Some(Some(who)) = dice.pick(&swarm.focus) else { return };
+        // In the first half, so that something can come of it.
+        let at = self.on_grid(dice.below(nanos(self.horizon) / 2 + 1));
+        match story {
+            Story::Escalation => self.escalation(who, at, dice),
+            Story::Edge => self.edge(who, at, dice),
+            Story::Together => self.together(who, at, dice),
+            Story::Sweep => self.sweep(who, at, dice),
+            Story::HangingStart => self.hanging_start(who, at, dice),
+            Story::IgnoredStop => self.ignored_stop(who, at, dice),
+            Story::FullMailbox => self.full_mailbox(who, at, dice),
+            Story::Absence => self.absence(at, dice),
+        }
+    }
+
+    fn escalation(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let target = Target::Who(who);
+        let after = dice.scale(100_000, 100_000_000);
+        self.fault(lasting(Kind::CrashLoop, at, target, self.horizon, after));
+    }
+
+    /// What counts towards the edge: all that crashes under the same supervisor.
+    fn edge(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let Some(Intensity { max_restarts, period }) = self.scenario.intensity_over(who) else {
+            return;
+        };
+        let longest = *self.profile.horizon.end();
+        if period.is_zero() || period > WINDOW_MAX.max(longest) || max_restarts > 6 {
+            self.fault(instant(Kind::Crash, at, Target::Who(who), 0));
+            self.fault(instant(Kind::CrashAtEdge, at, Target::Who(who), dice.below(3)));
+            return;
+        }
+        let around = at.saturating_add(period).saturating_add(Duration::from_secs(1));
+        self.horizon = self.horizon.max(Duration::from_nanos(around.as_nanos()));
+        let crashes = max_restarts.max(1);
+        let siblings = self.siblings(who);
+        // In one instant if there are siblings for it, else spread over the window.
+        let step = if siblings.len() >= crashes as usize && dice.one_in(2) {
+            0
+        } else {
+            nanos(period) / (u64::from(crashes) + 2)
+        };
+        for number in 0..crashes {
+            let on = Duration::from_nanos(step.saturating_mul(u64::from(number)));
+            let whose = if step == 0 { siblings[number as usize] } else { who };
+            let crash = instant(Kind::Crash, at.saturating_add(on), Target::Who(whose), 0);
+            self.fault(crash);
+        }
+        // A nanosecond before the first has left the window, exactly then, or after.
+        let edge = at.saturating_add(period);
+        let nanosecond = Duration::from_nanos(1);
+        let edge = match dice.below(3) {
+            0 => edge.saturating_sub(nanosecond),
+            1 => edge,
+            _ => edge.saturating_add(nanosecond),
+        };
+        if dice.one_in(3) {
+            let last = at.saturating_add(Duration::from_nanos(1));
+            self.fault(instant(Kind::CrashAtEdge, last, Target::Who(who), dice.below(3)));
+        } else {
+            self.fault(instant(Kind::Crash, edge, Target::Who(who), 0));
+        }
+    }
+
+    fn together(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let siblings = self.siblings(who);
+        if dice.one_in(3) {
+            if let Some(parent) = self.scenario.entity(who).parent {
+                self.fault(instant(Kind::CrashAll, at, Target::Who(parent), 0));
+            }
+            return;
+        }
+        let apart = dice.pick(&[0, 0, 1, self.grid, 500_000]).unwrap_or(0);
+        let many = usize::try_from(dice.between(2, 4)).unwrap_or(2);
+        let first = usize::try_from(dice.below(siblings.len() as u64)).unwrap_or(0);
+        let whose = siblings.iter().cycle().skip(first).take(many.min(siblings.len()));
+        let mut at = at;
+        for who in whose {
+            self.fault(instant(Kind::Crash, at, Target::Who(*who), 0));
+            at = at.saturating_add(Duration::from_nanos(apart));
+        }
+    }
+
+    fn sweep(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        // The supervisor above, or the one above that.
+        let parent = self.scenario.entity(who).parent;
+        let above = parent.and_then(|parent| self.scenario.entity(parent).parent);
+        let target = if dice.one_in(3) { above.or(parent) } else { parent };
+        let Some(target) = target else { return };
+        let lasts = self.lasts(dice).max(Duration::from_millis(50));
+        self.fault(lasting(Kind::CrashInSweep, at, Target::Who(target), lasts, 0));
+        for _ in 0..dice.between(1, 3) {
+            let within = Duration::from_nanos(dice.below(nanos(lasts)));
+            let crash = instant(Kind::Crash, at.saturating_add(within), Target::Who(who), 0);
+            self.fault(crash);
+        }
+    }
+
+    fn hanging_start(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let whose = self.scenario.entity(who);
+        // Longer than its start may take, if it may not take as long as it likes.
+        let limit = whose.spec.start_timeout.unwrap_or(Duration::from_millis(500));
+        let lasts = limit.saturating_mul(dice.small(1, 4));
+        self.fault(lasting(Kind::HangInStart, at, Target::Who(who), lasts, 0));
+        self.fault(instant(Kind::Crash, at, Target::Who(who), 0));
+        if dice.one_in(2) {
+            let crash = at.saturating_add(lasts / 2);
+            for sibling in self.siblings(who).into_iter().filter(|sibling| *sibling != who) {
+                self.fault(instant(Kind::Crash, crash, Target::Who(sibling), 0));
+            }
+        }
+    }
+
+    fn ignored_stop(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let lasts = dice.time(Duration::from_millis(10), self.horizon);
+        self.fault(lasting(Kind::IgnoreShutdown, at, Target::Who(who), lasts, 0));
+        let during = at.saturating_add(Duration::from_nanos(dice.below(nanos(lasts))));
+        if during.as_nanos() > nanos(self.horizon) {
+            return;
+        }
+        // Who wants it to stop: somebody outside, or the crash of a sibling.
+        let crash = self.siblings(who).into_iter().find(|sibling| *sibling != who);
+        match crash.filter(|_| dice.one_in(2)) {
+            Some(sibling) if self.profile.allows(Kind::Crash, self.scenario.nodes()) => {
+                self.fault(instant(Kind::Crash, during, Target::Who(sibling), 0));
+            }
+            Some(_) | None => self.operation(during, Act::Terminate(who), dice),
+        }
+    }
+
+    fn full_mailbox(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let target = Target::Who(who);
+        let lasts = dice.time(Duration::from_millis(20), Duration::from_secs(2));
+        if self.allows(Kind::Slow) {
+            let each = dice.scale(1_000_000, 50_000_000);
+            self.fault(lasting(Kind::Slow, at, target, lasts, each));
+        }
+        let burst = at.saturating_add(lasts / 4);
+        let messages = fill(self.scenario, target, dice);
+        self.fault(instant(Kind::FillMailbox, burst, target, messages));
+        if self.allows(Kind::Crash) && dice.one_in(2) {
+            let crash = at.saturating_add(lasts / 2);
+            self.fault(instant(Kind::Crash, crash, target, 0));
+        }
+    }
+
+    fn absence(&mut self, at: Instant, dice: &mut Dice) {
+        let knobs = &self.knobs;
+        let (from, to) = self.link(dice);
+        // About as long as it takes to be given up, or as long as names hold.
+        let given_up = knobs.heartbeat.saturating_mul(knobs.heartbeat_threshold);
+        let about = if dice.one_in(2) { given_up } else { knobs.lease };
+        let lasts = (about / 2).saturating_add(Duration::from_nanos(dice.below(nanos(about))));
+        let fault = match dice.below(4) {
+            0 => lasting(Kind::PowerLoss, at, Target::Node(from), lasts, 0),
+            1 => lasting(Kind::CrashNode, at, Target::Node(from), lasts, 0),
+            2 => lasting(Kind::OneWay, at, Target::Link(from, to), lasts, 0),
+            _ => lasting(Kind::Partition, at, Target::Link(from, to), lasts, 0),
+        };
+        if self.allows(fault.kind) {
+            self.fault(fault);
+        }
+    }
+
+    /// The agents under the same supervisor, itself included, in start order.
+    fn siblings(&self, who: Who) -> Vec<Who> {
+        let parent = self.scenario.entity(who).parent;
+        let below = parent.map(|parent| &self.scenario.entity(parent).role);
+        match below {
+            Some(Role::Supervisor(_, below) | Role::Dynamic(_, below)) => below
+                .iter()
+                .copied()
+                .filter(|child| self.scenario.agent(*child).is_some())
+                .collect(),
+            Some(Role::Agent(_)) | None => vec![who],
+        }
+    }
+}

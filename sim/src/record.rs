@@ -1,0 +1,333 @@
+//! What happened, in the one form in which every engine tells it.
+//!
+//! Invariants, digests, traces and timelines know records and nothing else, so they cannot tell a
+//! kernel world from the real runtime under turmoil. A record is small and `Copy`: names are
+//! numbers of the scenario, reasons are the kernel's.
+
+use lictor_kernel::{ExitReason, Instant, Signal, Status};
+use serde::Serialize;
+
+use crate::digest::Digest;
+
+/// A supervisor or an agent of the scenario, by number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub struct Who(pub u16);
+
+/// A node of the world, by number.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub struct NodeIx(pub u8);
+
+/// One incarnation.
+///
+/// Ordered by age among those of one `who` on one boot of a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Process {
+    /// Of whom.
+    pub who: Who,
+    /// Under which incarnation of the supervisor; greater is newer.
+    pub supervisor: u64,
+    /// Which start under it; greater is newer.
+    pub incarnation: u64,
+}
+
+/// A message, by where it comes from: the operation or the ticker that sent it, which of its
+/// messages it is, and to which of several receivers it goes. So it has the same name on every
+/// engine and in every run of the plan, whatever else happens.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MessageId {
+    /// The agent that sends it by itself; `None` for one that an operation sends.
+    pub ticker: Option<Who>,
+    /// The number of the operation, or of the tick.
+    pub number: u32,
+    /// The receiver of this copy, of a broadcast.
+    pub copy: Option<Who>,
+}
+
+impl MessageId {
+    /// The message of an operation.
+    #[must_use]
+    pub const fn of_operation(number: u32) -> Self {
+        Self { ticker: None, number, copy: None }
+    }
+
+    fn words(self) -> u64 {
+        let half = |who: Option<Who>| who.map_or(0xffff, |who| u64::from(who.0));
+        half(self.ticker) << 48 | half(self.copy) << 32 | u64::from(self.number)
+    }
+}
+
+/// How a message ended. Each ends exactly once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// An incarnation has handled it, and it wanted no answer or has given its own.
+    Handled,
+    /// Its sender was told that the mailbox is full.
+    Full,
+    /// Its sender was told that the receiver is down for good.
+    Down,
+    /// Its sender was told that there is no such name, or nobody with the capability.
+    Unknown,
+    /// Its sender gave up waiting for room.
+    NoRoom,
+    /// Its sender was told that the link takes no more.
+    LinkFull,
+    /// In hand at a crash, and dropped as the agent's policy says.
+    Crashed,
+    /// In the mailbox when the name went down for good: a dead letter.
+    DeadLetter,
+    /// Evicted by a newer one.
+    Evicted,
+    /// Its time to live was over.
+    Expired,
+    /// Skipped by the agent's decision: a dead letter.
+    Skipped,
+    /// Lost between two nodes. The world knows; nobody in it does.
+    Lost,
+    /// Gone with the node that held it.
+    Gone,
+}
+
+/// How a question ended for who asked. Each ends exactly once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// With an answer.
+    Answered,
+    /// With an error that says what became of it.
+    Failed,
+    /// Its deadline came first.
+    TimedOut,
+    /// The node that asked is gone.
+    Gone,
+}
+
+/// The life of a supervisor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stage {
+    /// It begins to start its children.
+    Initializing,
+    /// All its children are up.
+    Ready,
+    /// It and all its children are gone.
+    Exited(ExitReason),
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Record {
+    /// When, on the world's clock.
+    pub at: Instant,
+    /// On which node.
+    pub node: NodeIx,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum What {
+    /// The kernel wants this process started.
+    Start(Process),
+    /// The kernel wants this process to end.
+    Signal(Process, Signal),
+    /// The kernel was told that the process is up.
+    Started(Process),
+    /// The kernel was told that there was nothing to start.
+    StartIgnored(Process),
+    /// The kernel was told that the start failed.
+    StartFailed(Process),
+    /// The kernel was told that the process ended.
+    Exited(Process, ExitReason),
+    /// A supervisor is here in its life; its process, unless it is a root.
+    Supervisor {
+        /// Whose.
+        who: Who,
+        /// Which incarnation of it.
+        id: u64,
+        /// The process that it is to its parent.
+        process: Option<Process>,
+        /// Where.
+        stage: Stage,
+    },
+    /// The kernel has put a restart off.
+    RestartScheduled {
+        /// Of whom.
+        who: Who,
+        /// Under which incarnation of the supervisor.
+        supervisor: u64,
+        /// By how much, in nanoseconds of the node's clock.
+        delay: u64,
+    },
+    /// The restart budget of this incarnation of a supervisor is used up by this child.
+    RestartsExhausted {
+        /// Which incarnation.
+        supervisor: u64,
+        /// Whose crash went over.
+        child: Who,
+    },
+    /// A process told to stop ended otherwise.
+    ShutdownError(Process, ExitReason),
+    /// The kernel was told of a process that it knows to be gone.
+    Stale(Process),
+    /// The specification is forgotten.
+    Removed(Who),
+    /// A name of this node is doing differently.
+    Status(Who, Status),
+    /// A message was sent; whether it asks.
+    Sent(MessageId, Who, bool),
+    /// A message was put into the mailbox of its receiver on this node.
+    Queued(MessageId, Who),
+    /// A message was given to an incarnation.
+    Delivered(MessageId, Process),
+    /// A message is put back, to be given to the next incarnation first.
+    PutBack(MessageId, Who),
+    /// A message has ended.
+    Ended(MessageId, Fate),
+    /// A question has ended for who asked.
+    Answered(MessageId, Ending),
+    /// A second copy of something came and was suppressed.
+    Suppressed(MessageId),
+    /// What came was late or belonged to no open question, and was dropped.
+    LateAnswer(MessageId),
+    /// A frame left for a node.
+    FrameSent(NodeIx),
+    /// A frame to a node was lost.
+    FrameLost(NodeIx),
+    /// A node hears from this peer (again).
+    PeerUp(NodeIx),
+    /// A node has given this peer up.
+    PeerDown(NodeIx),
+    /// A node sees this name at this owner, or nowhere.
+    Sees(Who, Option<NodeIx>),
+    /// The node has booted, for the n-th time.
+    Booted(u32),
+    /// The node is gone.
+    Halted,
+    /// An operation is carried out.
+    Operation(u32),
+    /// The operation was refused: nothing comes of it.
+    Refused(u32),
+    /// A fault begins or ends.
+    Fault(u32, bool),
+    /// Faults are over, and what was broken for good was mended: from here on liveness counts.
+    Healed,
+    /// The run is over.
+    Over,
+    /// The time to heal is over: what must be up is up, and all that follows is the last stop.
+    Calm,
+}
+
+impl Process {
+    fn words(self, small: u64, word: u64) -> (u64, [u64; 3]) {
+        (small | u64::from(self.who.0) << 16, [self.supervisor, self.incarnation, word])
+    }
+}
+
+impl Record {
+    /// Takes this record into a digest.
+    pub fn digest(&self, digest: &mut Digest) {
+        digest.word(self.at.as_nanos());
+        self.what.digest(u64::from(self.node.0) << 8, digest);
+    }
+}
+
+impl What {
+    /// A number that tells the kinds apart. Part of every committed digest: append only.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Start(_) => 0,
+            Self::Signal(..) => 1,
+            Self::Started(_) => 2,
+            Self::StartIgnored(_) => 3,
+            Self::StartFailed(_) => 4,
+            Self::Exited(..) => 5,
+            Self::Supervisor { .. } => 6,
+            Self::RestartScheduled { .. } => 7,
+            Self::RestartsExhausted { .. } => 8,
+            Self::ShutdownError(..) => 9,
+            Self::Stale(_) => 10,
+            Self::Removed(_) => 11,
+            Self::Status(..) => 12,
+            Self::Sent(..) => 13,
+            Self::Queued(..) => 14,
+            Self::Delivered(..) => 15,
+            Self::PutBack(..) => 16,
+            Self::Ended(..) => 17,
+            Self::Answered(..) => 18,
+            Self::Suppressed(_) => 19,
+            Self::LateAnswer(_) => 20,
+            Self::FrameSent(_) => 21,
+            Self::FrameLost(_) => 22,
+            Self::PeerUp(_) => 23,
+            Self::PeerDown(_) => 24,
+            Self::Sees(..) => 25,
+            Self::Booted(_) => 26,
+            Self::Halted => 27,
+            Self::Operation(_) => 28,
+            Self::Fault(..) => 29,
+            Self::Healed => 30,
+            Self::Over => 31,
+            Self::Calm => 32,
+            Self::Refused(_) => 33,
+        }
+    }
+
+    fn digest(&self, node: u64, digest: &mut Digest) {
+        let (small, words) = self.payload();
+        digest.word(node | u64::from(self.code()) | small << 16);
+        for word in words {
+            digest.word(word);
+        }
+    }
+
+    /// All that a record says besides its kind: a small number, whose name in the upper half, and
+    /// up to three words.
+    fn payload(&self) -> (u64, [u64; 3]) {
+        let of = |who: Who| u64::from(who.0) << 16;
+        match *self {
+            Self::Start(process)
+            | Self::Started(process)
+            | Self::StartIgnored(process)
+            | Self::StartFailed(process)
+            | Self::Stale(process) => process.words(0, 0),
+            Self::Signal(process, signal) => process.words(signal as u64, 0),
+            Self::Exited(process, reason) | Self::ShutdownError(process, reason) => {
+                process.words(reason as u64, 0)
+            }
+            Self::Supervisor { who, id, process, stage } => {
+                let stage = match stage {
+                    Stage::Initializing => 0,
+                    Stage::Ready => 1,
+                    Stage::Exited(reason) => 2 + reason as u64,
+                };
+                match process {
+                    Some(process) => process.words(stage, id),
+                    None => (stage | of(who), [id, 0, 0]),
+                }
+            }
+            Self::RestartScheduled { who, supervisor, delay } => (of(who), [supervisor, delay, 0]),
+            Self::RestartsExhausted { supervisor, child } => (of(child), [supervisor, 0, 0]),
+            Self::Removed(who) => (of(who), [0; 3]),
+            Self::Status(who, status) => (status as u64 | of(who), [0; 3]),
+            Self::Sees(who, node) => (node.map_or(0xff, |n| u64::from(n.0)) | of(who), [0; 3]),
+            Self::Sent(message, who, asks) => (u64::from(asks) | of(who), [message.words(), 0, 0]),
+            Self::Queued(message, who) | Self::PutBack(message, who) => {
+                (of(who), [message.words(), 0, 0])
+            }
+            Self::Delivered(message, process) => process.words(0, message.words()),
+            Self::Ended(message, fate) => (fate as u64, [message.words(), 0, 0]),
+            Self::Answered(message, ending) => (ending as u64, [message.words(), 0, 0]),
+            Self::Suppressed(message) | Self::LateAnswer(message) => (0, [message.words(), 0, 0]),
+            Self::FrameSent(to) | Self::FrameLost(to) | Self::PeerUp(to) | Self::PeerDown(to) => {
+                (u64::from(to.0), [0; 3])
+            }
+            Self::Booted(number) | Self::Operation(number) | Self::Refused(number) => {
+                (0, [u64::from(number), 0, 0])
+            }
+            Self::Fault(number, begins) => (u64::from(begins), [u64::from(number), 0, 0]),
+            Self::Halted | Self::Healed | Self::Over | Self::Calm => (0, [0; 3]),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Tier 1: nodes of the real kernel in a world without async: a heap of events, modelled processes,
+//! modelled links, and clocks that are only ever stepped to the next thing that happens.
+//!
+//! Everything that the kernel decides is decided by the kernel; everything that it is told comes
+//! from here. A world never polls: a node is woken exactly at its `poll_timeout`, so a deadline
+//! that the kernel forgets to announce is a child that is never restarted, and is found.
+//!
+//! The hard case is order within an instant. What happens at one instant happens in the order in
+//! which it was put into the queue; deadlines of nodes that are due come after it (rule A2), node
+//! by node. Nothing that a node does takes effect on another within the instant.
+//!
+//! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
+//! `message` their mailboxes, `network` the links, `faults` and `operations` the plan.
+
+mod clock;
+mod faults;
+mod message;
+mod network;
+mod node;
+mod operations;
+mod process;
+mod recorder;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use lictor_kernel::{ExitReason, Instant};
+
+use self::message::{AgentState, Message, Open};
+use self::network::{Frame, Link};
+use self::node::SimNode;
+use self::process::{Proc, Slot};
+use self::recorder::Recorder;
+use crate::outcome::{Options, Outcome, Queue};
+use crate::plan::{Plan, nanos};
+use crate::queue::{CalendarQueue, EventQueue, HeapQueue};
+use crate::record::{NodeIx, What, Who};
+use crate::stream::{Purpose, Streams};
+
+/// Something that will happen in a world.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// An operation of the plan.
+    Operation(u32),
+    /// A fault of the plan begins.
+    Begins(u32),
+    /// A fault of the plan ends.
+    Ends(u32),
+    /// A fault that goes on and off turns.
+    Turns(u32),
+    /// A process would be up.
+    Up(Slot),
+    /// A process has worked on a message.
+    Done(Slot, u32),
+    /// A process ends.
+    Dies(Slot, ExitReason),
+    /// An agent crashes, whichever incarnation it is by then.
+    Crashes(Who),
+    /// A ticker sends.
+    Tick(Slot),
+    /// A question runs into its deadline.
+    Deadline(u32),
+    /// A sender has waited long enough for room.
+    NoRoom(u32),
+    /// A frame arrives.
+    Arrives(u32),
+    /// The connection to this node has ended.
+    Disconnected(NodeIx, NodeIx),
+    /// Faults are over.
+    Heals,
+    /// Everything must be well again.
+    Calm,
+}
+
+/// How long the end of everything may take after the calm.
+const LAST_STOP: Duration = Duration::from_secs(60);
+
+/// Runs a plan on the kernel's own engine.
+#[must_use]
+pub fn run(plan: &Plan, options: Options) -> Outcome {
+    match options.queue {
+        Queue::Heap => World::new(plan, options, HeapQueue::default()).run(),
+        Queue::Calendar => World::new(plan, options, CalendarQueue::default()).run(),
+    }
+}
+
+struct World<'p, Q> {
+    plan: &'p Plan,
+    options: Options,
+    streams: Streams,
+    queue: Q,
+    now: Instant,
+    events: u64,
+    injected: u64,
+    /// Faults are over: nothing fails by itself any more, and nobody sends.
+    calm: bool,
+    /// The last stop has begun.
+    ending: bool,
+    nodes: Vec<SimNode>,
+    agents: Vec<AgentState>,
+    procs: Vec<Proc>,
+    free: Vec<u32>,
+    messages: Vec<Message>,
+    /// `None` when it has ended.
+    questions: Vec<Option<Open>>,
+    /// From node to node, by `from * nodes + to`.
+    links: Vec<Link>,
+    frames: Vec<Frame>,
+    /// Faults that hold.
+    active: BTreeSet<u32>,
+    /// Of those, the ones that go on and off, and whether they are on.
+    flapping: BTreeMap<u32, bool>,
+    recorder: Recorder,
+}
+
+impl<'p, Q: EventQueue<Event>> World<'p, Q> {
+    fn new(plan: &'p Plan, options: Options, queue: Q) -> Self {
+        let scenario = &plan.scenario;
+        let nodes = scenario.nodes();
+        Self {
+            plan,
+            options,
+            streams: Streams::new(plan.seed),
+            queue,
+            now: Instant::ZERO,
+            events: 0,
+            injected: 0,
+            calm: false,
+            ending: false,
+            nodes: scenario.node_ids().map(|node| SimNode::new(node, scenario)).collect(),
+            agents: vec![AgentState::default(); scenario.len()],
+            procs: Vec::new(),
+            free: Vec::new(),
+            messages: Vec::with_capacity(plan.operations.len()),
+            questions: Vec::new(),
+            links: vec![Link::default(); nodes * nodes],
+            frames: Vec::new(),
+            active: BTreeSet::new(),
+            flapping: BTreeMap::new(),
+            recorder: Recorder::new(plan, options.trace),
+        }
+    }
+
+    fn run(mut self) -> Outcome {
+        for node in self.plan.scenario.node_ids() {
+            self.boots(node);
+        }
+        for (n, operation) in (0..).zip(&self.plan.operations) {
+            self.queue.push(operation.at.as_nanos(), Event::Operation(n));
+        }
+        for (n, fault) in (0..).zip(&self.plan.faults) {
+            self.queue.push(fault.at.as_nanos(), Event::Begins(n));
+        }
+        self.queue.push(self.plan.heals().as_nanos(), Event::Heals);
+        self.queue.push(self.plan.ends().as_nanos(), Event::Calm);
+        let end = self.plan.ends().saturating_add(LAST_STOP);
+        let until = self.options.until.unwrap_or(Instant::MAX).min(end);
+        let cut = self.options.until.is_some_and(|until| until < end);
+        while self.recorder.violation.is_none() && self.step(until) {}
+        if self.recorder.violation.is_none() && !cut {
+            self.put(NodeIx(0), What::Over);
+        }
+        Outcome {
+            digest: self.recorder.digest.value(),
+            events: self.events,
+            records: self.recorder.records,
+            faults: self.injected,
+            violation: self.recorder.violation,
+            marks: self.recorder.marks,
+            trace: self.recorder.trace.unwrap_or_default(),
+            ended: self.now,
+        }
+    }
+
+    /// Lets the next thing happen, unless it lies after `until`. Says whether something did.
+    fn step(&mut self, until: Instant) -> bool {
+        let event_at = self.queue.next_at();
+        let mut due: Option<(Instant, NodeIx)> = None;
+        for node in &self.nodes {
+            if let Some(at) = node.due
+                && due.is_none_or(|(first, _)| at < first)
+            {
+                due = Some((at, node.ix));
+            }
+        }
+        // Events of an instant come before the deadlines of that instant.
+        let deadline_first = match (event_at, due) {
+            (None, None) => return false,
+            (Some(_), None) => false,
+            (None, Some(_)) => true,
+            (Some(event), Some((at, _))) => at.as_nanos() < event,
+        };
+        let at = if deadline_first {
+            due.map_or(Instant::MAX, |(at, _)| at)
+        } else {
+            Instant::from_nanos(event_at.unwrap_or(u64::MAX))
+        };
+        if at > until || at == Instant::MAX {
+            return false;
+        }
+        self.now = self.now.max(at);
+        self.events += 1;
+        match (deadline_first, due) {
+            (true, Some((_, node))) => self.wake(node),
+            _ => {
+                if let Some((_, event)) = self.queue.pop() {
+                    self.happens(event);
+                }
+            }
+        }
+        true
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Operation(n) => self.operate(n),
+            Event::Begins(n) => self.begins(n),
+            Event::Ends(n) => self.ends(n),
+            Event::Turns(n) => self.turns(n),
+            Event::Up(slot) => self.comes_up(slot),
+            Event::Done(slot, message) => self.done(slot, message),
+            Event::Dies(slot, reason) => self.dies(slot, reason),
+            Event::Crashes(who) => self.end(who, ExitReason::Crashed),
+            Event::Tick(slot) => self.tick(slot),
+            Event::Deadline(number) => self.deadline(number),
+            Event::NoRoom(message) => self.no_room(message),
+            Event::Arrives(frame) => self.arrives(frame),
+            Event::Disconnected(node, peer) => self.disconnected(node, peer),
+            Event::Heals => self.heals(),
+            Event::Calm => self.is_calm(),
+        }
+    }
+
+    /// Faults are over, and what was broken for good is mended.
+    fn heals(&mut self) {
+        for n in 0..u32::try_from(self.plan.faults.len()).unwrap_or(u32::MAX) {
+            self.ends(n);
+        }
+        self.calm = true;
+        self.put(NodeIx(0), What::Healed);
+        for node in self.plan.scenario.node_ids() {
+            self.mend(node);
+        }
+    }
+
+    /// Everything must be well again; then everything is stopped.
+    fn is_calm(&mut self) {
+        self.views();
+        self.put(NodeIx(0), What::Calm);
+        self.ending = true;
+        for node in self.plan.scenario.node_ids() {
+            self.stop_tree(node, LAST_STOP / 2);
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, node: NodeIx, what: What) {
+        self.recorder.put(self.now, node, what);
+    }
+
+    fn after(&mut self, nanos: u64, event: Event) {
+        self.queue.push(self.now.as_nanos().saturating_add(nanos), event);
+    }
+
+    fn between(&self, purpose: Purpose, who: Who, nth: u64, from: Duration, to: Duration) -> u64 {
+        self.streams.between(purpose, u64::from(who.0), nth, nanos(from), nanos(to))
+    }
+
+    fn node_of(&self, who: Who) -> NodeIx {
+        self.plan.scenario.entity(who).node
+    }
+}

@@ -1,0 +1,504 @@
+//! Links between nodes, what goes over them, and what the kernels say to each other.
+//!
+//! A link has one direction. It keeps the order of what it carries, unless a fault says otherwise,
+//! and never repairs a loss: what a transport may do, this one does. The answer to a question is a
+//! frame like any other.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lictor_kernel::membership::{Claim, Frame as Said, PeerChange};
+use lictor_kernel::node::{self, Action, Callee};
+use lictor_kernel::{
+    CallOutcome, Ended, NodeId, Owner, ReplyOutcome, Route, Router, Undeliverable,
+};
+
+use super::message::Question;
+use super::{Event, World};
+use crate::fault::{Fault, Kind, Target};
+use crate::marks::Mark;
+use crate::plan::nanos;
+use crate::queue::EventQueue;
+use crate::record::{Ending, Fate, NodeIx, What, Who};
+use crate::stream::Purpose;
+
+/// A link in one direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link {
+    /// Faults that cut it.
+    cuts: u32,
+    /// Faults that hold what it carries.
+    jams: u32,
+    held: Vec<u32>,
+    loss: u32,
+    duplicate: u32,
+    reorder: u32,
+    latency: u64,
+    limit: Option<u32>,
+    under_way: u32,
+    /// Frames so far: the number of the next.
+    sent: u64,
+    last_arrival: u64,
+    /// Numbers of data frames that came, the latest ones.
+    seen: BTreeSet<u64>,
+}
+
+/// How many numbers of frames a receiver remembers.
+const WINDOW: usize = 1024;
+
+/// Something on a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    from: NodeIx,
+    to: NodeIx,
+    number: u64,
+    /// In which boot of the sender.
+    boot: u32,
+    load: Load,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Load {
+    /// What one kernel says to another, and of whom.
+    Said(Said, Option<Who>),
+    Message(u32),
+    Answer(Question, Ending),
+}
+
+const fn id(node: NodeIx) -> NodeId {
+    NodeId(node.0 as u64)
+}
+
+fn ix(node: NodeId) -> NodeIx {
+    NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
+}
+
+impl<Q: EventQueue<Event>> World<'_, Q> {
+    pub(super) fn link(&mut self, from: NodeIx, to: NodeIx) -> &mut Link {
+        let nodes = self.nodes.len();
+        &mut self.links[usize::from(from.0) * nodes + usize::from(to.0)]
+    }
+
+    /// Where a message goes from this node, and on its way.
+    pub(super) fn route(&mut self, node: NodeIx, index: u32) {
+        let to = self.messages[index as usize].to;
+        match self.route_to(node, to) {
+            Route::Local { .. } => self.enqueue(node, index),
+            Route::Remote { node: at, .. } => self.send_away(node, ix(at), index),
+            Route::Undeliverable(Undeliverable::Down) => {
+                self.recorder.reach(Mark::SentToDown);
+                self.message_ends(node, index, Fate::Down, Ending::Failed);
+            }
+            Route::Undeliverable(_) => {
+                self.message_ends(node, index, Fate::Unknown, Ending::Failed);
+            }
+        }
+    }
+
+    fn route_to(&mut self, node: NodeIx, to: Who) -> Route {
+        let now = self.now;
+        let scenario = Arc::clone(&self.plan.scenario);
+        let this = self.node(node);
+        let name = if scenario.entity(to).node == node {
+            this.name(to)
+        } else {
+            this.kernel.names().lookup(&scenario.entity(to).name)
+        };
+        match name {
+            Some(name) if this.on => {
+                Router::route(this.clock.shows(now), this.kernel.registry(), name)
+            }
+            _ => Route::Undeliverable(Undeliverable::NoSuchName),
+        }
+    }
+
+    /// A message leaves for another node.
+    fn send_away(&mut self, node: NodeIx, to: NodeIx, index: u32) {
+        let question = self.messages[index as usize].question;
+        if let Some(question) = question
+            && question.node == node
+        {
+            self.begin_call(node, to, question);
+        }
+        if self.post(node, to, Load::Message(index)).is_err() {
+            self.recorder.reach(Mark::LinkOverflow);
+            self.message_ends(node, index, Fate::LinkFull, Ending::Failed);
+            return;
+        }
+        if let Some(slot) = self.messages[index as usize].holder.take() {
+            self.passed_on(slot);
+        }
+    }
+
+    /// A question to another node is the kernel's to end.
+    fn begin_call(&mut self, node: NodeIx, to: NodeIx, question: Question) {
+        let Some(open) = self.questions[question.number as usize] else { return };
+        let now = self.now;
+        let this = self.node(node);
+        let left = open.deadline.saturating_since(now);
+        let deadline = this.clock.shows(now).saturating_add(left);
+        let (_, _, _, calls) = this.kernel.parts();
+        if let Ok(call) = calls.begin(Callee::Node(id(to)), deadline) {
+            this.calls.insert(call, question.number);
+            if let Some(open) = &mut self.questions[question.number as usize] {
+                open.call = Some(call);
+            }
+        }
+        self.reset_due(node);
+    }
+
+    /// An answer goes to who asked.
+    pub(super) fn answer(&mut self, node: NodeIx, question: Question, ending: Ending) {
+        if question.node == node {
+            self.question_ends(question.number, ending);
+        } else if self.post(node, question.node, Load::Answer(question, ending)).is_err() {
+            // The one who asked has a deadline.
+            self.recorder.reach(Mark::LinkOverflow);
+        }
+    }
+
+    /// Puts something on a link, which may lose it.
+    fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
+        let most = self.plan.knobs.link_capacity;
+        let boot = self.node(from).boot;
+        let link = self.link(from, to);
+        if link.under_way >= link.limit.unwrap_or(most).min(most) {
+            self.put(from, What::FrameLost(to));
+            return Err(());
+        }
+        let number = link.sent;
+        link.sent += 1;
+        let index = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
+        self.frames.push(Frame { from, to, number, boot, load });
+        self.put(from, What::FrameSent(to));
+        let whose = u64::from(from.0) << 8 | u64::from(to.0);
+        let link = self.link(from, to);
+        let (loss, duplicate) = (link.loss, link.duplicate);
+        if self.streams.chance(Purpose::Loss, whose, number, loss) {
+            self.lose(index);
+            return Ok(());
+        }
+        let link = self.link(from, to);
+        link.under_way += 1;
+        if link.jams > 0 {
+            link.held.push(index);
+            return Ok(());
+        }
+        self.carry(index, 0);
+        if self.streams.chance(Purpose::Duplicate, whose, number, duplicate) {
+            self.link(from, to).under_way += 1;
+            self.carry(index, 1);
+        }
+        Ok(())
+    }
+
+    /// Carries a frame to its end of the link; `copy` tells a second one from the first.
+    fn carry(&mut self, index: u32, copy: u64) {
+        let Frame { from, to, number, .. } = self.frames[index as usize];
+        let whose = u64::from(from.0) << 8 | u64::from(to.0) | copy << 16;
+        let (least, most) = self.plan.knobs.latency;
+        let takes =
+            self.streams.between(Purpose::Latency, whose, number, nanos(least), nanos(most));
+        let reorder = self.link(from, to).reorder;
+        let overtakes = self.streams.chance(Purpose::Reorder, whose, number, reorder);
+        let slow = self.node(to).slow;
+        let now = self.now.as_nanos();
+        let link = self.link(from, to);
+        let mut at = now.saturating_add(takes).saturating_add(link.latency);
+        if overtakes {
+            // It is held back, and others pass it.
+            at = at.saturating_add(nanos(most).saturating_mul(2));
+        } else {
+            at = at.max(link.last_arrival.saturating_add(slow));
+            link.last_arrival = at;
+        }
+        self.queue.push(at, Event::Arrives(index));
+    }
+
+    /// A frame is lost, and with it the message that it carried.
+    fn lose(&mut self, index: u32) {
+        let Frame { from, to, load, .. } = self.frames[index as usize];
+        self.put(from, What::FrameLost(to));
+        if let Load::Message(message) = load {
+            self.message_lost(from, message);
+        }
+    }
+
+    pub(super) fn arrives(&mut self, index: u32) {
+        let Frame { from, to, number, boot, load } = self.frames[index as usize];
+        let link = self.link(from, to);
+        link.under_way = link.under_way.saturating_sub(1);
+        let cut = link.cuts > 0;
+        if cut || !self.node(to).on {
+            let first = !self.link(from, to).seen.contains(&number);
+            if first {
+                self.lose(index);
+            }
+            return;
+        }
+        match load {
+            Load::Said(said, who) => self.hears(to, from, said, who),
+            Load::Message(message) => {
+                let link = self.link(from, to);
+                let first = link.seen.insert(number);
+                if link.seen.len() > WINDOW {
+                    link.seen.pop_first();
+                }
+                if !first || self.messages[message as usize].ended {
+                    let id = self.messages[message as usize].id;
+                    return self.put(to, What::Suppressed(id));
+                }
+                match self.route_to(to, self.messages[message as usize].to) {
+                    Route::Local { .. } => self.enqueue(to, message),
+                    // Whoever sent it here knew old news. It is not sent on: two nodes with old
+                    // news of each other would send it for ever.
+                    Route::Remote { .. } | Route::Undeliverable(_) => {
+                        self.message_ends(to, message, Fate::Unknown, Ending::Failed);
+                    }
+                }
+            }
+            Load::Answer(question, ending) => self.answered(to, question, ending),
+        }
+        let _ = boot;
+    }
+
+    /// An answer has come to the node of who asked.
+    fn answered(&mut self, node: NodeIx, question: Question, ending: Ending) {
+        let now = self.now;
+        let this = self.node(node);
+        if question.boot != this.boot {
+            return;
+        }
+        let open = self.questions[question.number as usize];
+        let Some(call) = open.and_then(|open| open.call) else {
+            return self.question_ends(question.number, ending);
+        };
+        let this = self.node(node);
+        let shown = this.clock.shows(now);
+        let (_, _, _, calls) = this.kernel.parts();
+        let outcome = calls.reply(shown, call);
+        if outcome == ReplyOutcome::Delivered {
+            this.calls.remove(&call);
+        }
+        self.reset_due(node);
+        match outcome {
+            ReplyOutcome::Delivered => self.question_ends(question.number, ending),
+            // If its deadline is late, it will end the call yet.
+            ReplyOutcome::Late | ReplyOutcome::Unknown => self.recorder.reach(Mark::LateAnswer),
+        }
+    }
+
+    /// A kernel hears what another has said. Names are text on a wire.
+    fn hears(&mut self, node: NodeIx, from: NodeIx, said: Said, who: Option<Who>) {
+        let scenario = Arc::clone(&self.plan.scenario);
+        let this = self.node(node);
+        let name = who.map(|who| this.kernel.intern_remote(&scenario.entity(who).name));
+        let tags = who.and_then(|who| scenario.agent(who)).map(|agent| &agent.capabilities);
+        let said = match (said, name) {
+            (Said::Claim { epoch, claim, .. }, Some(Ok(name))) => {
+                let tags = tags.into_iter().flatten().map(String::as_str);
+                let Ok(capabilities) = this.kernel.intern_tags(tags) else { return };
+                Said::Claim { epoch, name, claim: Claim { capabilities, ..claim } }
+            }
+            (Said::Withdraw { epoch, incarnation, .. }, Some(Ok(name))) => {
+                Said::Withdraw { epoch, name, incarnation }
+            }
+            (Said::Claim { .. } | Said::Withdraw { .. }, _) => return,
+            (other, _) => other,
+        };
+        self.step_kernel(node, |kernel, now, actions| {
+            kernel.handle(now, node::Event::Peer(id(from), said), actions);
+        });
+    }
+
+    /// What a kernel wants with its peers.
+    pub(super) fn peer_action(&mut self, node: NodeIx, action: Action) {
+        match action {
+            Action::Send(to, said) => {
+                let who = match said {
+                    Said::Claim { name, .. } | Said::Withdraw { name, .. } => {
+                        self.node(node).who(name)
+                    }
+                    Said::Hello { .. }
+                    | Said::Probe { .. }
+                    | Said::Alive { .. }
+                    | Said::Bye { .. } => None,
+                };
+                // What is lost is asked for again.
+                let _ = self.post(node, ix(to), Load::Said(said, who));
+            }
+            Action::Peer(peer, PeerChange::Up(_)) => self.put(node, What::PeerUp(ix(peer))),
+            Action::Peer(peer, PeerChange::Down) => self.put(node, What::PeerDown(ix(peer))),
+            Action::CallEnded(Ended { call, outcome }) => {
+                let Some(number) = self.node(node).calls.remove(&call) else { return };
+                let ending = match outcome {
+                    CallOutcome::TimedOut => Ending::TimedOut,
+                    CallOutcome::CalleeDown(_) => Ending::Failed,
+                };
+                self.question_ends(number, ending);
+            }
+            Action::Peer(_, PeerChange::Suspect)
+            | Action::Watch(_)
+            | Action::Supervision(_)
+            | Action::Status { .. } => {}
+        }
+    }
+
+    /// A node that has booted looks for the others.
+    pub(super) fn joins(&mut self, node: NodeIx) {
+        let scenario = Arc::clone(&self.plan.scenario);
+        for other in scenario.node_ids().filter(|other| *other != node) {
+            self.link(other, node).seen.clear();
+            self.step_kernel(node, |kernel, now, actions| {
+                let _ = kernel.add_peer(now, id(other), actions);
+            });
+        }
+    }
+
+    /// The peers of a node see their connections to it end.
+    pub(super) fn hang_up(&mut self, node: NodeIx) {
+        let scenario = Arc::clone(&self.plan.scenario);
+        for other in scenario.node_ids().filter(|other| *other != node) {
+            let (least, most) = self.plan.knobs.latency;
+            let whose = u64::from(node.0) << 8 | u64::from(other.0) | 1 << 17;
+            let n = self.node(node).boot.into();
+            let takes = self.streams.between(Purpose::Latency, whose, n, nanos(least), nanos(most));
+            if self.link(node, other).cuts == 0 {
+                self.after(takes, Event::Disconnected(other, node));
+            }
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, node: NodeIx, peer: NodeIx) {
+        if self.node(node).on {
+            self.step_kernel(node, |kernel, now, actions| {
+                kernel.handle(now, node::Event::PeerDown(id(peer)), actions);
+            });
+        }
+    }
+
+    /// Says for each node that runs where it sees the agents of the others.
+    pub(super) fn views(&mut self) {
+        let scenario = Arc::clone(&self.plan.scenario);
+        for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
+            for (who, entity) in scenario.all() {
+                if !self.node(node).on || entity.node == node || scenario.agent(who).is_none() {
+                    continue;
+                }
+                let kernel = &self.node(node).kernel;
+                let name = kernel.names().lookup(&entity.name);
+                let entry = name.and_then(|name| kernel.registry().lookup(name));
+                let sees = entry.map(|entry| match entry.owner {
+                    Owner::Local(_) => node,
+                    Owner::Remote { node, .. } => ix(node),
+                });
+                self.put(node, What::Sees(who, sees));
+            }
+        }
+    }
+}
+
+impl<Q: EventQueue<Event>> World<'_, Q> {
+    /// A fault of links begins or ends.
+    pub(super) fn at_link(&mut self, number: u32, at: Target, fault: &Fault, begins: bool) {
+        let amount = fault.amount;
+        match (fault.kind, at) {
+            (Kind::Flap, _) if begins => {
+                self.flapping.insert(number, false);
+                self.turns(number);
+            }
+            (Kind::Flap, target) => {
+                if self.flapping.remove(&number) == Some(true) {
+                    self.cut(target, fault.kind, false);
+                }
+            }
+            (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
+                self.cut(target, fault.kind, begins);
+            }
+            (Kind::Jam, Target::Link(a, b)) => {
+                self.jam(a, b, begins);
+                self.jam(b, a, begins);
+            }
+            (Kind::Reset, Target::Link(a, b)) => {
+                self.reset(a, b);
+                self.reset(b, a);
+            }
+            (Kind::SlowReceiver, Target::Node(node)) => {
+                self.node(node).slow = if begins { amount } else { 0 };
+            }
+            (kind, Target::Link(a, b)) => {
+                let link = self.link(a, b);
+                let share = u32::try_from(amount).unwrap_or(u32::MAX).min(1_000_000);
+                let share = if begins { share } else { 0 };
+                match kind {
+                    Kind::Loss => link.loss = share,
+                    Kind::Duplicate => link.duplicate = share,
+                    Kind::Reorder => link.reorder = share,
+                    Kind::Latency => link.latency = if begins { amount } else { 0 },
+                    Kind::Overflow => {
+                        let most = u32::try_from(amount).unwrap_or(u32::MAX);
+                        link.limit = begins.then_some(most);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The links that a kind of cut is about.
+    fn links_of(&self, target: Target, kind: Kind) -> Vec<(NodeIx, NodeIx)> {
+        let all: Vec<NodeIx> = self.plan.scenario.node_ids().collect();
+        let pairs = all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b)));
+        let pairs = pairs.filter(|(a, b)| a != b);
+        match target {
+            Target::Link(a, b) if kind == Kind::OneWay => vec![(a, b)],
+            Target::Link(a, b) => vec![(a, b), (b, a)],
+            Target::Node(at) if kind == Kind::Bridge => {
+                pairs.filter(|(a, b)| *a != at && *b != at).collect()
+            }
+            Target::Node(at) => pairs.filter(|(a, b)| *a == at || *b == at).collect(),
+            Target::World | Target::Who(_) => Vec::new(),
+        }
+    }
+
+    fn cut(&mut self, target: Target, kind: Kind, begins: bool) {
+        for (a, b) in self.links_of(target, kind) {
+            let link = self.link(a, b);
+            link.cuts = if begins { link.cuts + 1 } else { link.cuts.saturating_sub(1) };
+        }
+    }
+
+    fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) {
+        let link = self.link(from, to);
+        if begins {
+            link.jams += 1;
+            return;
+        }
+        link.jams = link.jams.saturating_sub(1);
+        if link.jams == 0 {
+            for index in std::mem::take(&mut link.held) {
+                self.carry(index, 0);
+            }
+        }
+    }
+
+    /// Everything under way from one node to another is lost, and both see the connection end.
+    fn reset(&mut self, from: NodeIx, to: NodeIx) {
+        let held = std::mem::take(&mut self.link(from, to).held);
+        for index in held {
+            let link = self.link(from, to);
+            link.under_way = link.under_way.saturating_sub(1);
+            self.lose(index);
+        }
+        self.disconnected(to, from);
+    }
+
+    /// A fault that goes on and off turns.
+    pub(super) fn flap(&mut self, number: u32, fault: &Fault) {
+        let Some(on) = self.flapping.get_mut(&number) else { return };
+        *on = !*on;
+        let begins = *on;
+        self.cut(fault.target, fault.kind, begins);
+    }
+}
