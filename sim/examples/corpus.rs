@@ -30,7 +30,7 @@ const TRIED: u64 = 4_000;
 
 fn main() -> std::io::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "fuzz/corpus".to_owned());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or_else(|| Path::new("."));
     let texts = |folder: &str| texts(&root.join(folder));
     let mut topologies = texts("examples");
     topologies.extend(texts("examples/bad"));
