@@ -395,3 +395,17 @@ fn a_detector_gives_a_peer_up_at_its_instant() {
     assert!(!node.registry().contains(far));
     assert!(node.registry().contains(other));
 }
+
+// Rule: K4
+#[test]
+fn an_answer_of_a_peer_moves_the_deadline() {
+    let mut node = Node::new(Config::default());
+    let second = Duration::from_secs(1);
+    let config = DetectorConfig::Heartbeat { interval: 5 * second, timeout: second, threshold: 2 };
+    node.add_peer(Instant::ZERO, NodeId(7), 1, config).expect("a sound configuration");
+    let (at, mut said) = (Instant::from_secs, Vec::new());
+    node.handle_timeout(at(5), &mut said);
+    assert_eq!(node.poll_timeout(), Some(at(6)), "the probe is open");
+    node.handle(at(5), Event::Heartbeat(NodeId(7), 1), &mut said);
+    assert_eq!(node.poll_timeout(), Some(at(10)), "the probe is answered");
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Instant as Clock;
 
+use lictor::prelude::*;
 use lictor_kernel::Instant;
 use lictor_sim::executor::{Config, Schedule, VirtualExecutor};
 
@@ -87,16 +88,48 @@ fn sleeps(executor: &VirtualExecutor, tasks: u64, rounds: u64) {
     assert_eq!(executor.run_until(Instant::from_nanos(u64::MAX - 1)), Ok(()));
 }
 
+struct Echo;
+
+messages! { enum EchoMessage { Say(u64) -> u64 } }
+
+impl Agent for Echo {
+    type Message = EchoMessage;
+
+    async fn handle(&mut self, message: EchoMessage, _: &mut Context<Self>) -> Handled {
+        let EchoMessage::Say(Say(number), reply) = message;
+        reply.send(number);
+        Ok(())
+    }
+}
+
+/// The real runtime: clients that ask agents, one question after the other.
+fn asks(executor: &VirtualExecutor, tasks: u64, rounds: u64) {
+    let runtime = Runtime::on(executor.host(""));
+    let tree = Supervisor::one_for_one("root").child("echo", || Echo);
+    let tree = executor.block_on(tree.start(&runtime)).expect("no deadlock").expect("it starts");
+    for _ in 0..tasks {
+        let echo = tree.agent::<Echo>("echo").expect("it is there");
+        executor.spawn_client("asker", async move {
+            for round in 0..rounds {
+                assert_eq!(echo.ask(Say(round), secs(1)).await, Ok(round));
+            }
+        });
+    }
+    assert_eq!(executor.run_until_idle(), Ok(()));
+    assert_eq!(executor.tasks_named("asker"), []);
+}
+
 type Load = fn(&VirtualExecutor, u64, u64);
 
 fn main() {
     let schedules =
         [("fifo", Schedule::Fifo), ("seeded", Schedule::Seeded(7)), ("pct", Schedule::pct(7, 3))];
-    let loads: [(&str, Load, u64, u64); 4] = [
+    let loads: [(&str, Load, u64, u64); 5] = [
         ("yield, 16 tasks", yields, 16, 200_000),
         ("yield, 1024 tasks", yields, 1_024, 3_000),
         ("ring, 16 tasks", ring, 16, 100_000),
         ("sleep, 16 tasks", sleeps, 16, 50_000),
+        ("ask, 16 clients", asks, 16, 20_000),
     ];
     for (load, run, tasks, rounds) in loads {
         for (schedule, kind) in schedules {

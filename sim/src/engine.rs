@@ -5,6 +5,7 @@ use std::fmt;
 use crate::fault::Engines;
 use crate::outcome::{Options, Outcome};
 use crate::plan::Plan;
+use crate::world;
 
 /// An engine that runs plans.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,9 +38,10 @@ impl Engine {
     /// # Errors
     /// [`NotBuiltIn`] if this program does not have the engine.
     pub fn run(self, plan: &Plan, options: Options) -> Result<Outcome, NotBuiltIn> {
-        let _ = (plan, options);
+        self.is_built_in()?;
         match self {
-            Self::Kernel | Self::Virtual | Self::Turmoil => Err(NotBuiltIn(self)),
+            Self::Kernel => Ok(world::run(plan, options)),
+            Self::Virtual | Self::Turmoil => Err(NotBuiltIn(self)),
         }
     }
 

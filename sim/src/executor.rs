@@ -7,9 +7,9 @@
 //! await, woken without a cause, held, starved or delayed.
 //!
 //! The hard case is a draw that stays the same when something else changes. A shared generator, or
-//! a key made of "the 17th task", moves every later draw once a fault is left out. So a task is known
-//! by who spawned it and as which of its children (or by its name and its place among the tasks
-//! of that name), and its n-th poll draws the same order whatever the others do.
+//! a key made of "the 17th task", moves every later draw once a fault is left out. So a task is
+//! known by who spawned it and as which of its children (or by its name and its place among the
+//! tasks of that name), and its n-th poll draws the same order whatever the others do.
 //!
 //! Rejected: a paused tokio runtime. Its ready queue is first in, first out; its timers round to
 //! milliseconds; it cannot drop a task at a chosen await, and it does not know of a task that

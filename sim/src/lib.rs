@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod campaign;
 pub mod digest;
 pub mod engine;
 pub mod executor;
@@ -18,11 +19,16 @@ pub mod model;
 pub mod operation;
 pub mod outcome;
 pub mod plan;
+pub mod policy;
+#[cfg(feature = "proptest")]
+pub mod prop;
 pub mod queue;
 pub mod record;
 pub mod scenario;
+pub mod shrink;
 pub mod sim;
 pub mod stream;
+pub mod trace;
 pub mod world;
 
 pub use sim::{Failure, Sim, explore};

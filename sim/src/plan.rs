@@ -147,6 +147,13 @@ impl Plan {
         self.heals().saturating_add(self.calm)
     }
 
+    /// How long the world needs to heal, whatever the faults were: every restart that is put off,
+    /// every stop and start on the way, every question that is open, every view of a peer.
+    #[must_use]
+    pub fn calm_needed(&self) -> Duration {
+        generate::calm(&self.scenario, &self.knobs)
+    }
+
     /// How much there is to a plan: faults, operations, nodes.
     #[must_use]
     pub fn size(&self) -> (usize, usize, usize) {

@@ -9,6 +9,10 @@
 //! waits in the middle of one. So a crash here takes the incarnation away from under the runtime at
 //! whatever await it is.
 //!
+//! An agent that is to be simulated waits by [`Context::sleep`](lictor_runtime::Context::sleep) and
+//! by [`Context::send_after`](lictor_runtime::Context::send_after): the timers of a real host would
+//! not know of this one's time.
+//!
 //! Rejected: invariants that are looked at only when all is quiet. What is broken for a moment and
 //! mends itself is what users see.
 //!
@@ -51,14 +55,16 @@ mod explore;
 mod failure;
 mod faults;
 mod history;
+mod network;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_kernel::Instant;
+use lictor_kernel::{Instant, NodeId};
 use lictor_runtime::{
     Agent, AskError, ReplyTo, Request, Runtime, RuntimeConfig, SendError, Supervisor, Tree,
 };
@@ -69,6 +75,8 @@ pub use self::explore::explore;
 pub use self::failure::{Failure, FailureKind};
 use self::history::History;
 pub use self::history::{SimEvent, What};
+use self::network::Network;
+pub use self::network::Wire;
 use crate::executor::{Config, Schedule, Stuck, VirtualExecutor, Watch};
 
 /// Agents in virtual time. See the [module](self).
@@ -81,6 +89,9 @@ pub struct Sim {
     checks: Checks,
     history: History,
     nodes: Vec<Node>,
+    /// Those that are on the wire, by name.
+    peers: BTreeMap<Arc<str>, NodeId>,
+    network: Arc<Network>,
     executor: VirtualExecutor,
 }
 
@@ -94,7 +105,7 @@ impl Sim {
     /// One runtime without a name, under the schedule of [`Schedule::of_seed`].
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self::with_config(seed, Config::of(Schedule::of_seed(seed)))
+        Self::with_config(seed, Config { seed, ..Config::of(Schedule::of_seed(seed)) })
     }
 
     /// As [`Sim::new`], on a host of this configuration.
@@ -107,12 +118,15 @@ impl Sim {
     /// No runtime yet; see [`Sim::with_node`].
     #[must_use]
     pub fn empty(seed: u64, config: Config) -> Self {
+        let executor = VirtualExecutor::with_config(config);
         Self {
             seed,
             checks: Checks::default(),
             history: History::default(),
             nodes: Vec::new(),
-            executor: VirtualExecutor::with_config(config),
+            peers: BTreeMap::new(),
+            network: Network::new(executor.host("wire"), seed),
+            executor,
         }
     }
 
@@ -237,7 +251,8 @@ impl Sim {
             self.block_on(async move { runtime.stop().await })?;
             self.nodes.pop();
         }
-        self.settle()?;
+        // A wire stays for its goodbyes.
+        self.advance(Duration::from_secs(1))?;
         let mut left = self.executor.tasks();
         left.retain(|task| !task.name.ends_with("#timers"));
         if !left.is_empty() {

@@ -66,6 +66,8 @@ enum Event {
     Arrives(u32),
     /// The connection to this node has ended.
     Disconnected(NodeIx, NodeIx),
+    /// A node whose tree has ended boots again.
+    Mend(NodeIx),
     /// Faults are over.
     Heals,
     /// Everything must be well again.
@@ -226,6 +228,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Event::NoRoom(message) => self.no_room(message),
             Event::Arrives(frame) => self.arrives(frame),
             Event::Disconnected(node, peer) => self.disconnected(node, peer),
+            Event::Mend(node) => self.mend(node),
             Event::Heals => self.heals(),
             Event::Calm => self.is_calm(),
         }

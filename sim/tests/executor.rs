@@ -113,6 +113,29 @@ fn a_schedule_is_a_function_of_its_seed() {
 }
 
 #[test]
+fn a_race_that_a_fair_order_never_shows_is_found() {
+    // Wrong if the second task takes its five steps before the first has taken one.
+    let goes_wrong = |schedule| {
+        let executor = VirtualExecutor::new(schedule);
+        let log = Log::default();
+        for (task, steps) in [("setter", 1), ("getter", 5)] {
+            let log = Arc::clone(&log);
+            executor.spawn_client(task, async move {
+                for _ in 0..steps {
+                    step().await;
+                }
+                say(&log, task);
+            });
+        }
+        executor.run_until_idle().unwrap();
+        taken(&log)[0] == "getter"
+    };
+    assert!(!goes_wrong(Schedule::Fifo));
+    assert!((0..500).any(|seed| goes_wrong(Schedule::Seeded(seed))));
+    assert!((0..500).any(|seed| goes_wrong(Schedule::pct(seed, 1))));
+}
+
+#[test]
 fn leaving_a_task_out_does_not_move_the_order_of_the_others() {
     let order = |left_out: Option<u32>| {
         let executor = VirtualExecutor::new(Schedule::Seeded(3));

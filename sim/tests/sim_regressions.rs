@@ -14,12 +14,38 @@ messages! { enum Order { Nap(u64), Tick(u64) } }
 #[derive(Default)]
 struct Ticker {
     ticks: Arc<Mutex<Vec<(u64, u64)>>>,
+    alive: Alive,
+}
+
+/// How many have been started and are not gone, now and at most.
+#[derive(Default)]
+struct Alive {
+    counts: Arc<Mutex<(u32, u32)>>,
+    counted: bool,
+}
+
+impl Alive {
+    fn enter(&mut self) {
+        let mut counts = self.counts.lock().unwrap();
+        counts.0 += 1;
+        counts.1 = counts.1.max(counts.0);
+        self.counted = true;
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if self.counted {
+            self.counts.lock().unwrap().0 -= 1;
+        }
+    }
 }
 
 impl Agent for Ticker {
     type Message = Order;
 
     async fn start(&mut self, cx: &mut Context<Self>) -> Handled {
+        self.alive.enter();
         drop(cx.send_after(ms(10), Tick(cx.incarnation())));
         Ok(())
     }
@@ -47,7 +73,7 @@ fn a_delayed_message_is_not_for_the_next_incarnation() -> Result<(), Failure> {
     let mut sim = fair();
     let ticks = Arc::default();
     let own = Arc::clone(&ticks);
-    let ticker = move || Ticker { ticks: Arc::clone(&own) };
+    let ticker = move || Ticker { ticks: Arc::clone(&own), ..Ticker::default() };
     let tree = Supervisor::one_for_one("root").backoff(Backoff::NONE).child("ticker", ticker);
     drop(sim.start(tree)?);
     sim.send::<Ticker, _>("ticker", Nap(100))?.unwrap();
@@ -92,5 +118,36 @@ fn a_start_on_a_host_that_is_gone_returns() -> Result<(), Failure> {
     let started = sim.block_on(async move { runtime.start(tree).await })?;
     assert_eq!(started.err(), Some(StartError::Stopped));
     assert_eq!(sim.runtime().status(), RuntimeStatus::Stopped);
+    sim.finish()
+}
+
+// Invariant: S1. Seed 7291 of `nobody_waits_for_a_driver_that_is_gone`.
+#[test]
+fn a_stuck_child_is_not_given_up_while_its_supervisor_would_start_it_again() -> Result<(), Failure>
+{
+    let mut sim = fair();
+    let counts = Arc::new(Mutex::new((0, 0)));
+    let own = Arc::clone(&counts);
+    let counted = move || Ticker {
+        alive: Alive { counts: Arc::clone(&own), counted: false },
+        ..Ticker::default()
+    };
+    let brutal = |spec: AgentSpec| spec.shutdown(Shutdown::BrutalKill);
+    let inner = Supervisor::one_for_all("inner")
+        .backoff(Backoff::NONE)
+        .agent(brutal(agent("stuck", counted)))
+        .child("other", Ticker::default);
+    let last = brutal(agent("last", Ticker::default));
+    drop(sim.start(Supervisor::one_for_one("root").supervisor(inner).agent(last))?);
+    // `inner` is in the middle of a restart, and waits for one that hangs; the stop of the root
+    // waits for another that hangs, and has not come to `inner`.
+    assert!(sim.hang("stuck") && sim.hang("last"));
+    assert!(sim.crash("other"));
+    sim.advance(secs(2))?;
+    let (runtime, start) = (sim.runtime().clone(), sim.now());
+    sim.block_on(async move { runtime.stop().await })?;
+    assert_eq!(*counts.lock().unwrap(), (1, 1), "alive now, and at most");
+    assert_eq!(sim.now().saturating_since(start), secs(1), "both are given up");
+    assert!(sim.unhang("stuck") && sim.unhang("last"));
     sim.finish()
 }

@@ -4,11 +4,16 @@
 
 mod sim_support;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lictor::prelude::*;
-use lictor::{Instant, Overflow, Restart, Runtime, RuntimeStatus, SendOptions, Status, Strategy};
+use lictor::{
+    Instant, OnRootExit, Overflow, Restart, Runtime, RuntimeStatus, SendOptions, Status, Strategy,
+};
 use lictor_sim::executor::{Config, Schedule, TaskFault};
+use lictor_sim::sim::What;
 use lictor_sim::{Failure, Sim, explore};
 use sim_support::*;
 
@@ -26,6 +31,7 @@ fn unfair(seed: u64, dice: &mut Dice) -> Config {
         late_timers: dice.of(&[0, 0, 200_000]),
         late_by: ms(5),
         poll_cost: Duration::from_nanos(dice.of(&[0, 0, 1_000])),
+        seed,
         ..Config::of(Schedule::of_seed(seed))
     }
 }
@@ -36,21 +42,29 @@ struct World {
     dice: Dice,
     runtime: Runtime,
     notes: u64,
+    /// Kinds of events that have come, by seed and scenario.
+    seen: Seen,
 }
+
+type Seen = Arc<Mutex<BTreeSet<String>>>;
 
 impl World {
     fn new(seed: u64, budget: u32) -> Result<(Self, Supervisor), Failure> {
         let mut dice = Dice::new(seed);
         let config = unfair(seed, &mut dice);
         let ledger = Ledger::default();
-        let encode_messages = dice.below(4) == 0;
-        let types = types(&ledger);
-        let runtime = RuntimeConfig { seed, types, encode_messages, ..RuntimeConfig::default() };
+        let runtime = RuntimeConfig {
+            seed,
+            types: types(&ledger),
+            encode_messages: dice.below(4) == 0,
+            on_root_exit: dice.of(&[OnRootExit::Stop, OnRootExit::Stay]),
+            ..RuntimeConfig::default()
+        };
         let mut sim = Sim::empty(seed, config).with_node("", runtime);
         judge(&mut sim, &ledger, ms(20));
-        let tree = tree(&ledger, &mut dice, budget);
+        let tree = any_tree(&ledger, &mut dice, budget);
         let runtime = sim.runtime().clone();
-        Ok((Self { sim, ledger, dice, runtime, notes: 0 }, tree))
+        Ok((Self { sim, ledger, dice, runtime, notes: 0, seen: Seen::default() }, tree))
     }
 
     /// A client that does one thing, which has to end by then.
@@ -167,7 +181,7 @@ impl World {
             5 | 6 => self.command(),
             7 => self.fault(),
             _ => {
-                let time = self.dice.of(&[0, 1, 3, 10, 60]);
+                let time = self.dice.of(&[0, 0, 1, 1, 3, 3, 10, 10, 60, 1_200]);
                 self.sim.advance(ms(time))?;
             }
         }
@@ -189,13 +203,19 @@ impl World {
             })?;
         }
         self.sim.advance(secs(120))?;
+        let mut seen = self.seen.lock().unwrap();
+        for event in self.sim.events() {
+            seen.insert(kind(&event.what));
+        }
+        drop(seen);
         let left = self.ledger.book().calls.values().next().cloned();
         assert_eq!(left, None, "L4: a call has not ended");
         Ok(())
     }
 }
 
-fn tree(ledger: &Ledger, dice: &mut Dice, budget: u32) -> Supervisor {
+fn any_tree(ledger: &Ledger, dice: &mut Dice, budget: u32) -> Supervisor {
+    ledger.book().trees += 1;
     let worker = |name: &str, dice: &mut Dice| {
         let mut script = Script::new(name, ledger);
         script.start_nap = dice.of(&[0, 0, 0, 7]);
@@ -231,7 +251,11 @@ fn tree(ledger: &Ledger, dice: &mut Dice, budget: u32) -> Supervisor {
         .agent(worker("a", dice).restart(Restart::Permanent))
         .agent(worker("b", dice).restart(Restart::Transient))
         .supervisor(inner)
-        .dynamic(DynamicSupervisor::new("pool").max_restarts(budget, secs(1)))
+        .dynamic(
+            DynamicSupervisor::new("pool")
+                .max_restarts(budget, secs(1))
+                .backoff(dice.of(&backoffs)),
+        )
 }
 
 type InHand = lictor::InHandPolicy;
@@ -247,8 +271,9 @@ fn assert_conserved(runtime: &Runtime) {
 
 /// Restarts without end: after all that, everything is up again, and then it stops. `false` if it
 /// did not even start.
-fn heals(seed: u64) -> Result<bool, Failure> {
+fn heals(seed: u64, seen: &Seen) -> Result<bool, Failure> {
     let (mut world, tree) = World::new(seed, u32::MAX)?;
+    world.seen = Arc::clone(seen);
     // Agents that are killed while they start fail the start, as they should.
     let runtime = world.runtime.clone();
     if world.sim.block_on(async move { runtime.start(tree).await })?.is_err() {
@@ -274,7 +299,7 @@ fn heals(seed: u64) -> Result<bool, Failure> {
 fn everything_heals_and_everything_ends() {
     let mut up = 0;
     let all = explore(0..seeds(), |seed| {
-        up += u64::from(heals(seed)?);
+        up += u64::from(heals(seed, &Seen::default())?);
         Ok(())
     });
     let all = all.unwrap();
@@ -288,16 +313,35 @@ fn seeds() -> u64 {
 
 /// Small budgets, and stops at bad moments: the tree may end by itself, or be ending, or have never
 /// been up, and still every call ends and nothing is left.
-fn ends(seed: u64) -> Result<(), Failure> {
+fn ends(seed: u64, seen: &Seen) -> Result<(), Failure> {
     let (mut world, tree) = World::new(seed, 2)?;
-    let runtime = world.runtime.clone();
-    world.client(secs(100), "start".to_owned(), async move {
-        drop(runtime.start(tree).await);
+    world.seen = Arc::clone(seen);
+    let mut next = Some(tree);
+    // They end with the runtime, and would be left over if they did not.
+    let (runtime, mut events) = (world.runtime.clone(), world.runtime.events());
+    world.sim.spawn("terminated", async move {
+        runtime.terminated().await;
     });
-    let stops = 1 + world.dice.below(3);
+    world.sim.spawn("events", async move { while events.next().await.is_some() {} });
+    let stops = world.dice.below(4);
     for _ in 0..stops {
-        for _ in 0..world.dice.below(20) {
-            world.step()?;
+        for _ in 0..world.dice.below(3) {
+            // At most one of them does something, unless an earlier one has failed.
+            let tree = match next.take() {
+                Some(tree) => tree,
+                None => any_tree(&world.ledger, &mut world.dice, 2),
+            };
+            let runtime = world.runtime.clone();
+            world.client(secs(100), "start".to_owned(), async move {
+                drop(runtime.start(tree).await);
+            });
+            let steps = world.dice.of(&[0, 3, 10, 60]);
+            for _ in 0..steps {
+                if world.dice.below(4) == 0 {
+                    world.fault();
+                }
+                world.step()?;
+            }
         }
         let runtime = world.runtime.clone();
         let within = ms(world.dice.of(&[0, 5, 100]));
@@ -319,7 +363,7 @@ fn ends(seed: u64) -> Result<(), Failure> {
 // Invariants: L2 (shutdown ends), L4 (every call ends), S7 (nothing is left)
 #[test]
 fn a_stop_at_any_moment_ends_everything() {
-    explore(0..seeds(), ends).unwrap();
+    explore(0..seeds(), |seed| ends(seed, &Seen::default())).unwrap();
 }
 
 /// The host drops the driver: nothing is supervised any more, and nobody may wait for ever.
@@ -348,6 +392,55 @@ fn abandons(seed: u64) -> Result<(), Failure> {
 #[test]
 fn nobody_waits_for_a_driver_that_is_gone() {
     explore(0..seeds(), abandons).unwrap();
+}
+
+/// The name of an event's kind, with its reason if it has one.
+fn kind(what: &What) -> String {
+    let What::Runtime(kind) = what else { return "fault".to_owned() };
+    let text = format!("{kind:?}");
+    let name = text.split([' ', '{']).next().unwrap_or_default().to_owned();
+    match text.split_once("reason: \"") {
+        Some((_, reason)) => format!("{name} {}", reason.split('"').next().unwrap_or_default()),
+        None => name,
+    }
+}
+
+/// A campaign that never reaches what it is for would pass, too.
+#[test]
+fn what_must_have_happened_has() {
+    let seen = Seen::default();
+    for seed in 0..150 {
+        heals(seed, &seen).unwrap();
+        ends(seed, &seen).unwrap();
+    }
+    let seen = seen.lock().unwrap().clone();
+    for wanted in [
+        "Crashed crashed",
+        "Crashed killed",
+        "DeadLetters crashed",
+        "DeadLetters down",
+        "DeadLetters evicted",
+        "DeadLetters expired",
+        "DeadLetters killed",
+        "DeadLetters skipped",
+        "DeadLetters stopped",
+        "Removed restarts_exhausted",
+        "Removed supervisor_stopped",
+        "Removed terminated",
+        "RestartScheduled",
+        "RestartsExhausted",
+        "Resumed",
+        "ShutdownError killed",
+        "StartFailed",
+        "Stopped normal",
+        "Stopped shutdown",
+        "SupervisorStopped restarts_exhausted",
+        "Suspended test",
+        "Terminated restarts_exhausted",
+        "Unresponsive",
+    ] {
+        assert!(seen.contains(wanted), "never reached: {wanted}; reached: {seen:#?}");
+    }
 }
 
 #[test]

@@ -50,50 +50,6 @@ fn the_examples_live_through_their_faults() {
         for (id, (n, seed, text)) in &bad {
             println!("  {id}: {n} times, seed {seed}: {text}");
         }
-        // assert
-    }
-}
-
-#[test]
-fn debug_one() {
-    let get = |k: &str| std::env::var(k).unwrap();
-    let scenario = scenario(&get("FILE"), get("NODES").parse().unwrap());
-    let plan = Plan::generate(&scenario, get("SEED").parse().unwrap(), &Profile::default());
-    let outcome = run(&plan, Options { trace: true, ..Options::default() });
-    for (who, e) in scenario.all() {
-        println!("{who:?} {} {:?}", e.name, e.node);
-    }
-    println!("{:?}", outcome.violation);
-    let mut asked = std::collections::BTreeMap::new();
-    for r in &outcome.trace {
-        use lictor_sim::record::What as W;
-        match r.what {
-            W::Sent(m, _, ask) => {
-                asked.insert(m, (ask, false, false));
-            }
-            W::Ended(m, _) => asked.get_mut(&m).unwrap().1 = true,
-            W::Answered(m, _) => asked.get_mut(&m).unwrap().2 = true,
-            _ => {}
-        }
-    }
-    for (m, (ask, ended, answered)) in asked {
-        if !ended || (ask && !answered) {
-            println!("--- {m:?} ask {ask} ended {ended} answered {answered}");
-            let text = format!("{m:?}");
-            let node = plan.operations.get(m.number as usize);
-            println!("{node:?}");
-            for r in &outcome.trace {
-                let t = format!("{:?}", r.what);
-                if t.contains(&text)
-                    || (matches!(r.what.code(), 23 | 24 | 26 | 27 | 30 | 31 | 32)
-                        || (r.what.code() < 13
-                            && (t.contains("Who(6)") || t.contains("Who(5)"))
-                            && r.at.as_nanos() > 6_200_000_000
-                            && r.at.as_nanos() < 7_000_000_000))
-                {
-                    println!("{:?} n{} {t}", r.at, r.node.0);
-                }
-            }
-        }
+        assert!(bad.is_empty(), "{bad:#?}");
     }
 }

@@ -173,6 +173,24 @@ fn a_malformed_file_is_refused_with_its_place() {
     assert_eq!(error.to_string(), "line 2: not UTF-8");
 }
 
+/// A burst stands for a busy supervisor, and the kernel has none that is busy with nothing: what
+/// reaches it from its own child supervisors cannot be held back.
+#[test]
+fn a_burst_that_takes_a_child_supervisor_along_is_refused() {
+    let tree = |intensity: u64| {
+        let inner = json!([{"id": "b"}]);
+        let sub = json!({"id": "s", "strategy": "one_for_one", "intensity": intensity,
+            "period": 60, "children": inner});
+        json!({"id": "root", "strategy": "one_for_one", "intensity": 5, "period": 60,
+            "children": [{"id": "a"}, sub]})
+    };
+    let steps = json!([["burst", "root", [["exit", "a", "boom"], ["exit", "b", "boom"]]]]);
+    let error = otp::replay(scenario(&tree(0), &steps).as_bytes()).expect_err("s exits");
+    assert_eq!(error.message, "steps[0]: a child supervisor of a suspended one exits in a burst");
+    // One that restarts its worker goes on beside the suspended root.
+    assert!(otp::replay(scenario(&tree(1), &steps).as_bytes()).is_ok());
+}
+
 #[test]
 fn a_scenario_that_never_rests_is_refused() {
     let stubborn = json!({"id": "a", "shutdown": "infinity", "stop": "stubborn"});

@@ -23,7 +23,9 @@ Examples:
   lictor run app.yaml --json | jq .event        what happens, a line of JSON each
   lictor check *.yaml                           all faults of all files
   lictor tree app.yaml                          what would run
-  lictor sim check app.yaml --depth 6           everything that can happen to it";
+  lictor sim explore app.yaml --seeds 10000     what breaks it
+  lictor sim check app.yaml --depth 6           everything that can happen to it
+  lictor policy compare POLICIES.yaml --crashes CRASHES.yaml    which restart policy is better";
 
 /// Supervised agents: runs, checks, shows and breaks trees described in YAML.
 #[derive(Debug, Parser)]
@@ -60,6 +62,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: SimCommand,
     },
+    /// Compares restart policies in virtual time.
+    Policy(PolicyArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -98,6 +102,43 @@ pub(crate) struct TreeArgs {
     /// The topology file; `-` is standard input.
     pub(crate) file: PathBuf,
     /// Writes the tree as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Lives through crash models under each policy, and says what each costs and brings.
+    ///
+    /// Every policy meets the same crashes, many times with different seeds. The figures depend on
+    /// the files and the flags alone. What they mean is in docs/policies.md.
+    #[command(after_help = EXIT_CODES)]
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// The file of policies.
+    pub(crate) policies: PathBuf,
+    /// The file of crash models.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) crashes: PathBuf,
+    /// Also writes a report with plots: one HTML file that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Runs for each policy and each crash model; by default what the file of crash models says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) seeds: Option<u32>,
+    /// Length of a run in virtual time, such as 1h; by default what the file of crash models says.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) time: Option<Duration>,
+    /// Writes the figures as one object of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -10,6 +10,8 @@ mod check;
 mod duration;
 mod log;
 mod output;
+mod policy;
+mod progress;
 mod run;
 mod sim;
 mod source;
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Tree(args) => tree::tree(&args),
         Command::Sim { command } => sim::sim(&command),
+        Command::Policy(args) => policy::policy(&args),
     };
     outcome.into()
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use lictor::AgentTypes;
 use lictor::topology::{
-    Checked, Diagnostic, Diagnostics, Options, ProcessEnvironment, Severity, Style, Topology,
+    self, Diagnostic, Diagnostics, Options, ProcessEnvironment, Severity, Style, Topology,
 };
 use serde::Serialize;
 
@@ -46,16 +46,15 @@ const READABLE: &str = "give the path of a file, or `-` for standard input";
 impl Source {
     /// Reads a file, or standard input for `-`, and sets up every agent of it; starts none.
     pub(crate) fn read(path: &Path, types: &AgentTypes) -> Self {
-        Self::read_with(path, |file, text| lictor::check(file, text, types))
+        Self::read_with(path, Some(types))
     }
 
     /// Reads a file for its tree alone: agents may have any type.
     pub(crate) fn read_tree(path: &Path) -> Self {
-        let options = Options::new(&ProcessEnvironment);
-        Self::read_with(path, |file, text| lictor::topology::check(file, text, &options))
+        Self::read_with(path, None)
     }
 
-    fn read_with(path: &Path, check: impl FnOnce(&str, &[u8]) -> Checked) -> Self {
+    fn read_with(path: &Path, types: Option<&AgentTypes>) -> Self {
         let from_stdin = path.as_os_str() == "-";
         let file = if from_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
         let text = if from_stdin {
@@ -65,7 +64,10 @@ impl Source {
         };
         match text {
             Ok(text) => {
-                let checked = check(&file, &text);
+                let checked = match types {
+                    Some(types) => lictor::check(&file, &text, types),
+                    None => topology::check(&file, &text, &Options::new(&ProcessEnvironment)),
+                };
                 let found = Found::Text(checked.diagnostics);
                 Self { file, topology: checked.topology, found }
             }

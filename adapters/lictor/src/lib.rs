@@ -70,11 +70,11 @@ pub use lictor_runtime::{
 pub use lictor_runtime::{
     Agent, AgentError, AgentInfo, AgentKind, AgentRef, AgentSpec, AgentTypes, AskError, Context,
     ControlError, DecodeError, Drain, DynamicSupervisor, ErrorAction, EventKind, Events, Executor,
-    InHand, InHandPolicy, MemoryStore, Message, OnRootExit, Overflow, Protocol, RawRef,
+    InHand, InHandPolicy, MemoryStore, Message, OnRootExit, Overflow, Protocol, RawRef, Recorder,
     ReplyFailure, ReplyTo, Request, Runtime, RuntimeConfig, RuntimeEvent, RuntimeStatus, SendError,
     SendOptions, Server, ServerContext, ServerMessage, Setup, StartError, StateStore, Status,
-    StoreError, StoreFuture, Supervisor, Task, Terminated, TimerHandle, Tree, Value, agent,
-    message, messages, reason_name, serde, strategy_name,
+    StoreError, StoreFuture, Supervisor, Task, Terminated, TimerHandle, Transport, Tree, Value,
+    WireCounters, agent, message, messages, reason_name, serde, strategy_name, transport,
 };
 #[cfg(feature = "store")]
 pub use lictor_store::SqliteStore;

@@ -22,6 +22,7 @@ impl World {
         root: &mut Supervisor,
     ) -> Result<Arc<Plan>, StartError> {
         check_names(root)?;
+        self.now = shared.executor.now();
         let (plan, id) = self.add_supervisor(shared, root, None)?;
         self.root = Some(id);
         let plan = Arc::new(plan);
@@ -128,7 +129,10 @@ impl World {
         capabilities: &[&str],
     ) -> Result<ChildId, StartError> {
         let declared = self.node.declare(name, kind, capabilities, &mut self.actions);
-        self.actions.clear();
+        self.tell_peers();
+        if let (Ok(id), Some(recorder)) = (&declared, &self.recorder) {
+            recorder.name(*id, name);
+        }
         declared.map(|name| ChildId(name.0)).map_err(|error| {
             let name = name.to_owned();
             if error == DeclareNameError::Registry(DeclareError::Taken) {

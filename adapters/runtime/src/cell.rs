@@ -24,6 +24,7 @@ use crate::message::{Message, Protocol, is_reserved};
 use crate::process::Life;
 use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
+use crate::spans;
 use crate::view::{AgentKind, Status};
 
 /// What the runtime tells an agent, past all messages.
@@ -112,7 +113,7 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
-    fn deadline(self, shared: &Shared) -> Instant {
+    pub(crate) fn deadline(self, shared: &Shared) -> Instant {
         let from_now = |time| shared.executor.now().saturating_add(time);
         match self {
             Self::Default => from_now(shared.config.send_timeout),
@@ -234,6 +235,9 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
         ReplyFailure::Skipped => "skipped",
         ReplyFailure::Unencodable => "unencodable",
         ReplyFailure::Expired => "expired",
+        ReplyFailure::NoConnection => "no_connection",
+        ReplyFailure::NotUnderstood => "not_understood",
+        ReplyFailure::Refused => "refused",
     }
 }
 
@@ -271,7 +275,7 @@ impl<P: Protocol> Cell<P> {
 
     /// Sends without waiting.
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
-        tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
+        let _entered = spans::sends_wanted().then(|| spans::send(&self.core.name).entered());
         let message = self.as_it_arrives(message)?;
         match self.mailbox.try_push(way.lane, way.envelope(message)) {
             Ok(None) => Ok(()),
@@ -292,7 +296,14 @@ impl<P: Protocol> Cell<P> {
         if self.core.overflow != Overflow::Wait {
             return self.try_send(way, message);
         }
-        tracing::trace!(target: "lictor", agent = &*self.core.name, "send");
+        let send = self.send_waiting(way, message);
+        if spans::sends_wanted() {
+            return spans::within(spans::send(&self.core.name), send).await;
+        }
+        send.await
+    }
+
+    async fn send_waiting(&self, way: Way, message: P) -> Result<(), SendError> {
         let message = self.as_it_arrives(message)?;
         let mut push = self.mailbox.push(way.lane, way.envelope(message));
         // A push that finds room is ready at once: it reads no clock and registers no timer.

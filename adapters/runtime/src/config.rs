@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_kernel::{Choice, ExitReason};
+use lictor_kernel::{Choice, ExitReason, membership};
 
+use crate::recorder::Recorder;
 #[expect(unused_imports, reason = "named in the documentation")]
 use crate::runtime::Runtime;
 use crate::store::{MemoryStore, StateStore};
+use crate::transport::Transport;
 use crate::types::AgentTypes;
 
 /// How a runtime works.
@@ -29,6 +31,13 @@ pub struct RuntimeConfig {
     pub types: AgentTypes,
     /// For tests: every message is encoded and decoded, as if it crossed a wire.
     pub encode_messages: bool,
+    /// The wire to other nodes; by default there are none.
+    pub transport: Option<Arc<dyn Transport>>,
+    /// How this node takes part among others: its number, its boot epoch (greater at every start
+    /// of the same node), how peers are watched, and how long their names hold.
+    pub membership: membership::Config,
+    /// A witness of what the kernel is told and decides.
+    pub recorder: Option<Arc<dyn Recorder>>,
 }
 
 impl Default for RuntimeConfig {
@@ -42,6 +51,9 @@ impl Default for RuntimeConfig {
             store: Arc::new(MemoryStore::default()),
             types: AgentTypes::new(),
             encode_messages: false,
+            transport: None,
+            membership: membership::Config::default(),
+            recorder: None,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The suites that every adapter runs: what the layers above rely on, checked against a host.
 
+mod network;
+mod transport;
+
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -11,6 +14,9 @@ use crate::executor::{Executor, Task};
 use crate::reply::{ReplyFailure, reply_slot};
 use crate::runtime::Runtime;
 use crate::timers::Timers;
+
+pub use network::{Faults, Network};
+pub use transport::{End, TransportCase, transport};
 
 /// Of how many spawners the dynamic supervisors of a runtime remember something: it must not grow
 /// with those that have gone.

@@ -8,6 +8,7 @@
 
 mod actions;
 mod commands;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
@@ -22,8 +23,8 @@ use lictor_kernel::node::{Action, Event};
 use lictor_kernel::supervisor::{self};
 use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
-    ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, ProcessId, Strategy,
-    SupervisorId,
+    CallId, ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId,
+    Strategy, SupervisorId,
 };
 
 use crate::cell::{AnyCell, Control, Launch};
@@ -32,12 +33,17 @@ use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
 use crate::executor::{Role as TaskRole, Task};
+use crate::frame::Body;
 use crate::inbox::{Fact, Inbox, Input, Outcome};
-use crate::process::Life;
+use crate::process::{Life, yield_now};
+use crate::recorder::Recorder;
 use crate::reply::{ReplyFailure, ReplyTo};
 use crate::runtime::{Entry, Phase, Shared};
 use crate::spec::AgentSpec;
+use crate::token::Token;
 use crate::view::Status;
+
+pub(crate) use wire::run_wire;
 
 type Answer<E> = ReplyTo<Result<(), E>>;
 
@@ -133,6 +139,13 @@ pub(crate) struct World {
     /// again in one step must not be lost.
     pub(crate) directory: Arc<Directory<Entry>>,
     inbox: Arc<Inbox>,
+    /// When the kernel was called last.
+    pub(crate) now: Instant,
+    /// Whether peers are asked.
+    running_wire: bool,
+    /// Raised when the transport must end.
+    pub(crate) wire_over: Arc<Token>,
+    pub(crate) recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// What is done after the lock is gone.
@@ -157,6 +170,12 @@ pub(crate) enum Effect {
     /// The tree is gone: whoever waits for the end is told. Not after a start that failed: then the
     /// runtime is as it was before.
     Ended(Option<Terminated>, Phase),
+    /// To a peer.
+    Say(NodeId, Body),
+    /// A call over the wire has nobody to answer it any more.
+    CallEnded(CallId),
+    /// The transport must end.
+    Unplug(Arc<Token>),
 }
 
 /// Runs until the tree has ended.
@@ -170,9 +189,18 @@ pub(crate) fn drive(shared: Arc<Shared>) -> Task {
     })
 }
 
+/// After this many rounds the driver lets the host have its say. One that is going away drops what
+/// is launched at once, which is the next round's input: without a pause that would go on for ever.
+const ROUNDS_PER_POLL: u32 = 64;
+
 async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
+    let mut rounds: u32 = 0;
     loop {
+        rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(ROUNDS_PER_POLL) {
+            yield_now().await;
+        }
         let deadline = shared.world().poll_timeout();
         wait(shared, deadline, &mut inputs).await;
         let effects = {
@@ -257,6 +285,19 @@ fn carry_out_one(shared: &Shared, effect: Effect) {
         Effect::Answer(answer, result) => drop(answer.send(result)),
         Effect::Started(answer, result) => drop(answer.send(result)),
         Effect::Stopped(answer) => drop(answer.send(())),
+        Effect::Say(node, body) => {
+            if let Some(peers) = &shared.peers {
+                peers.say(node, &body);
+            }
+        }
+        Effect::CallEnded(call) => {
+            let asker = shared.peers.as_ref().and_then(|peers| peers.take_ask(call));
+            if let Some(asker) = asker {
+                // An asker that has given up need not be told.
+                let _ = asker.fail(ReplyFailure::NoConnection);
+            }
+        }
+        Effect::Unplug(over) => over.raise(),
         Effect::Ended(terminated, phase) => shared.ended(terminated, phase),
     }
 }
@@ -267,6 +308,7 @@ impl World {
         on_root_exit: OnRootExit,
         directory: Arc<Directory<Entry>>,
         inbox: Arc<Inbox>,
+        recorder: Option<Arc<dyn Recorder>>,
     ) -> Self {
         Self {
             node,
@@ -288,6 +330,10 @@ impl World {
             on_root_exit,
             directory,
             inbox,
+            now: Instant::ZERO,
+            running_wire: false,
+            wire_over: Arc::new(Token::new()),
+            recorder,
         }
     }
 
@@ -317,6 +363,10 @@ impl World {
         let started = self.node.start(now, plan, &mut actions);
         assert!(started.is_ok(), "the plan was checked when it was assembled");
         self.perform(now, &mut actions);
+        // A tree without workers may be over already.
+        if self.phase == Phase::Starting || self.phase == Phase::Running {
+            self.join(shared, now);
+        }
     }
 
     pub(crate) fn take_effects(&mut self) -> VecDeque<Effect> {
@@ -335,8 +385,11 @@ impl World {
     }
 
     fn input(&mut self, shared: &Arc<Shared>, now: Instant, input: Input) {
+        self.now = now;
         match input {
             Input::Fact(fact) => self.fact(now, fact),
+            Input::Link(node, is_up) => self.link(now, node, is_up),
+            Input::Peer(node, body) => self.hear(now, node, *body),
             Input::Command(Command::Stop { deadline, answer }) => {
                 self.stops.push(answer);
                 self.phase = Phase::Stopping;
@@ -392,6 +445,7 @@ impl World {
             }
         };
         let mut actions = std::mem::take(&mut self.actions);
+        self.record_event(now, &Event::Supervision(supervisor, event));
         self.node.handle(now, Event::Supervision(supervisor, event), &mut actions);
         self.perform(now, &mut actions);
         if matches!(event, supervisor::Event::Started { .. }) {
@@ -402,9 +456,9 @@ impl World {
     /// A suspension is the name's: it outlives the incarnation that it was for.
     fn stays_suspended(&mut self, id: ChildId) {
         if self.cell(id).is_some_and(|cell| cell.core().is_suspended()) {
-            let (_, registry, _, _) = self.node.parts();
             // One that is ending already cannot be suspended, and need not be.
-            let _ = registry.set_status(NameId(id.0), Suspended, &mut Vec::new());
+            let _ = self.node.set_status(NameId(id.0), Suspended, &mut self.actions);
+            self.tell_peers();
         }
     }
 
@@ -445,28 +499,37 @@ impl World {
         self.event(EventKind::Crashed { name, reason: reason_text, detail });
     }
 
-    /// Whether a process that blocks its thread keeps the tree, or its first start, from ending.
+    /// Whether nobody will start the child again: every supervisor above it is ending, or is making
+    /// its first start, which a child that fails ends.
     fn is_ending(&self, process: ProcessId) -> bool {
+        use supervisor::Phase as Machines;
         let tree = self.node.tree();
-        let phase_of = |id| match tree.supervisor(id) {
-            Some(Machine::Static(machine)) => Some(machine.phase()),
-            Some(Machine::Dynamic(_)) | None => None,
-        };
-        match self.phase {
-            Phase::Stopping => true,
-            Phase::Starting => {
-                self.first_failure.is_some()
-                    || phase_of(process.supervisor) == Some(supervisor::Phase::Starting)
+        let mut place = self.places.get(&process.pid.child);
+        while let Some(parent) = place.and_then(|place| place.parent) {
+            let machine = self.running.get(&parent).and_then(|id| tree.supervisor(*id));
+            let ending = match machine {
+                Some(Machine::Static(machine)) => match machine.phase() {
+                    Machines::Running | Machines::Restarting | Machines::Command { .. } => false,
+                    Machines::New
+                    | Machines::Starting
+                    | Machines::Stopping { .. }
+                    | Machines::Stopped { .. } => true,
+                },
+                Some(Machine::Dynamic(machine)) => !machine.is_running(),
+                None => true,
+            };
+            if !ending {
+                return false;
             }
-            Phase::New | Phase::Running | Phase::Stopped | Phase::Failed => {
-                let root = tree.root().and_then(phase_of);
-                matches!(root, Some(supervisor::Phase::Stopping { .. }))
-            }
+            place = self.places.get(&parent);
         }
+        true
     }
 
     /// While the tree ends, a process that blocks its thread is given up, or the end would never
-    /// come. Until then its supervisor waits: two incarnations must not be alive at once.
+    /// come. Until then its supervisor waits: two incarnations must not be alive at once. That the
+    /// tree is ending is not enough: a supervisor that has not been told yet, and is in the middle
+    /// of a restart, would go on with it.
     fn give_up_stuck(&mut self, now: Instant) {
         while let Some(process) = self.stuck.iter().find(|p| self.is_ending(**p)).copied() {
             self.stuck.remove(&process);

@@ -99,6 +99,30 @@ pub enum SendError {
         /// What is wrong.
         detail: String,
     },
+    /// The node that has the agent cannot be reached at present.
+    Unreachable {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The queue to the agent's node is full.
+    WireFull {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The message is too large for the wire to the agent's node.
+    TooLarge {
+        /// The name.
+        name: Arc<str>,
+        /// How many bytes it takes; zero if only the transport knows.
+        bytes: usize,
+        /// How many it may take.
+        most: usize,
+    },
+    /// The agent lives on another node, so its type cannot be checked here: use a raw reference.
+    Remote {
+        /// The name.
+        name: Arc<str>,
+    },
 }
 
 impl Display for SendError {
@@ -122,6 +146,14 @@ impl Display for SendError {
             }
             Self::ToSelf { name } => write!(f, "agent {name:?} cannot wait for its own answer"),
             Self::BadPattern { detail } => write!(f, "bad pattern: {detail}"),
+            Self::Unreachable { name } => write!(f, "the node of {name:?} cannot be reached"),
+            Self::WireFull { name } => write!(f, "the queue to the node of {name:?} is full"),
+            Self::TooLarge { name, bytes, most } => {
+                write!(f, "a message of {bytes} bytes to {name:?}; the wire takes {most}")
+            }
+            Self::Remote { name } => {
+                write!(f, "{name:?} lives on another node: use a raw reference")
+            }
         }
     }
 }
@@ -164,6 +196,7 @@ impl AskError {
         match self {
             Self::NotSent(_) => Some(false),
             Self::Timeout { .. } => None,
+            Self::Failed { failure: ReplyFailure::NoConnection, .. } => None,
             Self::Failed { failure, .. } => Some(failure.was_seen()),
             Self::BadReply { .. } => Some(true),
         }

@@ -28,6 +28,23 @@ pub struct RuntimeEvent {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
+    /// Another node answers.
+    PeerUp {
+        /// Which.
+        node: u64,
+        /// Which boot of it.
+        epoch: u64,
+    },
+    /// An answer of another node is overdue.
+    PeerSuspect {
+        /// Which.
+        node: u64,
+    },
+    /// Another node is given up: its names are gone, the calls to it have failed.
+    PeerDown {
+        /// Which.
+        node: u64,
+    },
     /// A supervisor begins to start its children.
     SupervisorStarting {
         /// Its name.
@@ -297,6 +314,7 @@ fn trace(kind: &EventKind) {
     use EventKind as K;
     match kind {
         K::Crashed { name, reason, detail } => {
+            let _entered = crate::spans::crash(name, reason).entered();
             tracing::warn!(target: "lictor", agent = &**name, reason, "crashed: {detail}");
         }
         K::StartFailed { name, detail } => {
@@ -318,7 +336,10 @@ fn trace(kind: &EventKind) {
         K::Unresponsive { name } => {
             tracing::error!(target: "lictor", agent = &**name, "blocks its thread");
         }
-        K::SupervisorStarting { .. }
+        K::PeerSuspect { node } => tracing::warn!(target: "lictor", node, "overdue"),
+        K::PeerDown { node } => tracing::warn!(target: "lictor", node, "given up"),
+        K::PeerUp { .. }
+        | K::SupervisorStarting { .. }
         | K::SupervisorStarted { .. }
         | K::SupervisorStopped { .. }
         | K::Started { .. }

@@ -53,6 +53,8 @@ pub enum Role<'a> {
     Driver,
     /// The one sleep of a runtime: none, or one.
     Timers,
+    /// What moves the frames of a runtime that has a transport.
+    Wire,
     /// One incarnation of the agent of this name.
     Agent(&'a str),
     /// A message that the agent of this name has delayed.

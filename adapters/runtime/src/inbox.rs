@@ -1,15 +1,16 @@
 //! What the driver hears: facts from processes and commands from outside, in order of arrival.
 //!
 //! Facts are bounded by the processes that are alive (each reports one start and one end), commands
-//! by the tasks that wait for their answers.
+//! by the tasks that wait for their answers, what peers say by a limit of its own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use lictor_kernel::{ExitReason, ProcessId};
+use lictor_kernel::{ExitReason, NodeId, ProcessId};
 
 use crate::driver::Command;
+use crate::frame::Body;
 use crate::sync::{Mutex, wake};
 
 /// Something a process did.
@@ -30,7 +31,14 @@ pub(crate) enum Outcome {
 pub(crate) enum Input {
     Fact(Fact),
     Command(Command),
+    /// The link to a peer is there, or gone.
+    Link(NodeId, bool),
+    /// A peer has said something of its membership.
+    Peer(NodeId, Box<Body>),
 }
+
+/// What peers say waits behind at most so many inputs.
+const LINK_INPUTS_MAX: usize = 1 << 16;
 
 pub(crate) struct Inbox(Mutex<State>);
 
@@ -52,6 +60,14 @@ impl Inbox {
     /// Hands a command to the driver; `false` if there is none (any more).
     pub(crate) fn command(&self, command: Command) -> bool {
         self.push(Input::Command(command))
+    }
+
+    /// Hands over what came from a peer; `false` if there is no driver, or too much waits for it.
+    pub(crate) fn link(&self, input: Input) -> bool {
+        if self.0.lock().inputs.len() >= LINK_INPUTS_MAX {
+            return false;
+        }
+        self.push(input)
     }
 
     fn push(&self, input: Input) -> bool {

@@ -1,5 +1,8 @@
 //! Agents, mailboxes, references, and the driver that carries out the kernel's decisions.
 //!
+//! What the agents do can be followed with `tracing`: target `lictor`, spans `start`, `restart`,
+//! `handle`, `stop`, `send` and `crash`.
+//!
 //! This crate names no executor: it runs on anything that implements [`Executor`].
 
 // So that `messages!` finds serde under one path, whether it is used here or through `lictor`.
@@ -21,20 +24,25 @@ mod error;
 mod events;
 pub mod executor;
 mod finite;
+mod frame;
 mod inbox;
 pub mod mailbox;
 pub mod message;
+mod peers;
 mod process;
 mod protocol;
+mod recorder;
 mod refs;
 pub mod reply;
 mod runtime;
 mod server;
+mod spans;
 mod spec;
 mod started;
 mod store;
 pub mod timers;
 mod token;
+pub mod transport;
 mod types;
 mod view;
 
@@ -47,6 +55,8 @@ pub use executor::{Executor, Role, Task};
 pub use lictor_kernel::ErrorAction;
 pub use mailbox::Overflow;
 pub use message::{DecodeError, Message, Protocol, ReplyTo, Request, Value};
+pub use peers::WireCounters;
+pub use recorder::Recorder;
 pub use refs::{AgentRef, RawRef, SendOptions};
 pub use reply::{InHand, ReplyFailure};
 pub use runtime::Runtime;
@@ -54,5 +64,6 @@ pub use server::{Server, ServerAgent, ServerContext, ServerMessage};
 pub use spec::{AgentSpec, DynamicSupervisor, Supervisor, agent};
 pub use started::Tree;
 pub use store::{MemoryStore, StateStore, StoreError, StoreFuture};
+pub use transport::Transport;
 pub use types::{AgentTypes, Setup};
 pub use view::{AgentInfo, AgentKind, Status, strategy_name};

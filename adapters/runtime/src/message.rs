@@ -78,6 +78,10 @@ impl Message {
         self.reply_to.take()
     }
 
+    pub(crate) fn into_parts(self) -> (String, Value, Option<Arc<str>>, Option<ReplyTo<Value>>) {
+        (self.kind, self.payload, self.sender, self.reply_to)
+    }
+
     pub(crate) fn sent_by(mut self, sender: Arc<str>) -> Self {
         self.sender = Some(sender);
         self
@@ -192,6 +196,7 @@ enum Inner<R> {
 trait Convert<R>: Send {
     fn send(self: Box<Self>, answer: R) -> bool;
     fn fail(self: Box<Self>, failure: ReplyFailure) -> bool;
+    fn is_open(&self) -> bool;
     fn in_hand(&self) -> InHand;
     fn duplicate(&self) -> Box<dyn Convert<R>>;
 }
@@ -211,6 +216,10 @@ impl<R: Send + 'static, S: Send + 'static> Convert<R> for Converted<R, S> {
 
     fn fail(self: Box<Self>, failure: ReplyFailure) -> bool {
         self.to.fail(failure)
+    }
+
+    fn is_open(&self) -> bool {
+        self.to.is_open()
     }
 
     fn in_hand(&self) -> InHand {
@@ -240,6 +249,15 @@ impl<R: Send + 'static> ReplyTo<R> {
         match self.0 {
             Inner::Slot(slot) => slot.fail(failure),
             Inner::Converted(to) => to.fail(failure),
+        }
+    }
+
+    /// Whether an answer would still reach the asker. `false` is final.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match &self.0 {
+            Inner::Slot(slot) => slot.is_open(),
+            Inner::Converted(to) => to.is_open(),
         }
     }
 

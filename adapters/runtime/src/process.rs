@@ -28,6 +28,7 @@ use crate::executor::Task;
 use crate::inbox::{Fact, Inbox, Outcome};
 use crate::mailbox::{Accept, Popped};
 use crate::reply::ReplyFailure;
+use crate::spans;
 use crate::sync::{Mutex, wake};
 
 /// How an agent's incarnations work.
@@ -217,21 +218,25 @@ impl<A: Agent> Incarnation<A> {
         let incarnation = self.cell.core.begin_incarnation();
         let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
         self.show(&lifecycle);
-        let mut agent = match catch_unwind(AssertUnwindSafe(|| (self.factory)())) {
+        let name = &*self.cell.core.name;
+        let span = spans::start(name, incarnation);
+        let make = || span.in_scope(|| (self.factory)());
+        let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
             Ok(agent) => agent,
             Err(panic) => {
                 return End { outcome: Outcome::StartFailed { detail: panic_text(&*panic) } };
             }
         };
         let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
-        let failed = match caught(agent.start(&mut cx)).await {
+        let failed = match spans::within(span, caught(agent.start(&mut cx))).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some((Arc::from(error.to_string()), true)),
             Err(panic) => Some((panic, false)),
         };
         if let Some((detail, may_stop)) = failed {
             if may_stop {
-                let _ = caught(agent.stop(&mut cx)).await;
+                let span = spans::stop(name, incarnation);
+                let _ = spans::within(span, caught(agent.stop(&mut cx))).await;
             }
             return End { outcome: Outcome::StartFailed { detail } };
         }
@@ -255,7 +260,8 @@ impl<A: Agent> Incarnation<A> {
         if let Next::Panicked(detail) = end {
             return End::exited(ExitReason::Crashed, Some(detail));
         }
-        let stopped = caught(agent.stop(&mut cx)).await;
+        let span = spans::stop(name, incarnation);
+        let stopped = spans::within(span, caught(agent.stop(&mut cx))).await;
         match (end, stopped) {
             (Next::Crash(detail), _) => End::exited(ExitReason::Crashed, Some(detail)),
             (_, Err(panic)) => End::exited(ExitReason::Crashed, Some(panic)),
@@ -433,13 +439,9 @@ impl<A: Agent> Incarnation<A> {
                 Err(AgentError::new(format!("one message took longer than {timeout:?}")))
             })
         });
-        if tracing::enabled!(target: "lictor", tracing::Level::DEBUG) {
+        if spans::handles_wanted() {
             let core = &self.cell.core;
-            let name = &*core.name;
-            let incarnation = core.starts();
-            let span = tracing::debug_span!(target: "lictor", "handle", agent = name, incarnation);
-            let mut handle = pin!(handle);
-            return poll_fn(|cx| span.in_scope(|| handle.as_mut().poll(cx))).await;
+            return spans::within(spans::handle(&core.name, core.starts()), handle).await;
         }
         handle.await
     }
@@ -457,7 +459,7 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
 }
 
 /// Lets everything else that is ready run once.
-async fn yield_now() {
+pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {
         if yielded {

@@ -12,6 +12,7 @@ use crate::cell::{AnyCell, Cell, Patience, Way};
 use crate::error::{AskError, SendError};
 use crate::mailbox::Lane;
 use crate::message::{Message, ReplyTo, Request, Value};
+use crate::peers::Hop;
 use crate::reply::{Reply, reply_slot};
 use crate::runtime::Shared;
 
@@ -146,7 +147,7 @@ impl<A: Agent> AgentRef<A> {
     #[must_use]
     pub fn raw(&self) -> RawRef {
         let cell: Arc<dyn AnyCell> = Arc::<Cell<A::Message>>::clone(&self.cell);
-        RawRef(cell)
+        RawRef::local(cell)
     }
 }
 
@@ -162,23 +163,47 @@ impl<A: Agent> Debug for AgentRef<A> {
     }
 }
 
-/// A reference to an agent of any type: takes raw messages. It survives restarts.
+/// A reference to an agent of any type, on whatever node: takes raw messages. It survives restarts.
 #[derive(Clone)]
-pub struct RawRef(pub(crate) Arc<dyn AnyCell>);
+pub struct RawRef(Target);
+
+#[derive(Clone)]
+enum Target {
+    Local(Arc<dyn AnyCell>),
+    /// Looked up anew for each message.
+    Remote(Arc<Shared>, Arc<str>),
+}
 
 impl RawRef {
+    pub(crate) fn local(cell: Arc<dyn AnyCell>) -> Self {
+        Self(Target::Local(cell))
+    }
+
+    pub(crate) const fn remote(shared: Arc<Shared>, name: Arc<str>) -> Self {
+        Self(Target::Remote(shared, name))
+    }
+
+    fn place(&self) -> (&Shared, &Arc<str>) {
+        match &self.0 {
+            Target::Local(cell) => (&cell.core().shared, &cell.core().name),
+            Target::Remote(shared, name) => (shared, name),
+        }
+    }
+
     /// The agent's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.core().name
+        self.place().1
     }
 
-    /// As [`AgentRef::send`].
+    /// As [`AgentRef::send`]. To an agent of another node: the wire has taken the message, which
+    /// may still lose it; one that could not be delivered there comes back as a dead letter.
     ///
     /// # Errors
-    /// As [`AgentRef::send`], and `NotUnderstood` or `Reserved` for a message that does not fit.
+    /// As [`AgentRef::send`], and `NotUnderstood` or `Reserved` for a message that does not fit;
+    /// `Unknown`, `Unreachable`, `WireFull` and `TooLarge` for an agent of another node.
     pub async fn send(&self, message: Message) -> Result<(), SendError> {
-        self.0.send_raw(Way::new(Lane::Normal, Patience::Default), message).await
+        self.put(Way::new(Lane::Normal, Patience::Default), message).await
     }
 
     /// As [`AgentRef::send_priority`].
@@ -186,7 +211,7 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`].
     pub async fn send_priority(&self, message: Message) -> Result<(), SendError> {
-        self.0.send_raw(Way::new(Lane::Priority, Patience::Default), message).await
+        self.put(Way::new(Lane::Priority, Patience::Default), message).await
     }
 
     /// As [`AgentRef::send_with`].
@@ -194,7 +219,7 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`].
     pub async fn send_with(&self, message: Message, options: SendOptions) -> Result<(), SendError> {
-        self.0.send_raw(options.way(&self.0.core().shared), message).await
+        self.put(options.way(self.place().0), message).await
     }
 
     /// As [`AgentRef::try_send`].
@@ -202,23 +227,41 @@ impl RawRef {
     /// # Errors
     /// As [`RawRef::send`], without `Timeout`.
     pub fn try_send(&self, message: Message) -> Result<(), SendError> {
-        self.0.try_send_raw(Way::new(Lane::Normal, Patience::Default), message)
+        let way = Way::new(Lane::Normal, Patience::Until(Instant::ZERO));
+        match &self.0 {
+            Target::Local(cell) => cell.try_send_raw(way, message),
+            Target::Remote(shared, name) => match shared.hop(name)? {
+                Hop::Local(cell) => cell.try_send_raw(way, message),
+                Hop::Remote(node, epoch) => shared.post(name, (node, epoch), way, message),
+            },
+        }
     }
 
-    /// As [`AgentRef::ask`].
+    /// As [`AgentRef::ask`]. If the agent's node is given up meanwhile, the question fails at once
+    /// with [`ReplyFailure::NoConnection`](crate::ReplyFailure::NoConnection).
     ///
     /// # Errors
     /// As [`AgentRef::ask`].
     pub async fn ask(&self, message: Message, timeout: Duration) -> Result<Value, AskError> {
-        let core = self.0.core();
-        let deadline = core.shared.executor.now().saturating_add(timeout);
+        let (shared, name) = self.place();
+        let deadline = shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = message.with_reply_to(ReplyTo::new(reply_to));
-        match self.0.send_raw(Way::new(Lane::Normal, Patience::Until(deadline)), message).await {
+        match self.put(Way::new(Lane::Normal, Patience::Until(deadline)), message).await {
             Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
             sent => sent?,
         }
-        answer(&core.shared, &core.name, deadline, reply).await
+        answer(shared, name, deadline, reply).await
+    }
+
+    async fn put(&self, way: Way, message: Message) -> Result<(), SendError> {
+        match &self.0 {
+            Target::Local(cell) => cell.send_raw(way, message).await,
+            Target::Remote(shared, name) => match shared.hop(name)? {
+                Hop::Local(cell) => cell.send_raw(way, message).await,
+                Hop::Remote(node, epoch) => shared.post(name, (node, epoch), way, message),
+            },
+        }
     }
 }
 

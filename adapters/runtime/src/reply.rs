@@ -43,20 +43,31 @@ pub enum ReplyFailure {
     Unencodable,
     /// The message's time to live was over before the callee came to it.
     Expired,
+    /// The callee's node was given up, or was started anew. Whether the callee has seen the
+    /// message, nobody can know.
+    NoConnection,
+    /// The callee, on another node, does not understand the message.
+    NotUnderstood,
+    /// The callee's mailbox, on another node, had no room in time.
+    Refused,
 }
 
 impl ReplyFailure {
-    /// Whether the callee has had the message in hand; if not, asking again cannot repeat anything.
+    /// Whether the callee has had the message in hand, or may have had it; if not, asking again
+    /// cannot repeat anything.
     #[must_use]
     pub const fn was_seen(self) -> bool {
         match self {
-            Self::Down | Self::Evicted | Self::Expired => false,
+            Self::Down | Self::Evicted | Self::Expired | Self::NotUnderstood | Self::Refused => {
+                false
+            }
             Self::Unanswered
             | Self::Crashed
             | Self::Stopped
             | Self::Killed
             | Self::Skipped
-            | Self::Unencodable => true,
+            | Self::Unencodable
+            | Self::NoConnection => true,
         }
     }
 }
@@ -73,6 +84,9 @@ impl Display for ReplyFailure {
             Self::Skipped => "the callee failed on the message and skipped it",
             Self::Unencodable => "the answer could not be converted",
             Self::Expired => "the message's time to live was over",
+            Self::NoConnection => "the connection to the callee's node is lost",
+            Self::NotUnderstood => "the callee does not understand the message",
+            Self::Refused => "the callee's mailbox had no room in time",
         })
     }
 }

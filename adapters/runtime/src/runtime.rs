@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Node};
-use lictor_kernel::{ExitReason, Glob, Instant, Match, Route, Router, Undeliverable};
+use lictor_kernel::{ExitReason, Glob, Instant, Match, Router};
 
 use crate::agent::Agent;
 use crate::cell::{AnyCell, Cell};
 use crate::config::{Drain, RuntimeConfig, RuntimeStatus, Terminated};
 use crate::directory::Directory;
-use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive};
+use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive, run_wire};
 use crate::error::{AskError, ControlError, SendError, StartError};
 use crate::events::{EventHub, EventKind, Events};
 use crate::executor::{Executor, Role};
 use crate::inbox::Inbox;
 use crate::message::{Message, Value, is_reserved};
+use crate::peers::Peers;
 use crate::refs::{AgentRef, RawRef};
 use crate::reply::{ReplyTo, reply_slot};
 use crate::spec::Supervisor;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     terminated: Mutex<Option<Terminated>>,
     /// Raised when that is known.
     over: Token,
+    /// The wire, if there is one.
+    pub(crate) peers: Option<Arc<Peers>>,
 }
 
 impl Shared {
@@ -61,6 +64,11 @@ impl Shared {
 
     fn terminated(&self) -> MutexGuard<'_, Option<Terminated>> {
         self.terminated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mailbox of a name of this node.
+    pub(crate) fn local(&self, name: &str) -> Option<Arc<dyn AnyCell>> {
+        self.directory.get(name).map(|entry| Arc::clone(&entry.0))
     }
 
     pub(crate) fn emit(&self, kind: EventKind) {
@@ -85,7 +93,7 @@ impl Shared {
 /// A process may have as many runtimes as it likes; they share nothing.
 #[derive(Clone)]
 pub struct Runtime {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Runtime {
@@ -98,12 +106,20 @@ impl Runtime {
     /// A runtime on this executor.
     #[must_use]
     pub fn with_config(executor: Arc<dyn Executor>, config: RuntimeConfig) -> Self {
-        let node = Node::new(node::Config { seed: config.seed, ..node::Config::default() });
+        let (seed, membership) = (config.seed, config.membership);
+        let node = Node::new(node::Config { seed, membership, ..node::Config::default() });
         let inbox = Arc::new(Inbox::new());
         drop(inbox.set_closed(true));
         let directory = Arc::new(Directory::new());
-        let world =
-            World::new(node, config.on_root_exit, Arc::clone(&directory), Arc::clone(&inbox));
+        let world = World::new(
+            node,
+            config.on_root_exit,
+            Arc::clone(&directory),
+            Arc::clone(&inbox),
+            config.recorder.clone(),
+        );
+        let peers = config.transport.clone();
+        let peers = peers.map(|wire| Arc::new(Peers::new(wire, config.membership.epoch)));
         let shared = Shared {
             timers: Timers::new(Arc::clone(&executor)),
             executor,
@@ -114,6 +130,7 @@ impl Runtime {
             world: Mutex::new(world),
             terminated: Mutex::new(None),
             over: Token::new(),
+            peers,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -148,10 +165,12 @@ impl Runtime {
             world.start(&self.shared, &plan, answer);
             world.take_effects()
         };
+        let over = self.shared.world().new_wire();
         // What is left of it is the user's, and was not to be dropped under the lock.
         drop(root);
         // A tree without workers may be up, and a tree may even be over, already.
         if !carry_out(&self.shared, effects) {
+            run_wire(&self.shared, &over);
             let driver = drive(Arc::clone(&self.shared));
             self.shared.executor.spawn_as(Role::Driver, driver);
         }
@@ -210,22 +229,37 @@ impl Runtime {
     /// A reference to an agent of a known type. It survives restarts.
     ///
     /// # Errors
-    /// `Unknown`; `WrongType` for an agent with other messages.
+    /// `Unknown`; `WrongType` for an agent with other messages; `Remote` for one of another node.
     pub fn agent<A: Agent>(&self, name: &str) -> Result<AgentRef<A>, SendError> {
-        let cell = self.raw(name)?.0;
+        let Some(cell) = self.shared.local(name) else {
+            let raw = self.raw(name)?;
+            return Err(SendError::Remote { name: Arc::from(raw.name()) });
+        };
         let wrong = SendError::WrongType { name: Arc::clone(&cell.core().name) };
         let cell = cell.into_any().downcast::<Cell<A::Message>>().map_err(|_| wrong)?;
         Ok(AgentRef::new(cell))
     }
 
-    /// A reference to an agent of any type. It survives restarts.
+    /// A reference to an agent of any type, on whatever node. It survives restarts, and one to an
+    /// agent of another node also that it moves.
     ///
     /// # Errors
     /// `Unknown`.
     pub fn raw(&self, name: &str) -> Result<RawRef, SendError> {
-        let entry = self.shared.directory.get(name);
-        let entry = entry.ok_or_else(|| SendError::Unknown { name: Arc::from(name) })?;
-        Ok(RawRef(Arc::clone(&entry.0)))
+        if let Some(cell) = self.shared.local(name) {
+            return Ok(RawRef::local(cell));
+        }
+        let name = Arc::from(name);
+        if self.shared.peers.is_none() {
+            return Err(SendError::Unknown { name });
+        }
+        match self.shared.hop(&name) {
+            // It is there, though it cannot be reached now.
+            Ok(_) | Err(SendError::Down { .. } | SendError::Unreachable { .. }) => {
+                Ok(RawRef::remote(Arc::clone(&self.shared), name))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends a raw message to the agent of this name.
@@ -277,22 +311,22 @@ impl Runtime {
             return Err(SendError::Reserved { kind: kind.to_owned() });
         }
         let mut routes = Vec::new();
-        let cells: Vec<Arc<dyn AnyCell>> = {
+        let targets: Vec<RawRef> = {
             let mut world = self.shared.world();
             let now = self.shared.executor.now();
             let own = sender.as_deref().and_then(|name| world.node.names().lookup(name));
             let (names, registry, _, _) = world.node.parts();
             Router::broadcast(now, registry, names, &glob, own, &mut routes);
-            routes.iter().filter_map(|route| world.cell_of(route)).collect()
+            routes.iter().filter_map(|route| world.target_of(&self.shared, route)).collect()
         };
         let mut taken = 0;
         // Without waiting: one full mailbox must not keep the message from all the others.
-        for cell in cells {
+        for target in targets {
             let mut message = Message::new(kind, payload.clone());
             if let Some(sender) = &sender {
                 message = message.sent_by(Arc::clone(sender));
             }
-            if RawRef(cell).try_send(message).is_ok() {
+            if target.try_send(message).is_ok() {
                 taken += 1;
             }
         }
@@ -324,7 +358,7 @@ impl Runtime {
         let tag = world.node.tags().lookup(capability).ok_or_else(none)?;
         let (_, registry, router, _) = world.node.parts();
         let route = router.choose(now, registry, Match::Any, &[tag], self.shared.config.choice);
-        world.cell_of(&route).map(|cell| Arc::clone(&cell.core().name)).ok_or_else(none)
+        world.target_of(&self.shared, &route).map(|to| Arc::from(to.name())).ok_or_else(none)
     }
 
     /// A call to a generic server.
@@ -514,22 +548,5 @@ impl Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = self.shared.world().phase;
         f.debug_struct("Runtime").field("phase", &phase).finish_non_exhaustive()
-    }
-}
-
-impl World {
-    fn cell_of(&self, route: &Route) -> Option<Arc<dyn AnyCell>> {
-        match route {
-            Route::Local { name, .. } => self.cell(lictor_kernel::ChildId(name.0)),
-            Route::Remote { .. }
-            | Route::Undeliverable(
-                Undeliverable::NoSuchName
-                | Undeliverable::Down
-                | Undeliverable::LeaseExpired
-                | Undeliverable::NoCapability
-                | Undeliverable::NoneUp
-                | _,
-            ) => None,
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! A flag that can be awaited: raised once, by whoever ends what others wait with.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::{Mutex, wake};
@@ -33,6 +33,18 @@ impl Token {
     pub(crate) fn raised(&self) -> Raised<'_> {
         Raised { token: self, key: None }
     }
+}
+
+/// Waits for the first of two futures, the first one asked first.
+pub(crate) async fn first(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    poll_fn(|cx| {
+        if a.as_mut().poll(cx).is_ready() || b.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 pub(crate) struct Raised<'a> {

@@ -14,7 +14,8 @@
 //! use lictor_topology::NoEnvironment;
 //! use lictor_topology::document::{Format, Item, Limits, Reader, Schema, read};
 //!
-//! const ALARMS: Format = Format { holds: "alarm list", first_key: "alarms", limits: Limits::SMALL };
+//! const ALARMS: Format =
+//!     Format { holds: "alarm list", first_key: "alarms", limits: Limits::SMALL };
 //! const FILE: Schema = Schema::new("an alarm list", &["alarms"]);
 //! const ALARM: Schema = Schema::new("an alarm", &["after", "times"]);
 //!

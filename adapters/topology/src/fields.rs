@@ -409,6 +409,29 @@ impl<'a> Reader<'a> {
         self.field(fields, key, read).set()
     }
 
+    /// Whether the value is a list.
+    #[must_use]
+    pub fn is_list(&self, item: Item) -> bool {
+        matches!(self.tree.node(item).kind, Kind::Sequence(_))
+    }
+
+    /// The text of a scalar, of whatever type; for words beside another type (`10s` or `never`).
+    #[must_use]
+    pub fn plain(&self, item: Item) -> Option<&'a str> {
+        self.scalar(item).map(|scalar| scalar.text.as_str())
+    }
+
+    /// The value of a key of a mapping whose keys depend on that value. Reports nothing.
+    #[must_use]
+    pub fn peek(&self, item: Item, key: &str) -> Option<Item> {
+        match &self.tree.node(item).kind {
+            Kind::Mapping(entries) => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| entry.value)
+            }
+            Kind::Scalar(_) | Kind::Sequence(_) | Kind::Invalid => None,
+        }
+    }
+
     /// The index of a text among those that are known; `what` says what they are. If nothing is
     /// known, nothing is reported: whatever was to be known has been reported.
     pub fn one_of(&mut self, item: Item, what: &str, known: &[&str]) -> Option<usize> {

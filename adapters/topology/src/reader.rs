@@ -94,7 +94,8 @@ impl<'a> Reader<'a> {
         self.sink.is_full()
     }
 
-    /// Reads an item, remembering it if it is an alias: names behind it are then shown by the alias.
+    /// Reads an item, remembering it if it is an alias: names behind it are then shown by the
+    /// alias.
     pub fn through_alias<T>(&mut self, item: Item, read: impl FnOnce(&mut Self) -> T) -> T {
         let outer = self.alias;
         if self.tree.node(item).span != item.span {
@@ -105,8 +106,8 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Reports an error, and gives it back for help to be added unless it is only counted. Codes are
-    /// words joined by `-` and do not change between versions.
+    /// Reports an error, and gives it back for help to be added unless it is only counted. Codes
+    /// are words joined by `-` and do not change between versions.
     pub fn error(
         &mut self,
         code: &'static str,
@@ -128,8 +129,8 @@ impl<'a> Reader<'a> {
         self.sink.report(Severity::Warning, code, span, || path_text(path), message)
     }
 
-    /// Reports that the value at the current place is not what it must be: `{key} must be {must_be},
-    /// not {what it is}`.
+    /// Reports that the value at the current place is not what it must be: `{key} must be
+    /// {must_be}, not {what it is}`.
     pub fn wrong(
         &mut self,
         code: &'static str,

@@ -156,6 +156,7 @@ impl Line<'_, '_> {
         if let Some(d) = self.error("unknown-name", self.span(index), message) {
             match meant {
                 Some(meant) => d.help(format!("did you mean `{meant}`?")),
+                None if known.is_empty() => d,
                 None => d.help(format!("known: {}", list(&known[..known.len().min(12)]))),
             };
         }

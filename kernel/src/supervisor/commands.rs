@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::child::Process;
 use super::{Action, Phase, Supervisor, allows};
-use crate::{ChildId, ChildSpec, Instant, Pid, Restart};
+use crate::{ChildId, ChildSpec, Instant, Pid};
 
 macro_rules! errors {
     ($($(#[$doc:meta])* $name:ident {
@@ -237,12 +237,9 @@ impl Supervisor {
     /// A command's start failed: what the command added is dropped, what was there stays down. No
     /// report: it is the answer to the caller.
     pub(super) fn command_start_failed(&mut self, id: ChildId, actions: &mut Vec<Action>) {
-        let Some(child) = self.children.get(&id) else { return };
-        let drop = self.sweep.adding || child.spec.restart == Restart::Temporary;
-        if drop {
+        if self.sweep.adding {
             self.remove(id, actions);
         }
         self.phase = Phase::Running;
-        self.sweep.wait_is_over();
     }
 }

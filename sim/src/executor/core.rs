@@ -129,6 +129,7 @@ impl Core {
             Role::Agent(name) => (format!("{host}{slash}{name}"), Kind::Agent),
             Role::Delayed(name) => (format!("{host}{slash}{name}#delayed"), Kind::Plain),
             Role::Driver => (format!("{host}#driver"), Kind::Plain),
+            Role::Wire => (format!("{host}#wire"), Kind::Plain),
             Role::Timers => (format!("{host}#timers"), Kind::Plain),
             // Roles to come.
             _ => (format!("{host}{slash}{role:?}"), Kind::Plain),

@@ -83,7 +83,8 @@ pub struct Report {
     pub at: Instant,
     /// All polls so far.
     pub polls: u64,
-    /// The tasks that it is about: those that wait, those that run, or the one that missed its wake.
+    /// The tasks that it is about: those that wait, those that run, or the one whose wake was
+    /// missed.
     pub tasks: Vec<TaskInfo>,
 }
 

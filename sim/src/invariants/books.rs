@@ -71,6 +71,8 @@ pub(super) struct ChildBook {
     pub(super) life: Life,
     /// The record at which the newest incarnation was begun.
     pub(super) begun: u64,
+    /// Somebody wanted it begun: if that fails, it is not tried again.
+    by_command: bool,
     pub(super) told: Option<Signal>,
     pub(super) told_at: Instant,
     pub(super) end: Option<End>,
@@ -114,7 +116,9 @@ pub(super) struct Books {
     acts: Vec<Act>,
     /// Whose kernel clock is not the world's.
     pub(super) clock_is_odd: Vec<bool>,
-    /// Whose timers may be late.
+    /// Whose timers may be late. What was due before a fact is then decided before it, so the fact
+    /// stands before actions that were taken without it.
+    late: Vec<bool>,
     pub(super) on: Vec<bool>,
     pub(super) tree_gone: Vec<bool>,
     pub(super) stopped: Vec<bool>,
@@ -145,6 +149,7 @@ impl Books {
                 newest: None,
                 life: Life::None,
                 begun: 0,
+                by_command: false,
                 told: None,
                 told_at: Instant::ZERO,
                 end: None,
@@ -172,11 +177,16 @@ impl Books {
             }
         }
         let mut clock_is_odd = vec![false; scenario.nodes()];
+        let mut late = vec![false; scenario.nodes()];
         for fault in &plan.faults {
             use crate::fault::{Kind, Target};
-            if let (Kind::Skew | Kind::Drift, Target::Node(node)) = (fault.kind, fault.target)
-                && let Some(odd) = clock_is_odd.get_mut(usize::from(node.0))
-            {
+            let Target::Node(node) = fault.target else { continue };
+            let odd = match fault.kind {
+                Kind::Skew | Kind::Drift => clock_is_odd.get_mut(usize::from(node.0)),
+                Kind::LateTimers => late.get_mut(usize::from(node.0)),
+                _ => None,
+            };
+            if let Some(odd) = odd {
                 *odd = true;
             }
         }
@@ -185,6 +195,7 @@ impl Books {
             supervisor,
             acts: plan.operations.iter().map(|operation| operation.act).collect(),
             clock_is_odd,
+            late,
             on: vec![false; scenario.nodes()],
             tree_gone: vec![false; scenario.nodes()],
             stopped: vec![false; scenario.nodes()],
@@ -204,6 +215,15 @@ impl Books {
         self.of(who).parent.map(|parent| &self.supervisor[usize::from(parent.0)])
     }
 
+    /// Whether the process may have been alive when the action at hand was decided.
+    pub(super) fn lived(&self, now: Instant, process: Process) -> bool {
+        let book = self.of(process.who);
+        let is_newest = book.newest == Some(process);
+        let just_ended =
+            self.late[usize::from(book.node.0)] && book.end.is_some_and(|end| end.at == now);
+        is_newest && (book.life != Life::None || just_ended)
+    }
+
     /// Whether somebody asked, at this very instant, for something about this child.
     pub(super) fn is_commanded(&self, now: Instant, who: Who) -> bool {
         self.command.is_some_and(|command| command.at == now && command.of == who)
@@ -214,7 +234,7 @@ impl Books {
         let (now, index) = (record.at, self.index);
         self.index += 1;
         match record.what {
-            What::Start(process) => self.begins(index, process),
+            What::Start(process) => self.begins(now, index, process),
             What::Signal(process, signal) => {
                 let book = &mut self.child[usize::from(process.who.0)];
                 if book.newest == Some(process) && book.life != Life::None {
@@ -266,12 +286,14 @@ impl Books {
         }
     }
 
-    fn begins(&mut self, index: u64, process: Process) {
+    fn begins(&mut self, now: Instant, index: u64, process: Process) {
+        let by_command = self.is_commanded(now, process.who);
         let parent = self.of(process.who).parent;
         let book = &mut self.child[usize::from(process.who.0)];
         book.newest = Some(process);
         book.life = Life::Starting;
         book.begun = index;
+        book.by_command = by_command;
         book.told = None;
         book.starts += 1;
         book.waits = None;
@@ -300,6 +322,7 @@ impl Books {
         book.life = Life::None;
         let ended_well = match (how, book.restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => true,
+            (How::StartFailed, _) if book.by_command => true,
             (How::Exited(reason), Restart::Transient) => reason.is_clean() && !told,
             (How::Exited(_) | How::StartFailed, _) => false,
         };
@@ -317,7 +340,7 @@ impl Books {
         match stage {
             Stage::Initializing => {
                 if let Some(process) = process {
-                    self.begins(index, process);
+                    self.begins(now, index, process);
                 }
                 let book = &mut self.supervisor[at];
                 (book.id, book.ready, book.exhausted) = (Some(id), false, false);

@@ -113,7 +113,7 @@ impl Order {
         if boss.strategy.is_none() {
             return Ok(());
         }
-        if book.newest != Some(process) || book.life == Life::None {
+        if !books.lived(now, process) {
             return Err(format!("{process:?} is told to stop, and is not alive"));
         }
         let again = book.told.is_some();

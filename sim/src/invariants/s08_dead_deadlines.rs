@@ -6,13 +6,13 @@
 use lictor_kernel::Signal;
 
 use super::Verdict;
-use super::books::{Books, Life};
+use super::books::Books;
 use crate::record::{Record, What};
 
 pub(super) fn see(books: &Books, record: &Record) -> Verdict {
     let What::Signal(process, signal) = record.what else { return Ok(()) };
     let book = books.of(process.who);
-    if book.newest != Some(process) || book.life == Life::None {
+    if !books.lived(record.at, process) {
         return Err(format!("{signal:?} is sent to {process:?}, which is not alive"));
     }
     match (book.told, signal) {

@@ -114,6 +114,16 @@ impl Sim {
         self.checks.always.push((Arc::from(name), look));
     }
 
+    /// This must hold now; for what a test has worked out by itself.
+    ///
+    /// # Errors
+    /// [`FailureKind::Always`], if it does not.
+    pub fn check(&self, name: &str, holds: impl Verdict) -> Result<(), super::Failure> {
+        holds
+            .verdict()
+            .map_err(|detail| self.fail(FailureKind::Always { name: Arc::from(name), detail }))
+    }
+
     /// This must hold once, after some step between now and `within` from now. Then it is
     /// forgotten.
     pub fn eventually<V: Verdict>(
@@ -174,7 +184,9 @@ impl Lives {
             EventKind::Started { name, incarnation } => {
                 let last = self.0.insert(key(name), (*incarnation, true));
                 let Some((last, live)) = last else { return Ok(()) };
-                if live || last >= *incarnation {
+                // The first of a name that a failed start has given back, and that was taken again.
+                let anew = *incarnation == 1;
+                if live || (last >= *incarnation && !anew) {
                     let state = if live { "is up" } else { "was there" };
                     return Err(format!("{name}: {last} {state} when {incarnation} came up"));
                 }

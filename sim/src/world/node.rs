@@ -36,6 +36,8 @@ pub(super) struct SimNode {
     pub(super) stopped: bool,
     /// Whether its tree has ended.
     pub(super) ended: bool,
+    /// Whether it was mended after the healing: once, or a tree that always fails would look well.
+    mended: bool,
     pub(super) clock: Clock,
     /// How late its timers fire, in nanoseconds.
     pub(super) late: u64,
@@ -83,6 +85,7 @@ impl SimNode {
             boot: 0,
             stopped: false,
             ended: false,
+            mended: false,
             clock: Clock::new(),
             late: 0,
             slow: 0,
@@ -141,9 +144,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let scenario = Arc::clone(&self.plan.scenario);
         let this = self.node(node);
         let (clock, late, slow) = (this.clock, this.late, this.slow);
+        let mended = this.mended;
         *this = SimNode::new(node, &scenario);
         (this.on, this.boot, this.clock) = (true, boot, clock);
-        (this.late, this.slow) = (late, slow);
+        (this.late, this.slow, this.mended) = (late, slow, mended);
         self.node(node).kernel = kernel(node, boot, seed, &self.plan.knobs);
         if boot > 1 {
             self.recorder.reach(Mark::Rebooted);
@@ -309,7 +313,13 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         if reason == ExitReason::RestartsExhausted {
             self.recorder.reach(Mark::EscalatedToRoot);
         }
-        self.node(node).ended = true;
+        let calm = self.calm && !self.ending;
+        let this = self.node(node);
+        this.ended = true;
+        // Its last crash was before the healing, and it took its time to end.
+        if calm && !std::mem::replace(&mut this.mended, true) {
+            self.after(0, Event::Mend(node));
+        }
         self.close_all(node, Fate::DeadLetter, Ending::Failed);
     }
 

@@ -40,6 +40,9 @@ pub(crate) struct Book {
     pub(crate) answered: u64,
     whims: u64,
     pub(crate) broken: Option<String>,
+    /// How many trees have been made. A runtime whose start has failed may start another, though
+    /// one that blocks its thread is left of the first.
+    pub(crate) trees: u64,
 }
 
 impl Ledger {
@@ -79,6 +82,8 @@ impl Book {
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     pub(crate) name: String,
+    /// The name and the number of the tree.
+    life: String,
     pub(crate) ledger: Ledger,
     pub(crate) start_nap: u64,
     pub(crate) stop_nap: u64,
@@ -93,6 +98,7 @@ impl Script {
     pub(crate) fn new(name: &str, ledger: &Ledger) -> Self {
         Self {
             name: name.to_owned(),
+            life: format!("{name} of tree {}", ledger.book().trees),
             ledger: ledger.clone(),
             start_nap: 0,
             stop_nap: 0,
@@ -103,7 +109,7 @@ impl Script {
     }
 
     pub(crate) fn worker(&self) -> Worker {
-        Worker { script: self.clone(), incarnation: None, kept: None }
+        Worker { script: self.clone(), incarnation: None, kept: None, stopped: false }
     }
 
     pub(crate) fn agent(&self) -> AgentSpec {
@@ -135,6 +141,7 @@ pub(crate) struct Worker {
     script: Script,
     incarnation: Option<u64>,
     kept: Option<ReplyTo<u64>>,
+    stopped: bool,
 }
 
 /// Panics without a trace on the terminal.
@@ -146,7 +153,7 @@ impl Agent for Worker {
     type Message = Order;
 
     async fn start(&mut self, cx: &mut Context<Self>) -> Handled {
-        let (name, at) = (self.script.name.clone(), cx.incarnation());
+        let (name, at) = (self.script.life.clone(), cx.incarnation());
         self.incarnation = Some(at);
         {
             let mut book = self.script.ledger.book();
@@ -171,6 +178,11 @@ impl Agent for Worker {
     }
 
     async fn handle(&mut self, order: Order, cx: &mut Context<Self>) -> Handled {
+        // Invariant: S2 (nothing for one that has stopped)
+        if self.stopped {
+            let text = format!("S2: {} gets {order:?} after its stop", self.script.name);
+            self.script.ledger.book().breaks(text);
+        }
         match order {
             Order::Note(Note(client, number)) => {
                 let mut book = self.script.ledger.book();
@@ -225,6 +237,7 @@ impl Agent for Worker {
     }
 
     async fn stop(&mut self, cx: &mut Context<Self>) {
+        self.stopped = true;
         self.script.may_panic();
         if self.script.stop_nap > 0 {
             cx.sleep(ms(self.script.stop_nap)).await;
@@ -236,7 +249,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let Some(at) = self.incarnation else { return };
         let mut book = self.script.ledger.book();
-        if book.live.remove(&self.script.name) != Some(at) {
+        if book.live.remove(&self.script.life) != Some(at) {
             let text = format!("S1: {} {at} goes and was not there", self.script.name);
             book.breaks(text);
         }

@@ -32,10 +32,15 @@ impl World {
     /// Lets everything happen that happens without the outside, except in a suspended supervisor.
     ///
     /// # Errors
-    /// If it never comes to rest.
+    /// If it never comes to rest, or if a child supervisor of the suspended one exits: OTP's parent
+    /// hears of it behind what is in its mailbox, and the kernel's at once (rule E4).
     pub(super) fn come_to_rest(&mut self, suspended: Option<SupervisorId>) -> Result<(), String> {
+        self.bereaved.clear();
         loop {
             self.carry_out();
+            if suspended.is_some_and(|id| self.bereaved.contains(&id)) {
+                return Err("a child supervisor of a suspended one exits in a burst".to_owned());
+            }
             if !self.clock.is_sound() {
                 return Err("too many waits and retries within one second".to_owned());
             }

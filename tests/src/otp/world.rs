@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) root_started: Option<Value>,
     /// Workers that will exit by themselves.
     pub(super) slow: BTreeSet<(Instant, ProcessId)>,
+    /// The supervisors that have lost a child supervisor since the world last set out to rest.
+    pub(super) bereaved: BTreeSet<SupervisorId>,
     pub(super) actions: VecDeque<Action>,
     pub(super) root: Rc<Child>,
     incarnations: BTreeMap<String, u64>,
@@ -128,6 +130,7 @@ impl World {
             results: Vec::new(),
             root_started: None,
             slow: BTreeSet::new(),
+            bereaved: BTreeSet::new(),
             actions: VecDeque::new(),
             root,
             incarnations: BTreeMap::new(),
@@ -390,6 +393,7 @@ impl World {
         self.trace.push(json!({"ev": "exit", "id": name, "n": n, "sup": parent, "reason": reason}));
         if let Some(process) = sup.process {
             self.reasons.insert(process, reason.clone());
+            self.bereaved.insert(process.supervisor);
         }
         let Some(failure) = failure else { return };
         self.trace

@@ -191,6 +191,9 @@ pub(super) fn describe(event: &RuntimeEvent) -> String {
         }
         K::Removed { name, reason } => format!("removed {name}: {reason}"),
         K::Terminated { reason, .. } => format!("the root supervisor has ended: {reason}"),
+        K::PeerUp { node, .. } => format!("node {node} answers"),
+        K::PeerSuspect { node } => format!("node {node} is overdue"),
+        K::PeerDown { node } => format!("node {node} is given up"),
         other => format!("{other:?}"),
     };
     format!("{:>9.3} {text}", event.at)

@@ -4,8 +4,16 @@
 //! [`Outcome`].
 
 mod check;
+mod explore;
+mod failure;
+mod input;
+mod interrupt;
+mod meter;
+mod replay;
+mod run;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
+use lictor_sim::engine::Engine;
 
 use crate::Outcome;
 
@@ -13,10 +21,47 @@ use crate::Outcome;
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimCommand {
     Check(check::CheckArgs),
+    Run(run::RunArgs),
+    Explore(explore::ExploreArgs),
+    Replay(replay::ReplayArgs),
 }
 
 pub(crate) fn sim(command: &SimCommand) -> Outcome {
     match command {
         SimCommand::Check(args) => check::check(args),
+        SimCommand::Run(args) => run::run(args),
+        SimCommand::Explore(args) => explore::explore(args),
+        SimCommand::Replay(args) => replay::replay(args),
+    }
+}
+
+/// What runs a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum EngineArg {
+    /// The kernel's machines; agents, links and clocks are models.
+    Kernel,
+    /// The real runtime in virtual time.
+    Virtual,
+    /// The real runtime on tokio, over a simulated network.
+    Turmoil,
+}
+
+impl EngineArg {
+    /// The engine, if this program has it; otherwise it has said so.
+    fn built_in(self) -> Option<Engine> {
+        let engine = match self {
+            Self::Kernel => Engine::Kernel,
+            Self::Virtual => Engine::Virtual,
+            Self::Turmoil => Engine::Turmoil,
+        };
+        match engine.is_built_in() {
+            Ok(()) => Some(engine),
+            Err(error) => {
+                crate::output::complain(&format!(
+                    "error: {error}\n  = help: `--engine kernel` is\n"
+                ));
+                None
+            }
+        }
     }
 }

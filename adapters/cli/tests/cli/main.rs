@@ -4,6 +4,8 @@
 mod builtins;
 mod check;
 mod exec;
+mod plans;
+mod policy;
 mod processes;
 mod run;
 mod sim;

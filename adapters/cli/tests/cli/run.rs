@@ -190,3 +190,18 @@ fn no_time_at_all_is_time_enough_to_start_and_stop() {
     assert_eq!(count(&ran.lines(), "running"), 1);
     assert_eq!(ran.lines().last().unwrap()["reason"], "time");
 }
+
+// Each line of it was logged: 27 MB a second.
+#[test]
+fn a_flood_of_garbage_does_not_flood_the_log() {
+    let flood =
+        processes::quoted("i=0; while [ $i -lt 3000 ]; do echo garbage; i=$((i+1)); done; cat");
+    let file = File::new(&yaml(&format!(
+        "- agent: {{ name: p, type: lictor.exec, config: {{ command: sh, args: [-c, {flood}] }} }}"
+    )));
+    let ran = output(&["run", file.path(), "--for", "2s"]);
+    let summary = ran.lines().pop().unwrap();
+    assert_eq!(summary["counts"]["p"]["garbage"], 3000, "{}", ran.stdout);
+    let logged = ran.stderr.lines().count();
+    assert!((10..=25).contains(&logged), "{logged}: {}", ran.stderr);
+}

@@ -27,12 +27,21 @@ const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 impl World {
     /// Turns the kernel's actions into effects, in order.
     pub(super) fn perform(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.now = now;
         for action in actions.drain(..) {
+            self.record_action(now, &action);
             match action {
                 Action::Supervision(action) => self.supervision(now, action),
                 Action::Status { name, status } => self.status(ChildId(name.0), status),
-                // Peers, calls over a wire and watches come with the transports.
-                Action::CallEnded(_) | Action::Send(..) | Action::Peer(..) | Action::Watch(_) => {}
+                Action::Send(node, frame) => {
+                    if let Some(body) = self.spelled(frame) {
+                        self.effects.push_back(Effect::Say(node, body));
+                    }
+                }
+                Action::Peer(node, change) => self.peer_changed(node, change),
+                Action::CallEnded(ended) => self.call_ended(ended),
+                // Nobody watches yet.
+                Action::Watch(_) => {}
             }
         }
         self.actions = std::mem::take(actions);
@@ -43,7 +52,7 @@ impl World {
             tree::Action::Start { process } => self.launch(process),
             tree::Action::Signal { process, signal } => self.signal(now, process, signal),
             tree::Action::Supervisor { supervisor, process, stage } => {
-                self.stage(supervisor, process, stage);
+                self.stage(now, supervisor, process, stage);
             }
             tree::Action::Removed { child, spawner, why, .. } => self.removed(child, spawner, why),
             tree::Action::Report { supervisor, report } => self.report(now, supervisor, report),
@@ -92,7 +101,13 @@ impl World {
         self.stuck.insert(process);
     }
 
-    fn stage(&mut self, supervisor: SupervisorId, process: Option<ProcessId>, stage: Stage) {
+    fn stage(
+        &mut self,
+        now: Instant,
+        supervisor: SupervisorId,
+        process: Option<ProcessId>,
+        stage: Stage,
+    ) {
         let Some(id) = process.map(|process| process.pid.child).or(self.root) else { return };
         let Some(name) = self.places.get(&id).map(|place| Arc::clone(&place.name)) else { return };
         match stage {
@@ -114,14 +129,14 @@ impl World {
                 self.running.remove(&id);
                 self.event(EventKind::SupervisorStopped { name, reason: reason_name(reason) });
                 if process.is_none() {
-                    self.root_exited(reason);
+                    self.root_exited(now, reason);
                 }
             }
         }
     }
 
     /// The end of the tree: asked for, failed at its start, or by itself.
-    fn root_exited(&mut self, reason: ExitReason) {
+    fn root_exited(&mut self, now: Instant, reason: ExitReason) {
         let mut failure = None;
         let late = self.inbox.set_closed(true);
         self.effects.push_back(Effect::TooLate(late));
@@ -148,6 +163,7 @@ impl World {
                 (phase, Some(Terminated { reason, asked: false }))
             }
         };
+        self.part(now);
         if phase != Phase::Failed {
             self.tear_down();
         }
@@ -205,6 +221,7 @@ impl World {
             }
             self.node.retract(NameId(id.0), &mut Vec::new());
         }
+        self.effects.push_back(Effect::Unplug(Arc::clone(&self.wire_over)));
         self.root = None;
         self.running.clear();
         self.details.clear();

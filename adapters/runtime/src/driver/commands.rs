@@ -206,9 +206,9 @@ impl World {
         if let Some(status) = status {
             cell.core().suspend(status == lictor_kernel::Status::Suspended);
             if running {
-                let (_, registry, _, _) = self.node.parts();
                 // It is up, or suspended, so it has a process and can be either.
-                let _ = registry.set_status(NameId(id.0), status, &mut Vec::new());
+                let _ = self.node.set_status(NameId(id.0), status, &mut self.actions);
+                self.tell_peers();
             }
         }
         self.effects.push_back(Effect::Control(cell, control));

@@ -1,6 +1,7 @@
 //! What a process writes, and what becomes of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::builtins::Counts;
 /// How long output is still read after the process has ended; longer it can only last if a
 /// descendant that left the group holds it.
 const AFTER_THE_END: Duration = Duration::from_secs(1);
+
+/// So many faults of a kind are logged; then only each whose number is a power of two.
+const LOGGED: u64 = 10;
 
 /// How long what was spawned may take to stop.
 const STOP: Duration = Duration::from_secs(5);
@@ -124,9 +128,17 @@ impl Reader {
     }
 
     fn fault(&self, what: &'static str, error: &str, line: &[u8]) {
-        self.counts.one(what);
         let line = line.get(..80).unwrap_or(line).escape_ascii();
-        tracing::warn!(target: "lictor::exec", agent = self.name, "{what}: {error}: {line}");
+        self.count(what, format_args!("{error}: {line}"));
+    }
+
+    /// Counts what went wrong, and logs it as long as it is rare: a process that writes nothing
+    /// else must not fill the disk with our words.
+    fn count(&self, what: &'static str, why: fmt::Arguments<'_>) {
+        let n = self.counts.one(what);
+        if n <= LOGGED || n.is_power_of_two() {
+            tracing::warn!(target: "lictor::exec", agent = self.name, n, "{what}: {why}");
+        }
     }
 
     async fn act(&self, said: Said) {
@@ -155,8 +167,7 @@ impl Reader {
             }
         };
         if let Err(error) = done {
-            self.counts.one(what);
-            tracing::warn!(target: "lictor::exec", agent = self.name, "{what}: {error}");
+            self.count(what, format_args!("{error}"));
         }
     }
 }

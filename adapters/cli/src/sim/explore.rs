@@ -1,0 +1,311 @@
+//! `lictor sim explore`: many seeds, on all cores.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lictor_sim::campaign::{self, Campaign, Progress, Summary};
+use lictor_sim::engine::Engine;
+use lictor_sim::marks::Mark;
+use lictor_sim::outcome::Options;
+use lictor_sim::plan::{Mix, OPERATIONS_MAX, Plan, Profile};
+use lictor_sim::scenario::{NODES_MAX, Scenario};
+use lictor_sim::trace;
+use serde_json::{Value, json};
+
+use super::EngineArg;
+use super::failure::{self, Kept};
+use super::interrupt::Interrupt;
+use super::meter::{Meter, long, per_second, plural, short, thousands};
+use super::run::size_text;
+use crate::source::Source;
+use crate::{Outcome, duration, output};
+
+/// How long a failure is shrunk, at most.
+const SHRINK: Duration = Duration::from_secs(20);
+
+/// Violations that are shrunk and kept.
+const KEEP: usize = 5;
+
+/// Breaks a topology in a different way for each seed, until an invariant does not hold.
+///
+/// Each seed makes a plan: what is asked of the tree, which faults come, when and where. What fails
+/// is shrunk to the smallest plan that still fails in the same way, and kept in a folder with a
+/// timeline; the last line is the command that shows it again. The same seeds give the same result,
+/// whatever the machine and the number of threads.
+///
+/// Agents of the built-in types behave as they are set up; all others answer each message.
+///
+/// Exits with 1 if an invariant was violated. Ctrl-C stops it; what was found so far is shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExploreArgs {
+    /// The topology file; `-` is standard input.
+    file: PathBuf,
+    /// How many seeds.
+    #[arg(long, value_name = "N", default_value_t = 1_000,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    from: u64,
+    /// Over how many nodes the children of the root are dealt out.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes)]
+    nodes: usize,
+    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity` (those
+    /// that all engines have, far apart), or the kinds of one group: `network`, `connection`,
+    /// `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`, `resources`.
+    #[arg(long, value_name = "MIX", default_value = "swarm", value_parser = mix)]
+    faults: Mix,
+    /// Operations of a plan, at most; 1000 by default.
+    #[arg(long, value_name = "N", value_parser = operations)]
+    operations: Option<u32>,
+    /// How long operations and faults come, at most; 32s by default.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    horizon: Option<Duration>,
+    /// What runs the plans.
+    #[arg(long, value_enum, default_value = "kernel")]
+    engine: EngineArg,
+    /// On how many threads; all cores by default.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Writes the result as one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// Where failures are kept.
+    #[arg(long, value_name = "DIR", default_value = "sim-failures")]
+    out: PathBuf,
+    /// Goes on after a violation, and keeps the first of each invariant.
+    #[arg(long)]
+    keep_going: bool,
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let nodes = text.parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
+    nodes.ok_or_else(|| format!("a world has 1 to {NODES_MAX} nodes"))
+}
+
+fn operations(text: &str) -> Result<u32, String> {
+    let most = u32::try_from(OPERATIONS_MAX).unwrap_or(u32::MAX);
+    let operations = text.parse().ok().filter(|operations| (0..=most).contains(operations));
+    operations.ok_or_else(|| format!("a plan has at most {most} operations"))
+}
+
+fn mix(text: &str) -> Result<Mix, String> {
+    Mix::named(text).ok_or_else(|| {
+        let words: Vec<&str> = Mix::all().map(Mix::word).collect();
+        format!("known: {}", words.join(", "))
+    })
+}
+
+impl ExploreArgs {
+    fn profile(&self, engine: Engine) -> Profile {
+        let mut profile = Profile { engine, ..Profile::new(self.faults) };
+        if let Some(most) = self.operations {
+            profile.operations = (*profile.operations.start()).min(most)..=most;
+        }
+        if let Some(most) = self.horizon {
+            profile.horizon = (*profile.horizon.start()).min(most)..=most;
+        }
+        profile
+    }
+}
+
+pub(super) fn explore(args: &ExploreArgs) -> Outcome {
+    let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
+    let source = Source::read_tree(&args.file);
+    let Some(topology) = source.topology.clone() else {
+        output::complain(&source.render(output::style(&std::io::stderr())));
+        return Outcome::BadInput;
+    };
+    let scenario = match Scenario::new(topology, args.nodes) {
+        Ok(scenario) => Arc::new(scenario),
+        Err(error) => {
+            output::complain(&format!("error: {}: {error}\n", source.file));
+            return Outcome::BadInput;
+        }
+    };
+    let mut campaign = Campaign::new(scenario, args.profile(engine), args.seeds);
+    campaign.from = args.from;
+    campaign.stop_at_first = !args.keep_going;
+    campaign.threads = args.threads.unwrap_or(campaign.threads);
+    let interrupt = Interrupt::listen();
+    let (summary, took) = campaign_of(&campaign, engine, &interrupt);
+    let kept = match keep(&campaign, engine, &summary, args, &interrupt) {
+        Ok(kept) => kept,
+        Err(error) => {
+            let out = args.out.display();
+            output::complain(&format!("error: cannot keep failures in {out}: {error}\n"));
+            Vec::new()
+        }
+    };
+    let result = Report {
+        args,
+        file: &source.file,
+        threads: campaign.threads.get(),
+        interrupted: interrupt.came(),
+        scenario: &campaign.scenario,
+        summary: &summary,
+        took,
+        kept: &kept,
+    };
+    let text = if args.json { result.json().to_string() + "\n" } else { result.text() };
+    if output::print(&text).is_err() || summary.violations > 0 {
+        return Outcome::Failed;
+    }
+    Outcome::Clean
+}
+
+fn campaign_of(campaign: &Campaign, engine: Engine, interrupt: &Interrupt) -> (Summary, Duration) {
+    let mut meter = Meter::new();
+    let run = |plan: &Plan| match engine.run(plan, Options::default()) {
+        Ok(ran) => ran,
+        Err(error) => unreachable!("{error}, and it was asked before"),
+    };
+    let summary = campaign::explore(campaign, &run, &mut |progress| {
+        meter.show(|elapsed| line(campaign, progress, elapsed));
+        !interrupt.came()
+    });
+    (summary, meter.end())
+}
+
+/// How far it is.
+fn line(campaign: &Campaign, progress: Progress, elapsed: Duration) -> String {
+    let Progress { seeds, events, violations } = progress;
+    let rate = per_second(seeds, elapsed);
+    #[expect(clippy::cast_precision_loss, reason = "an estimate for people to read")]
+    let left = (campaign.seeds - seeds) as f64 / rate.max(1e-3);
+    format!(
+        "{} of {} seeds ({}%), {} seeds/s, {} events/s, {violations} violations, {} left",
+        thousands(seeds),
+        thousands(campaign.seeds),
+        seeds.saturating_mul(100) / campaign.seeds.max(1),
+        short(rate),
+        short(per_second(events, elapsed)),
+        long(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX)),
+    )
+}
+
+/// Shrinks and keeps the first violation of each invariant.
+fn keep(
+    campaign: &Campaign,
+    engine: Engine,
+    summary: &Summary,
+    args: &ExploreArgs,
+    interrupt: &Interrupt,
+) -> std::io::Result<Vec<Kept>> {
+    let mut kept = Vec::new();
+    let mut invariants = Vec::new();
+    for found in &summary.found {
+        if kept.len() >= KEEP || invariants.contains(&found.violation.invariant) {
+            continue;
+        }
+        invariants.push(found.violation.invariant);
+        let plan = Plan::generate(&campaign.scenario, found.seed, &campaign.profile);
+        let begun = Instant::now();
+        let mut go_on = || begun.elapsed() < SHRINK && !interrupt.came();
+        kept.push(failure::keep(engine, &plan, found, &args.out, &mut go_on)?);
+    }
+    Ok(kept)
+}
+
+struct Report<'a> {
+    args: &'a ExploreArgs,
+    file: &'a str,
+    threads: usize,
+    interrupted: bool,
+    scenario: &'a Scenario,
+    summary: &'a Summary,
+    took: Duration,
+    kept: &'a [Kept],
+}
+
+impl Report<'_> {
+    fn text(&self) -> String {
+        let Self { file, threads, summary, took, .. } = self;
+        let violations = usize::try_from(summary.violations).unwrap_or(usize::MAX);
+        let verdict = match violations {
+            0 => "every invariant held".to_owned(),
+            _ => plural(violations, "violation"),
+        };
+        let stopped = if self.interrupted { ", interrupted" } else { "" };
+        let missing: Vec<&str> = summary.missing().map(Mark::name).collect();
+        let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
+        let seeds = usize::try_from(summary.seeds).unwrap_or(usize::MAX);
+        let mut text = format!(
+            "{file}: {}{stopped}: {verdict}\n  {} events, {} operations, {} faults injected; {} \
+             simulated\n  {} on {}: {} seeds/s, {} events/s\n  digest {:016x}\n  never reached: \
+             {missing}\n",
+            plural(seeds, "seed"),
+            thousands(summary.events),
+            thousands(summary.operations),
+            thousands(summary.faults),
+            long(Duration::from_nanos(summary.simulated)),
+            long(*took),
+            plural(*threads, "thread"),
+            short(per_second(summary.seeds, *took)),
+            short(per_second(summary.events, *took)),
+            summary.digest,
+        );
+        for found in &summary.found {
+            let violation = trace::names(self.scenario, &found.violation.to_string());
+            text += &format!("seed {}: {violation}\n", found.seed);
+        }
+        for kept in self.kept {
+            let shrunk = &kept.shrunk;
+            text += &format!(
+                "{}: shrunk to {} in {} runs\n",
+                kept.folder.display(),
+                size_text(&shrunk.plan),
+                thousands(shrunk.runs),
+            );
+        }
+        for kept in self.kept {
+            text += &format!("{}\n", kept.replay());
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let Self { args, file, threads, summary, took, .. } = self;
+        let failures: Vec<Value> = self
+            .kept
+            .iter()
+            .map(|kept| {
+                let (faults, operations, nodes) = kept.shrunk.plan.size();
+                json!({
+                    "folder": kept.folder.display().to_string(),
+                    "violation": kept.ran.violation,
+                    "faults": faults,
+                    "operations": operations,
+                    "nodes": nodes,
+                    "shrink_runs": kept.shrunk.runs,
+                    "replay": kept.replay(),
+                })
+            })
+            .collect();
+        json!({
+            "file": file,
+            "from": args.from,
+            "seeds": summary.seeds,
+            "nodes": args.nodes,
+            "mix": args.faults.word(),
+            "threads": threads,
+            "interrupted": self.interrupted,
+            "events": summary.events,
+            "records": summary.records,
+            "operations": summary.operations,
+            "faults_injected": summary.faults,
+            "simulated_seconds": Duration::from_nanos(summary.simulated).as_secs_f64(),
+            "seconds": took.as_secs_f64(),
+            "events_per_second": per_second(summary.events, *took).round(),
+            "seeds_per_second": per_second(summary.seeds, *took),
+            "digest": format!("{:016x}", summary.digest),
+            "violations": summary.violations,
+            "found": summary.found,
+            "failures": failures,
+            "sometimes_reached": summary.marks.reached().map(Mark::name).collect::<Vec<_>>(),
+            "sometimes_missing": summary.missing().map(Mark::name).collect::<Vec<_>>(),
+        })
+    }
+}
