@@ -170,8 +170,9 @@ pub struct Node {
     /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
     /// and still has its name; `None` is the root.
     below: BTreeSet<(Option<NameId>, NameId)>,
-    /// What each supervisor that runs is called, `None` for the root. The tree would say so too, but
-    /// within one step of it a supervisor may end, and what it did before is carried on after that.
+    /// What each supervisor that runs is called, `None` for the root. The tree would say so too,
+    /// but within one step of it a supervisor may end, and what it did before is carried on after
+    /// that.
     called: BTreeMap<SupervisorId, Option<NameId>>,
     /// Names that are in a plan: they start with their supervisor, again and again.
     planned: BTreeSet<NameId>,

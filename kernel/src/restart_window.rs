@@ -78,12 +78,10 @@ impl RestartWindow {
         self.expire(newest);
         let occupancy = u32::try_from(self.crashes.len()).unwrap_or(u32::MAX);
         if occupancy > self.intensity.max_restarts {
-            // The entry that went over would be the only reason to keep more than the budget.
-            self.crashes.truncate(
-                usize::try_from(self.intensity.max_restarts)
-                    .unwrap_or(usize::MAX)
-                    .saturating_add(1),
-            );
+            // The newest decide about every crash to come: one more than the budget is enough.
+            if occupancy > self.intensity.max_restarts.saturating_add(1) {
+                self.crashes.pop_front();
+            }
             return Verdict::GiveUp;
         }
         Verdict::Restart { occupancy }

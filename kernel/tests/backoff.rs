@@ -198,6 +198,24 @@ fn jitter_is_uniform_also_at_the_cap() {
     }
 }
 
+// Rules: B3, B4, B5
+#[test]
+fn the_ends_of_an_interval_are_as_stated() {
+    let nanos = Duration::from_nanos;
+    let waits = |backoff: Backoff, n| -> Vec<u128> {
+        let waits = (0..500).map(|seed| {
+            let (mut state, mut prng) = (BackoffState::default(), Prng::new(seed));
+            let mut delay = |n| state.next_delay(&backoff, n, None, Instant::ZERO, &mut prng);
+            delay(1);
+            delay(n).as_nanos()
+        });
+        waits.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    };
+    assert_eq!(waits(Backoff::constant(nanos(8)).jitter(Jitter::Quarter), 2), [8, 9]);
+    assert_eq!(waits(Backoff::constant(nanos(3)).jitter(Jitter::Full), 2), [0, 1, 2, 3]);
+    assert_eq!(waits(Backoff::constant(nanos(1)).jitter(Jitter::Decorrelated), 2), [1, 2, 3]);
+}
+
 // Rule: B5
 #[test]
 fn decorrelated_is_uniform_over_three_times_the_wait_before() {

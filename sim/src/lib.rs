@@ -12,6 +12,7 @@ pub mod engine;
 pub mod executor;
 pub mod exhaustive;
 pub mod fault;
+pub mod fuzz;
 pub mod invariants;
 pub mod marks;
 pub mod model;

@@ -177,6 +177,16 @@ mod tests {
         let facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
         assert_eq!((&facts["seed"], &facts["invariant"]), (&json!(17), &json!("L1")));
         assert_eq!(facts["shrunk"], json!({ "faults": 1, "operations": 0, "nodes": 1 }));
+        let mut names: Vec<String> = fs::read_dir(&kept.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        let manual = include_str!("../../../../docs/simulation.md");
+        for name in &names {
+            assert!(manual.contains(&format!("| `{name}` |")), "the manual does not know {name}");
+        }
+        assert_eq!(names.len(), 7);
         assert!(kept.replay().ends_with("--explain") && kept.replay().contains("plan.min.yaml"));
         fs::remove_dir_all(out).unwrap();
     }

@@ -111,13 +111,7 @@ fn differences(engine: Engine, plan: &Plan, ran: &Ran) -> Option<String> {
 }
 
 fn shown(args: &ReplayArgs, report: &Report<'_>, plan: &Plan, ran: &Ran) -> String {
-    let mut text = if args.explain {
-        report.explain()
-    } else {
-        let trace = Trace::new(plan);
-        let records = &ran.trace[..args.shown(ran)];
-        records.iter().map(|record| trace.text(record) + "\n").collect()
-    };
+    let mut text = if args.explain { report.explain() } else { report.timeline_text() };
     text += &format!("{}: {}\n", args.file.display(), size_text(plan));
     text += &match &ran.violation {
         Some(violation) => {
