@@ -97,7 +97,7 @@ struct Builder<'a> {
     /// The last failure under each; of each child, where each has a budget of its own.
     failures: BTreeMap<(NodeIx, u64, Option<Who>), u32>,
     /// Restarts that are put off, by node and when they are due; on a clock that is ahead that is
-    /// not when they come.
+    /// not when they come. Of several that are due at once, the last.
     timers: BTreeMap<(NodeIx, u64), u32>,
     messages: BTreeMap<MessageId, Letter>,
     operations: BTreeMap<u32, u32>,
@@ -230,14 +230,18 @@ impl<'a> Builder<'a> {
     /// The restart that was put off; or what was there before, and the fact upon which it starts.
     fn why_it_starts(&mut self, record: &Record, who: Who) {
         let name = self.name(who);
-        match name.scheduled.take() {
-            Some(scheduled) => self.found.push(scheduled),
-            None => {
-                let causes = [name.last, name.counted];
-                self.found.extend(causes.into_iter().flatten());
+        if let Some(scheduled) = name.scheduled.take() {
+            self.found.push(scheduled);
+            let due = self.timers.get(&(record.node, record.at.as_nanos()));
+            if due != Some(&scheduled) {
+                // It did not wait for it.
                 self.fact(record.node, record.at);
             }
+            return;
         }
+        let causes = [name.last, name.counted];
+        self.found.extend(causes.into_iter().flatten());
+        self.fact(record.node, record.at);
     }
 
     fn signal(&mut self, index: u32, record: &Record, it: Process) {

@@ -132,6 +132,26 @@ faults: [{ at: 1s, crash: one }]
 }
 
 #[test]
+fn a_start_before_its_time_has_both_the_wait_and_what_cut_it_short() {
+    let plan = hasty();
+    let process = |incarnation| Process { who: Who(1), supervisor: 0, incarnation };
+    let record = |millis, what| Record { at: Instant::from_millis(millis), node: NodeIx(0), what };
+    let wait = What::RestartScheduled { who: Who(1), supervisor: 0, delay: 1_000_000_000 };
+    for (early, expected) in [(false, &[3][..]), (true, &[3, 4])] {
+        let at = if early { 200 } else { 1_100 };
+        let trace = [
+            record(0, What::Start(process(1))),
+            record(1, What::Started(process(1))),
+            record(100, What::Exited(process(1), ExitReason::Crashed)),
+            record(100, wait),
+            record(200, What::Operation(0)),
+            record(at, What::Start(process(2))),
+        ];
+        assert_eq!(causes::Causes::of(&plan, &trace).to(5), expected);
+    }
+}
+
+#[test]
 fn a_message_that_is_lost_leads_back_to_the_partition() {
     let plan = plan(
         "

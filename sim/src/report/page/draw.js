@@ -266,18 +266,24 @@ function nodeMark(code, at, top) {
 
 /** What the plan does, in words where there is room. */
 function operations(top) {
-  let labelled = -1;
+  let labelled = GUTTER;
+  pen.textBaseline = "middle";
   marks(MARKS.plan, (index, at) => {
     operation(at, top);
-    if (at < labelled) { return; }
     const next = last(MARKS.plan.length, (n) => MARKS.plan[n] <= index) + 1;
     const until = next < MARKS.plan.length ? x(place(MARKS.plan[next])) : width;
     pen.font = SMALL;
-    pen.textBaseline = "middle";
-    const text = clip(RECORDS[index][TEXT].replace(/^operation \d+: at: [^,]*, /, ""), until - at - 14);
     pen.fillStyle = colours.accent;
-    pen.fillText(text, at + 7, top + ROW / 2);
-    labelled = at + 7 + pen.measureText(text).width;
+    const text = RECORDS[index][TEXT].replace(/^operation \d+: at: [^,]*, /, "");
+    const room = pen.measureText(text).width;
+    const right = at + 7 >= labelled ? clip(text, until - at - 14) : "";
+    if (right !== text && at - 10 - room > labelled) {
+      pen.fillText(text, at - 7 - room, top + ROW / 2);
+    } else if (right) {
+      pen.fillText(right, at + 7, top + ROW / 2);
+      labelled = at + 12 + pen.measureText(right).width;
+    }
+    labelled = Math.max(labelled, at + 8);
   });
 }
 
@@ -410,7 +416,9 @@ function axis() {
     pen.fillStyle = colours.line;
     pen.fillRect(Math.round(at), AXIS - 6, 1, 6);
     pen.fillStyle = colours.soft;
-    pen.fillText(text, at + 3, AXIS - 12);
+    const room = pen.measureText(text).width, line = VIOLATION ? x(place(VIOLATION.record)) : -1;
+    const isBehind = line > at && line < at + room + 5;
+    pen.fillText(text, isBehind ? at - 3 - room : at + 3, AXIS - 12);
   }
 }
 

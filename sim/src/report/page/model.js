@@ -76,9 +76,9 @@ function place(record) {
 
 /** All there is, on the scale. */
 function whole() {
-  if (view.scale === "record") { return [-0.5, Math.max(COUNT, 1) + 0.5]; }
+  if (view.scale === "record") { return [-0.5, Math.max(COUNT, 1) * 1.02 + 0.5]; }
   const pad = Math.max(END_AT * 0.01, 1000);
-  return [-pad, END_AT + pad];
+  return [-pad, END_AT + 4 * pad];
 }
 
 /** The last record at or before a place of the scale. */
