@@ -16,7 +16,7 @@ use crate::trace::{self, message_text};
 const RECORDS_MAX: usize = 40_000;
 
 /// Messages that can be drawn, at most: the last ones.
-const HOPS_MAX: usize = 2_000;
+const HOPS_MAX: usize = 10_000;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");

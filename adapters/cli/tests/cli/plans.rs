@@ -81,6 +81,39 @@ fn a_trace_has_a_line_for_each_record() {
 }
 
 #[test]
+fn a_replay_ends_at_a_record_or_a_time_and_says_what_led_there() {
+    let plan = File::new(HASTY);
+    let until = |until: &str| {
+        let ran = output(&["sim", "replay", plan.path(), "--until", until, "--explain"]);
+        assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+        ran.stdout
+    };
+    let at_once = until("1s");
+    assert!(at_once.starts_with("what led to the last record\n"), "{at_once}");
+    assert!(at_once.contains("operation 0: at: 1s, tell: one\n"), "{at_once}");
+    let end = until("2s");
+    assert!(end.starts_with("what led to the violation of L1 at 2s"), "{end}");
+    assert!(end.contains("fault 0: at: 2s, crash: one\n") && !end.contains("tell"), "{end}");
+    let bad = output(&["sim", "replay", plan.path(), "--until", "soon"]);
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
+fn every_seed_can_be_run_again() {
+    let topology = File::new(QUIET);
+    for (flag, reruns) in [(None, 2), (Some("--check-determinism"), 100)] {
+        let calm = ["sim", "explore", topology.path(), "--faults", "calm", "--operations", "5"];
+        let rest = ["--seeds", "100", "--json"];
+        let ran = output(&[&calm[..], &rest, flag.as_slice()].concat());
+        assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.lines()[0]["reruns"], reruns);
+    }
+    let plan = File::new(HASTY);
+    let again = output(&["sim", "replay", plan.path(), "--check-determinism"]);
+    assert!(again.stdout.ends_with("every run of it is the same\n"), "{}", again.stdout);
+}
+
+#[test]
 fn bad_plans_and_flags_are_status_2() {
     let bad = File::new("topology: {supervision: {}}\nhorizon: 1s\nfaults: [{at: 2s, crsh: x}]\n");
     let ran = output(&["sim", "run", bad.path()]);

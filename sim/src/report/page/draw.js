@@ -324,18 +324,28 @@ function faultLabel(fault, from, to, top, labelled) {
 
 /** Messages, from who sent them to the mailbox: those nearest to the reader. */
 function arrows(first, final) {
-  const hops = DATA.hops;
-  const seen = [];
-  for (let at = hops.length - 1; at >= 0 && seen.length < 4 * ARROWS_MAX; at--) {
-    const [from, to, left, came] = hops[at];
-    if (place(came) < view.from || place(left) > view.to) { continue; }
+  const hops = DATA.hops, drawn = new Map();
+  let after = last(hops.length, (at) => hops[at][3] <= view.at) + 1, before = after - 1, count = 0;
+  while (count < ARROWS_MAX && (before >= 0 || after < hops.length)) {
+    const isBefore = before >= 0
+      && (after >= hops.length || view.at - hops[before][3] <= hops[after][3] - view.at);
+    const hop = hops[isBefore ? before-- : after++];
+    const [from, to, left, came] = hop;
+    if (place(came) < view.from || place(left) > view.to) {
+      if (isBefore && place(came) < view.from) { before = -1; }
+      if (!isBefore && place(left) > view.to) { after = hops.length; }
+      continue;
+    }
     const start = from < 0 ? 1 : view.rowOf.get(from), end = view.rowOf.get(to);
     if (start === undefined || end === undefined) { continue; }
     if (Math.max(start, end) < first || Math.min(start, end) > final) { continue; }
-    seen.push([hops[at], start, end, Math.abs(came - view.at)]);
+    // Arrows that would stand on top of each other say no more than one of them.
+    const way = start + " " + end + " " + Math.round(x(place(came)) / 7);
+    if (drawn.has(way) && !SLICE.has(came)) { continue; }
+    drawn.set(way, true);
+    count += 1;
+    arrow(hop, start, end);
   }
-  seen.sort((one, other) => one[3] - other[3]);
-  for (const [hop, start, end] of seen.slice(0, ARROWS_MAX)) { arrow(hop, start, end); }
 }
 
 function arrow([, , left, came, , lost], start, end) {

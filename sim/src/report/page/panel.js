@@ -287,12 +287,14 @@ function listen() {
     refresh();
   });
   element("messages").addEventListener("change", (event) => setMessages(event.target.checked));
-  const press = { steps: () => rescale("record"), time: () => rescale("time"), in: () => zoom(0.6),
+  const press = { steps: () => { rescale("record"); go(view.at); },
+    time: () => { rescale("time"); go(view.at); }, in: () => zoom(0.6),
     out: () => zoom(1.6), fit: () => show(...whole()), there: toViolation };
   for (const [id, act] of Object.entries(press)) {
     element(id).addEventListener("click", () => { act(); refresh(); });
   }
   element("there").disabled = !VIOLATION;
+  element("only").disabled = CAUSES.length < 2;
   lanes.addEventListener("scroll", refresh);
   window.addEventListener("resize", () => { resize(); refresh(); });
   window.addEventListener("hashchange", () => { fromAddress(); refresh(); });
