@@ -1,6 +1,8 @@
 //! What the plan lets happen, in its order: a cursor, and not a thousand events in the queue, whose
 //! cost grows with what it holds.
 
+use lictor_kernel::Instant;
+
 use super::Event;
 use crate::plan::Plan;
 
@@ -26,17 +28,27 @@ impl<'p> Script<'p> {
 
     /// Finds the next: of one instant operations come before faults, and these before the healing.
     fn turn(&mut self) {
+        let operation = self.plan.operations.get(self.operation).map(|o| o.at);
+        let fault = self.plan.faults.get(self.fault).map(|fault| fault.at);
+        let last = match (self.healed, self.calm) {
+            (false, _) => Some((self.plan.heals(), Event::Heals)),
+            (true, false) => Some((self.plan.ends(), Event::Calm)),
+            (true, true) => None,
+        };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let operation = self.plan.operations.get(self.operation);
-        let fault = self.plan.faults.get(self.fault);
-        let candidates = [
-            operation.map(|o| (o.at.as_nanos(), Event::Operation(number(self.operation)))),
-            fault.map(|fault| (fault.at.as_nanos(), Event::Begins(number(self.fault)))),
-            (!self.healed).then(|| (self.plan.heals().as_nanos(), Event::Heals)),
-            (!self.calm).then(|| (self.plan.ends().as_nanos(), Event::Calm)),
-        ];
-        // The first of those that are least.
-        self.next = candidates.into_iter().flatten().min_by_key(|(at, _)| *at);
+        let before = |at: Instant, other: Option<Instant>| other.is_none_or(|other| at <= other);
+        let last_at = last.map(|(at, _)| at);
+        let (at, event) = match (operation, fault) {
+            (Some(at), fault) if before(at, fault) && before(at, last_at) => {
+                (at, Event::Operation(number(self.operation)))
+            }
+            (_, Some(at)) if before(at, last_at) => (at, Event::Begins(number(self.fault))),
+            _ => {
+                self.next = last.map(|(at, event)| (at.as_nanos(), event));
+                return;
+            }
+        };
+        self.next = Some((at.as_nanos(), event));
     }
 
     pub(super) fn next_at(&self) -> Option<u64> {
