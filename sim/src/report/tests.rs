@@ -84,7 +84,7 @@ fn causes_are_older_than_what_they_led_to() {
     let topology = lictor_topology::parse("t", topology, &options).unwrap();
     for nodes in [1, 2] {
         let scenario = Arc::new(Scenario::new(topology.clone(), nodes).unwrap());
-        for seed in 0..20 {
+        for seed in 0..8 {
             let profile = Profile { operations: 1..=60, ..Profile::new(Mix::Swarm) };
             let plan = Plan::generate(&scenario, seed, &profile);
             let ran = run(&plan);
@@ -347,4 +347,37 @@ fn a_folder_has_every_file_and_the_facts_of_both_plans() {
     assert_eq!(facts["digest"], format!("{:016x}", ran.digest));
     assert!(failure.repro().contains("fn l1_seed_17() {"));
     assert!(failure.repro().contains("Engine::Kernel"));
+}
+
+#[test]
+fn mailboxes_and_messages_on_their_way_are_followed() {
+    let plan = plan(
+        "
+topology: {supervision: {children: [
+  {agent: {name: till, type: lictor.echo}},
+  {agent: {name: tax, type: lictor.flaky, config: {forward_to: till}}}]}}
+horizon: 3s
+operations: [{ at: 1s, tell: tax }, { at: 1s, tell: tax }, { at: 2s, terminate: till }, { at: 2.5s, tell: till }]
+",
+    );
+    let ran = run(&plan);
+    let lives = lives::Lives::of(&plan, &ran.trace);
+    let who = |name: &str| plan.scenario.named(name).unwrap();
+    let way = |hop: &lives::Hop| (hop.message.number, hop.from, hop.to, hop.lost);
+    let ways: Vec<_> = lives.hops.iter().map(way).collect();
+    let (till, tax) = (who("till"), who("tax"));
+    let passed_on = [(0, Some(tax), till, false), (1, Some(tax), till, false)];
+    assert_eq!(ways[..2], [(0, None, tax, false), (1, None, tax, false)]);
+    assert!(passed_on.iter().all(|hop| ways.contains(hop)), "{ways:?}");
+    assert_eq!(ways.last(), Some(&(3, None, till, true)), "{ways:?}");
+    assert!(lives.hops.iter().all(|hop| hop.left < hop.came));
+    let loads = &lives.loads[usize::from(tax.0)];
+    let most = loads.iter().map(|load| load.queued).max();
+    let in_hand = loads.iter().filter_map(|load| load.in_hand).map(|id| id.number);
+    assert_eq!((most, in_hand.max()), (Some(1), Some(1)), "{loads:?}");
+    let last = loads.last().unwrap();
+    assert_eq!((last.queued, last.in_hand), (0, None));
+    let states: Vec<_> = lives.spans[usize::from(till.0)].iter().map(|span| span.state).collect();
+    use lives::State::{Starting, Stopped, Stopping, Up};
+    assert_eq!(states, [Starting, Up, Stopping, Stopped]);
 }
