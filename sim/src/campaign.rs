@@ -48,8 +48,8 @@ pub struct Campaign {
     pub stop_at_first: bool,
     /// Violations that are kept; the others are counted.
     pub keep: usize,
-    /// Every so many seeds one is run again, on the same queue and on the other one, and the digests
-    /// compared (invariant S14). 0 is never.
+    /// Every so many seeds one is run again, on the same queue and on the other one, and the
+    /// digests compared (invariant S14). 0 is never.
     pub repeat_every: u64,
 }
 
@@ -137,8 +137,8 @@ struct Ran {
 
 /// Runs a campaign.
 ///
-/// `run` runs one plan, with its events to come in such a queue; `progress` is called now and then on the thread of the caller, and says
-/// whether to go on.
+/// `run` runs one plan, with its events to come in such a queue; `progress` is called now and then
+/// on the thread of the caller, and says whether to go on.
 pub fn explore(
     campaign: &Campaign,
     run: &(dyn Fn(&Plan, Queue) -> Outcome + Sync),

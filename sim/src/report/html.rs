@@ -130,7 +130,7 @@ fn data(report: &Report<'_>) -> Value {
         "states": State::ALL.map(State::word),
         "names": names(plan),
         "records": kept_records(plan, records, &kept, &lives),
-        "numbers": if kept.numbers.len() == records.len() { json!(null) } else { json!(kept.numbers) },
+        "numbers": (kept.numbers.len() < records.len()).then_some(&kept.numbers),
         "spans": lives.spans.iter().map(|spans| {
             spans.iter().map(|span| {
                 let (supervisor, incarnation) = span.incarnation;

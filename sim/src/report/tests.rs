@@ -357,7 +357,9 @@ topology: {supervision: {children: [
   {agent: {name: till, type: lictor.echo}},
   {agent: {name: tax, type: lictor.flaky, config: {forward_to: till}}}]}}
 horizon: 3s
-operations: [{ at: 1s, tell: tax }, { at: 1s, tell: tax }, { at: 2s, terminate: till }, { at: 2.5s, tell: till }]
+operations: [
+  { at: 1s, tell: tax }, { at: 1s, tell: tax }, { at: 2s, terminate: till },
+  { at: 2.5s, tell: till }]
 ",
     );
     let ran = run(&plan);

@@ -22,8 +22,8 @@ pub(crate) struct ReplayArgs {
     /// What runs it.
     #[arg(long, value_enum, default_value = "kernel")]
     engine: EngineArg,
-    /// Shows nothing after the record of this number, or after this time: `17`, `1.5s`. Records count
-    /// from 0.
+    /// Shows nothing after the record of this number, or after this time: `17`, `1.5s`. Records
+    /// count from 0.
     #[arg(long, value_name = "N|TIME", value_parser = until)]
     until: Option<Until>,
     /// Shows only what led to the violation, or to the last record that is shown.

@@ -34,7 +34,8 @@ function y(row) { return AXIS + row * ROW - lanes.scrollTop; }
 
 function clip(text, room) {
   if (pen.measureText(text).width <= room) { return text; }
-  const fits = last(text.length, (length) => pen.measureText(text.slice(0, length) + "…").width <= room);
+  const isShort = (length) => pen.measureText(text.slice(0, length) + "…").width <= room;
+  const fits = last(text.length, isShort);
   return fits < 2 ? "" : text.slice(0, fits) + "…";
 }
 
@@ -196,7 +197,8 @@ function marks(records, each) {
 
 function shape(points, fill) {
   pen.beginPath();
-  points.forEach(([px, py], at) => { if (at) { pen.lineTo(px, py); } else { pen.moveTo(px, py); } });
+  pen.moveTo(...points[0]);
+  points.slice(1).forEach((point) => pen.lineTo(...point));
   pen.closePath();
   pen.fillStyle = fill;
   pen.fill();
@@ -445,7 +447,9 @@ function lines() {
   const at = x(place(view.at));
   if (at >= GUTTER && at <= width && COUNT) {
     pen.fillStyle = colours.accent;
-    if (!VIOLATION || view.at !== VIOLATION.record) { pen.fillRect(at - 0.75, AXIS - 8, 1.5, height); }
+    if (!VIOLATION || view.at !== VIOLATION.record) {
+      pen.fillRect(at - 0.75, AXIS - 8, 1.5, height);
+    }
     shape([[at - 6, AXIS - 10], [at + 6, AXIS - 10], [at, AXIS - 1]], colours.accent);
     const row = view.rowOf.get(RECORDS[view.at][WHO]);
     if (row !== undefined && y(row) >= AXIS - ROW / 2) {

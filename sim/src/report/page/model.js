@@ -12,8 +12,8 @@ const STATE = { absent: 0, starting: 1, up: 2, stopping: 3, crashed: 4, waiting:
   suspended: 7 };
 
 /** Kinds of records, by their codes. */
-const KIND = { signal: 1, startFailed: 4, exited: 5, scheduled: 7, exhausted: 8, sent: 13, frameSent: 21, peerUp: 23,
-  peerDown: 24, frameLost: 22, booted: 26, halted: 27, operation: 28 };
+const KIND = { signal: 1, startFailed: 4, exited: 5, scheduled: 7, exhausted: 8, sent: 13,
+  frameSent: 21, frameLost: 22, peerUp: 23, peerDown: 24, booted: 26, halted: 27, operation: 28 };
 
 const view = {
   /** "record" or "time". */
@@ -43,9 +43,8 @@ function time(nanos) {
   const abs = Math.abs(nanos), sign = nanos < 0 ? "−" : "";
   for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) {
     if (abs >= size) {
-      const digits = abs >= 100 * size ? 1 : abs >= 10 * size ? 2 : 3;
-      return sign + String(Number((abs / size).toFixed(unit === "s" ? Math.max(digits, 3) : digits)))
-        + " " + unit;
+      const digits = unit === "s" || abs < 10 * size ? 3 : abs < 100 * size ? 2 : 1;
+      return sign + Number((abs / size).toFixed(digits)) + " " + unit;
     }
   }
   return sign + abs + (abs === 0 ? " s" : " ns");
@@ -176,7 +175,9 @@ function arrange() {
   for (let node = 0; node < DATA.nodes; node++) {
     view.rows.push({ kind: "node", node });
     DATA.names.forEach((name, index) => {
-      if (name[2] === node && isShown(index)) { view.rows.push({ kind: "name", name: index, node }); }
+      if (name[2] === node && isShown(index)) {
+        view.rows.push({ kind: "name", name: index, node });
+      }
     });
   }
   view.rowOf = new Map();

@@ -63,7 +63,8 @@ function panel() {
   }
   const holding = FAULTS.all.filter((fault) => fault.begin <= view.at
     && (fault.lasts ? view.at < fault.end : fault.begin === view.at));
-  element("holding").replaceChildren(...holding.slice(0, 12).map((fault) => make("li", "", fault.text)));
+  const lines = holding.slice(0, 12).map((fault) => make("li", "", fault.text));
+  element("holding").replaceChildren(...lines);
   if (!holding.length) { element("holding").append(make("li", "", "none")); }
   states();
 }
@@ -101,6 +102,9 @@ function states() {
   }
 }
 
+/** The instant of a record that may come after all that the page has. */
+function begun(record) { return RECORDS[Math.min(record, COUNT - 1)][AT]; }
+
 function stateRow(name, state, incarnation, since, queued, hand) {
   const line = make("tr");
   const chip = make("span", "chip");
@@ -108,7 +112,7 @@ function stateRow(name, state, incarnation, since, queued, hand) {
   const cell = make("td", "state");
   cell.append(chip, document.createTextNode(DATA.states[state]
     + (state === STATE.absent ? "" : " " + incarnation)));
-  cell.title = state === STATE.absent ? "" : "since " + exact(RECORDS[Math.min(since, COUNT - 1)][AT]);
+  cell.title = state === STATE.absent ? "" : "since " + exact(begun(since));
   const load = [];
   if (queued) { load.push(queued + " queued"); }
   if (hand !== null) { load.push("has " + hand); }
@@ -140,7 +144,8 @@ function overview() {
   }
   mapPen.strokeStyle = colours.accent;
   mapPen.lineWidth = 1.5;
-  mapPen.strokeRect(at(view.from) + 1, 1, Math.max(at(view.to) - at(view.from) - 2, 3), tallness - 2);
+  const seen = Math.max(at(view.to) - at(view.from) - 2, 3);
+  mapPen.strokeRect(at(view.from) + 1, 1, seen, tallness - 2);
   mapPen.fillStyle = colours.accent;
   mapPen.fillRect(at(place(view.at)) - 1, 0, 2, tallness);
   if (VIOLATION) {
@@ -169,12 +174,13 @@ function density(columns) {
 function under(px, py) {
   const row = view.rows[Math.floor((py - AXIS + lanes.scrollTop) / ROW)];
   if (!row || py < AXIS || px < GUTTER) {
-    return row && row.kind === "name" && py >= AXIS ? DATA.names[row.name].slice(0, 2).join(", ") : "";
+    const isName = row && row.kind === "name" && py >= AXIS;
+    return isName ? DATA.names[row.name].slice(0, 2).join(", ") : "";
   }
-  const lists = row.kind === "operations" ? [MARKS.plan] : row.kind === "faults" ? [] : row.kind === "node" ? [MARKS.nodes[row.node]]
-    : [MARKS.names[row.name]];
+  const marked = { operations: MARKS.plan, faults: [], node: MARKS.nodes[row.node],
+    name: MARKS.names[row.name] };
   const said = [];
-  for (const index of lists.flat()) {
+  for (const index of marked[row.kind]) {
     if (Math.abs(x(place(index)) - px) <= 6 && said.length < 6) {
       said.push(exact(RECORDS[index][AT]) + "  " + RECORDS[index][TEXT]);
     }
@@ -190,7 +196,7 @@ function under(px, py) {
     const record = recordAt(whereAt(px)), [since, state, incarnation] = stateOf(row.name, record);
     const [, queued] = loadOf(row.name, record);
     said.push(DATA.names[row.name][0] + " is " + DATA.states[state] + " " + incarnation
-      + (state === STATE.absent ? "" : ", since " + exact(RECORDS[Math.min(since, COUNT - 1)][AT]))
+      + (state === STATE.absent ? "" : ", since " + exact(begun(since)))
       + (queued ? ", " + queued + " queued" : ""));
   }
   return said.join("\n");
@@ -271,7 +277,8 @@ const KEYS = {
 
 function listen() {
   document.addEventListener("keydown", (event) => {
-    if (event.target.type === "search" || event.ctrlKey || event.metaKey || event.altKey) { return; }
+    const isTyping = event.target.type === "search";
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) { return; }
     const act = KEYS[event.key];
     if (act) { event.preventDefault(); act(event.shiftKey); }
   });
@@ -326,7 +333,8 @@ function mouse() {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!held) { return point(event); }
-    held.moved = held.moved || Math.abs(event.offsetX - held.x) + Math.abs(event.clientY - held.y) > 4;
+    const way = Math.abs(event.offsetX - held.x) + Math.abs(event.clientY - held.y);
+    held.moved = held.moved || way > 4;
     if (held.moved) {
       const by = (held.x - event.offsetX) / (width - GUTTER - 10) * (held.to - held.from);
       show(held.from + by, held.to + by);
@@ -360,10 +368,11 @@ function point(event) {
 /** Goes where the address says. */
 function fromAddress() {
   const wish = new URLSearchParams(location.hash.slice(1));
-  if (wish.get("scale") === "time" || wish.get("scale") === "record") { rescale(wish.get("scale")); }
+  const isOn = (name) => wish.get(name) !== "0";
+  if (["time", "record"].includes(wish.get("scale"))) { rescale(wish.get("scale")); }
   if (wish.has("filter")) { view.filter = element("filter").value = wish.get("filter"); }
-  if (wish.has("only")) { view.only = element("only").checked = wish.get("only") !== "0"; }
-  if (wish.has("messages")) { view.messages = element("messages").checked = wish.get("messages") !== "0"; }
+  if (wish.has("only")) { view.only = element("only").checked = isOn("only"); }
+  if (wish.has("messages")) { view.messages = element("messages").checked = isOn("messages"); }
   arrange();
   const record = wish.has("record") ? Number(wish.get("record")) : NaN;
   const at = wish.has("at") ? nanosOf(wish.get("at")) : null;
