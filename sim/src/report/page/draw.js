@@ -422,6 +422,7 @@ function axis() {
   pen.textAlign = "left";
   pen.fillStyle = colours.soft;
   pen.fillText(view.scale === "record" ? "record, and its time" : "time", 10, AXIS - 12);
+  let labelled = GUTTER - 40;
   for (const [where, text] of ticks()) {
     const at = x(where);
     if (at > width - 40) { continue; }
@@ -430,7 +431,11 @@ function axis() {
     pen.fillStyle = colours.soft;
     const room = pen.measureText(text).width, line = VIOLATION ? x(place(VIOLATION.record)) : -1;
     const isBehind = line > at && line < at + room + 5;
-    pen.fillText(text, isBehind ? at - 3 - room : at + 3, AXIS - 12);
+    const left = isBehind ? at - 3 - room : at + 3;
+    if (left > labelled) {
+      pen.fillText(text, left, AXIS - 12);
+      labelled = left + room + 4;
+    }
   }
 }
 
@@ -441,7 +446,8 @@ function lines() {
     if (at >= GUTTER && at <= width) {
       pen.fillStyle = colours.violation;
       pen.fillRect(at - 1, 4, 2.5, height);
-      flag(at, 4, VIOLATION.invariant + ": " + VIOLATION.text, colours.violation, width * 0.45);
+      const most = Math.max(at - GUTTER, width - at) - 16;
+      flag(at, 4, VIOLATION.invariant + ": " + VIOLATION.text, colours.violation, most);
     }
   }
   const at = x(place(view.at));
