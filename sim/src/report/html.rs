@@ -253,3 +253,43 @@ fn faults_of(plan: &Plan, records: &[Record], kept: &Kept) -> Vec<Value> {
     };
     spans.into_iter().filter_map(value).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use lictor_kernel::{ExitReason, Signal};
+
+    use super::*;
+    use crate::record::{MessageId, NodeIx, Process};
+
+    #[test]
+    fn the_page_knows_records_by_their_codes() {
+        let it = Process { who: Who(0), supervisor: 0, incarnation: 0 };
+        let id = MessageId::of_operation(0);
+        let node = NodeIx(0);
+        let (_, kinds) = PROGRAM[0].split_once("const KIND = {").unwrap();
+        let kinds = format!(" {},", kinds.split_once('}').unwrap().0.trim());
+        for (name, what) in [
+            ("signal", What::Signal(it, Signal::Kill)),
+            ("startFailed", What::StartFailed(it)),
+            ("exited", What::Exited(it, ExitReason::Normal)),
+            ("scheduled", What::RestartScheduled { who: Who(0), supervisor: 0, delay: 0 }),
+            ("exhausted", What::RestartsExhausted { supervisor: 0, child: Who(0) }),
+            ("sent", What::Sent(id, Who(0), false)),
+            ("frameSent", What::FrameSent(node)),
+            ("frameLost", What::FrameLost(node)),
+            ("peerUp", What::PeerUp(node)),
+            ("peerDown", What::PeerDown(node)),
+            ("booted", What::Booted(1)),
+            ("halted", What::Halted),
+            ("operation", What::Operation(0)),
+        ] {
+            assert!(kinds.contains(&format!(" {name}: {},", what.code())), "{name} in {kinds}");
+        }
+        let (_, states) = PROGRAM[0].split_once("const STATE = {").unwrap();
+        let states = format!(" {},", states.split_once('}').unwrap().0.trim());
+        for state in State::ALL {
+            let name = format!("{state:?}").to_lowercase();
+            assert!(states.contains(&format!(" {name}: {},", state as u8)), "{name} in {states}");
+        }
+    }
+}
