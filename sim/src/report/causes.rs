@@ -28,6 +28,8 @@ pub(super) struct Causes {
     pub(super) of_name: BTreeMap<Who, Vec<u32>>,
     /// The last record of each message.
     pub(super) of_message: BTreeMap<MessageId, u32>,
+    /// The last records of all that has not come to its end: processes, messages, questions.
+    pub(super) unfinished: Vec<u32>,
 }
 
 impl Causes {
@@ -44,6 +46,7 @@ impl Causes {
             causes.all.extend_from_slice(&builder.found);
             causes.starts.push(causes.all.len());
         }
+        causes.unfinished = builder.unfinished();
         for (who, name) in builder.names {
             causes.of_name.insert(who, name.last.into_iter().chain(name.status).collect());
         }
@@ -84,6 +87,9 @@ struct Name {
 struct Letter {
     last: u32,
     to: Who,
+    /// It is a question, of which nobody has told the asker how it ended.
+    asks: bool,
+    ended: bool,
 }
 
 struct Builder<'a> {
@@ -330,9 +336,11 @@ impl<'a> Builder<'a> {
 
     fn messages(&mut self, index: u32, record: &Record) {
         match record.what {
-            What::Sent(id, to, _) => {
+            What::Sent(id, to, asks) => {
                 self.who_sends(id, record);
-                self.messages.insert(id, Letter { last: index, to });
+                let letter = Letter { last: index, to, asks, ended: false };
+                let before = self.messages.insert(id, letter).map(|before| before.last);
+                self.found.extend(before);
             }
             What::Queued(id, to) => {
                 self.letter(index, id);
@@ -352,11 +360,29 @@ impl<'a> Builder<'a> {
                 self.faults.at_agent(who, record, &mut self.found);
             }
             What::Ended(id, fate) => self.ended(index, record, id, fate),
-            What::Answered(id, _) | What::Suppressed(id) | What::LateAnswer(id) => {
+            What::Answered(id, _) => {
                 self.letter(index, id);
+                if let Some(letter) = self.messages.get_mut(&id) {
+                    letter.asks = false;
+                }
             }
+            What::Suppressed(id) | What::LateAnswer(id) => self.letter(index, id),
             _ => self.world(index, record),
         }
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        let letters = self.messages.values().filter(|letter| letter.asks || !letter.ended);
+        let lives = self.names.values().filter_map(|name| name.last).filter(|last| {
+            matches!(
+                self.records[*last as usize].what,
+                What::Start(_)
+                    | What::Started(_)
+                    | What::Signal(..)
+                    | What::Supervisor { stage: Stage::Initializing | Stage::Ready, .. }
+            )
+        });
+        letters.map(|letter| letter.last).chain(lives).collect()
     }
 
     /// A record of a message: it comes after the last one.
@@ -379,7 +405,10 @@ impl<'a> Builder<'a> {
     }
 
     fn ended(&mut self, index: u32, record: &Record, id: MessageId, fate: Fate) {
-        let to = self.messages.get(&id).map(|letter| letter.to);
+        let to = self.messages.get_mut(&id).map(|letter| {
+            letter.ended = true;
+            letter.to
+        });
         self.letter(index, id);
         match (fate, to) {
             (Fate::Handled, Some(to)) => self.faults.at_agent(to, record, &mut self.found),

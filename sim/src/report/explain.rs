@@ -43,6 +43,11 @@ impl Slice {
             );
             let messages = messages(&violation.text);
             open.extend(messages.iter().filter_map(|id| causes.of_message.get(id)));
+            let says_nothing = |last: &u32| causes.to(*last as usize).is_empty();
+            if open.len() == 1 && open.last().is_some_and(says_nothing) {
+                // Something has not ended, and the text does not say what.
+                open.extend(&causes.unfinished);
+            }
         }
         let mut taken = Vec::new();
         while taken.len() < SLICE_MAX

@@ -152,6 +152,41 @@ fn a_start_before_its_time_has_both_the_wait_and_what_cut_it_short() {
 }
 
 #[test]
+fn what_has_not_ended_leads_to_the_end_of_a_run() {
+    let plan = hasty();
+    let it = |who| Process { who: Who(who), supervisor: 0, incarnation: u64::from(who) };
+    let id = crate::record::MessageId::of_operation;
+    let what = [
+        What::Start(it(1)),
+        What::Start(it(2)),
+        What::Started(it(1)),
+        What::Started(it(2)),
+        What::Sent(id(0), Who(1), true),
+        What::Sent(id(1), Who(2), true),
+        What::Ended(id(1), crate::record::Fate::Handled),
+        What::Sent(id(2), Who(2), true),
+        What::Ended(id(2), crate::record::Fate::Handled),
+        What::Answered(id(2), crate::record::Ending::Answered),
+        What::Exited(it(2), ExitReason::Normal),
+        What::Over,
+    ];
+    let trace: Vec<Record> = (0..)
+        .zip(what)
+        .map(|(at, what)| Record { at: Instant::from_nanos(at), node: NodeIx(0), what })
+        .collect();
+    let mut ran = made_up(trace);
+    ran.violation = Some(Violation {
+        invariant: "L4",
+        at: Instant::from_nanos(11),
+        node: NodeIx(0),
+        text: "2 questions have not ended".to_owned(),
+        record: 11,
+    });
+    let slice = Report::new(&plan, &ran, Engine::Kernel).slice();
+    assert_eq!(slice.records, [0, 2, 4, 5, 6, 11]);
+}
+
+#[test]
 fn a_message_that_is_lost_leads_back_to_the_partition() {
     let plan = plan(
         "
