@@ -1,6 +1,6 @@
 // The lanes. Only the rows and the records in view are drawn, so the length of a run costs nothing.
 
-const ROW = 24, AXIS = 46, GUTTER = 176;
+const ROW = 24, AXIS = 46, GUTTER = 200;
 const canvas = document.getElementById("canvas");
 const lanes = document.getElementById("lanes");
 const tall = document.getElementById("tall");
@@ -37,6 +37,14 @@ function clip(text, room) {
   const isShort = (length) => pen.measureText(text.slice(0, length) + "…").width <= room;
   const fits = last(text.length, isShort);
   return fits < 2 ? "" : text.slice(0, fits) + "…";
+}
+
+/** A name in little room: its beginning and its end. */
+function squeeze(text, room) {
+  if (pen.measureText(text).width <= room) { return text; }
+  const squeezed = (length) => text.slice(0, Math.ceil(length / 2)) + "…"
+    + text.slice(text.length - Math.floor(length / 2));
+  return squeezed(last(text.length, (length) => pen.measureText(squeezed(length)).width <= room));
 }
 
 function resize() {
@@ -95,7 +103,7 @@ function label(row) {
   const indent = 16 + Math.min(depth, 6) * 10;
   pen.font = role.includes("supervisor") ? "600 " + FONT : FONT;
   pen.fillStyle = role.includes("supervisor") ? colours.soft : colours.front;
-  pen.fillText(clip(text, GUTTER - indent - 26), indent, y(row) + ROW / 2);
+  pen.fillText(squeeze(text, GUTTER - indent - 26), indent, y(row) + ROW / 2);
   const [, state] = stateOf(name, view.at);
   pen.fillStyle = colours.states[state];
   pen.fillRect(GUTTER - 18, y(row) + ROW / 2 - 5, 10, 10);
@@ -386,16 +394,19 @@ function ticks() {
     const found = [];
     for (let at = Math.ceil(Math.max(view.from, 0) / every) * every; at < COUNT && at <= view.to;
       at += every) {
-      found.push([at, time(RECORDS[at][AT])]);
+      found.push(at);
     }
-    return found;
+    const times = found.map((at) => RECORDS[at][AT]);
+    const gap = (n) => Math.min(...[n - 1, n + 1].map((other) => Math.abs(times[other] - times[n]))
+      .filter((apart) => apart > 0), 1e6);
+    return found.map((at, n) => [at, fine(times[n], gap(n) / 2)]);
   }
   const rough = (view.to - view.from) * 90 / room;
   const power = 10 ** Math.floor(Math.log10(rough));
   const every = [1, 2, 5, 10].map((n) => n * power).find((step) => step >= rough);
   const found = [];
   for (let n = Math.ceil(Math.max(view.from, 0) / every); n * every <= view.to; n++) {
-    found.push([n * every, time(n * every)]);
+    found.push([n * every, fine(n * every, every)]);
   }
   return found;
 }

@@ -50,6 +50,14 @@ function time(nanos) {
   return sign + abs + (abs === 0 ? " s" : " ns");
 }
 
+/** An instant so that it differs from one that is `step` away. */
+function fine(nanos, step) {
+  const unit = nanos >= 1e9 ? ["s", 1e9] : nanos >= 1e6 ? ["ms", 1e6] : ["µs", 1e3];
+  if (nanos === 0) { return "0 s"; }
+  const digits = Math.min(9, Math.max(0, Math.ceil(-Math.log10(Math.max(step, 1) / unit[1]))));
+  return Number((nanos / unit[1]).toFixed(digits)) + " " + unit[0];
+}
+
 /** An instant in full. */
 function exact(nanos) {
   const whole = Math.floor(nanos / 1e9);

@@ -75,8 +75,9 @@ function states() {
   body.replaceChildren();
   const counts = new Map();
   let waiting = 0, rows = 0, node = -1, hidden = 0;
-  for (const row of view.rows) {
-    if (row.kind !== "name") { continue; }
+  const names = view.rows.filter((row) => row.kind === "name");
+  if (names.length > 20 && VIOLATION) { concerned(body, names); }
+  for (const row of names) {
     const [since, state, incarnation] = stateOf(row.name, view.at);
     const [, queued, hand] = loadOf(row.name, view.at);
     counts.set(state, (counts.get(state) || 0) + 1);
@@ -84,9 +85,7 @@ function states() {
     if (rows >= NAMES_SHOWN) { hidden += 1; continue; }
     if (row.node !== node && DATA.nodes > 1) {
       node = row.node;
-      const head = make("tr", "node");
-      head.append(make("td", "", "node " + node));
-      body.append(head);
+      body.append(headRow("node " + node));
     }
     rows += 1;
     body.append(stateRow(row.name, state, incarnation, since, queued, hand));
@@ -100,6 +99,25 @@ function states() {
     line.append(make("td", "load", "and " + hidden + " more: filter by name"));
     body.append(line);
   }
+}
+
+function headRow(text) {
+  const head = make("tr", "node");
+  head.append(make("td", "", text));
+  return head;
+}
+
+/** Of many names, first those that have to do with what led there. */
+function concerned(body, names) {
+  const first = names.filter((row) => CONCERNED.has(row.name)).slice(0, 20);
+  if (!first.length) { return; }
+  body.append(headRow("in what led there"));
+  for (const { name } of first) {
+    const [since, state, incarnation] = stateOf(name, view.at);
+    const [, queued, hand] = loadOf(name, view.at);
+    body.append(stateRow(name, state, incarnation, since, queued, hand));
+  }
+  if (DATA.nodes === 1) { body.append(headRow("all")); }
 }
 
 /** The instant of a record that may come after all that the page has. */
@@ -413,6 +431,11 @@ function begin() {
     show(...whole());
   }
   fromAddress();
+  const row = view.rows.findIndex((one) => one.kind === "name" && CONCERNED.has(one.name));
+  if (VIOLATION && row >= 0) {
+    tall.style.height = AXIS + view.rows.length * ROW + "px";
+    lanes.scrollTop = AXIS + (row + 3) * ROW - height > 0 ? (row - 5) * ROW : 0;
+  }
   legend();
   listen();
   paint();
