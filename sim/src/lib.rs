@@ -8,11 +8,13 @@
 
 pub mod campaign;
 pub mod digest;
+mod effects;
 pub mod engine;
 pub mod executor;
 pub mod exhaustive;
 pub mod fault;
 pub mod invariants;
+mod link;
 pub mod marks;
 pub mod model;
 pub mod operation;
@@ -23,6 +25,7 @@ pub mod policy;
 pub mod prop;
 pub mod queue;
 pub mod record;
+mod recorder;
 pub mod scenario;
 pub mod shrink;
 pub mod sim;

@@ -19,7 +19,6 @@ mod network;
 mod node;
 mod operations;
 mod process;
-mod recorder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,14 +26,15 @@ use std::time::Duration;
 use lictor_kernel::{ExitReason, Instant};
 
 use self::message::{AgentState, Message, Open};
-use self::network::{Frame, Link};
+use self::network::Frame;
 use self::node::SimNode;
 use self::process::{Proc, Slot};
-use self::recorder::Recorder;
+use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
 use crate::queue::{CalendarQueue, EventQueue, HeapQueue};
 use crate::record::{NodeIx, What, Who};
+use crate::recorder::Recorder;
 use crate::stream::{Purpose, Streams};
 
 /// Something that will happen in a world.
@@ -105,8 +105,7 @@ struct World<'p, Q> {
     messages: Vec<Message>,
     /// `None` when it has ended.
     questions: Vec<Option<Open>>,
-    /// From node to node, by `from * nodes + to`.
-    links: Vec<Link>,
+    links: Links,
     frames: Vec<Frame>,
     /// Faults that hold.
     active: BTreeSet<u32>,
@@ -118,7 +117,6 @@ struct World<'p, Q> {
 impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     fn new(plan: &'p Plan, options: Options, queue: Q) -> Self {
         let scenario = &plan.scenario;
-        let nodes = scenario.nodes();
         Self {
             plan,
             options,
@@ -135,7 +133,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             free: Vec::new(),
             messages: Vec::with_capacity(plan.operations.len()),
             questions: Vec::new(),
-            links: vec![Link::default(); nodes * nodes],
+            links: Links::new(scenario.nodes()),
             frames: Vec::new(),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),

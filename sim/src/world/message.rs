@@ -9,6 +9,7 @@ use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
 use super::{Event, World};
+use crate::effects::Effects;
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
@@ -74,20 +75,6 @@ pub(super) struct AgentState {
     pub(super) ticks: u32,
     pub(super) last_end: Option<Instant>,
     pub(super) effects: Effects,
-}
-
-/// Faults that hold at an agent: how many of each kind, or by how much.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Effects {
-    pub(super) crash_in_start: u32,
-    pub(super) ignore_start: u32,
-    pub(super) hang_in_start: u32,
-    pub(super) crash_in_stop: u32,
-    pub(super) ignore_shutdown: u32,
-    pub(super) slow_start: u64,
-    pub(super) slow_stop: u64,
-    pub(super) slow: u64,
-    pub(super) crash_loop: Option<u64>,
 }
 
 impl<Q: EventQueue<Event>> World<'_, Q> {

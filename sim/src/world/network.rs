@@ -1,10 +1,6 @@
-//! Links between nodes, what goes over them, and what the kernels say to each other.
-//!
-//! A link has one direction. It keeps the order of what it carries, unless a fault says otherwise,
-//! and never repairs a loss: what a transport may do, this one does. The answer to a question is a
-//! frame like any other.
+//! What goes over the links between nodes, and what the kernels say to each other. The answer to a
+//! question is a frame like any other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lictor_kernel::membership::{Claim, Frame as Said, PeerChange};
@@ -16,35 +12,12 @@ use lictor_kernel::{
 use super::message::Question;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
+use crate::link::{Link, Offered, Way};
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, What, Who};
 use crate::stream::Purpose;
-
-/// A link in one direction.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    /// Faults that cut it.
-    cuts: u32,
-    /// Faults that hold what it carries.
-    jams: u32,
-    held: Vec<u32>,
-    loss: u32,
-    duplicate: u32,
-    reorder: u32,
-    latency: u64,
-    limit: Option<u32>,
-    under_way: u32,
-    /// Frames so far: the number of the next.
-    sent: u64,
-    last_arrival: u64,
-    /// Numbers of data frames that came, the latest ones.
-    seen: BTreeSet<u64>,
-}
-
-/// How many numbers of frames a receiver remembers.
-const WINDOW: usize = 1024;
 
 /// Something on a link.
 #[derive(Clone, Copy, Debug)]
@@ -73,10 +46,9 @@ fn ix(node: NodeId) -> NodeIx {
     NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
 }
 
-impl<Q: EventQueue<Event>> World<'_, Q> {
+impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn link(&mut self, from: NodeIx, to: NodeIx) -> &mut Link {
-        let nodes = self.nodes.len();
-        &mut self.links[usize::from(from.0) * nodes + usize::from(to.0)]
+        self.links.at(from, to)
     }
 
     /// Where a message goes from this node, and on its way.
@@ -159,59 +131,44 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// Puts something on a link, which may lose it.
     fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
-        let most = self.plan.knobs.link_capacity;
         let boot = self.node(from).boot;
-        let link = self.link(from, to);
-        if link.under_way >= link.limit.unwrap_or(most).min(most) {
+        let Some(number) = self.links.at(from, to).admit(&self.plan.knobs) else {
             self.put(from, What::FrameLost(to));
             return Err(());
-        }
-        let number = link.sent;
-        link.sent += 1;
+        };
         let index = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
         self.frames.push(Frame { from, to, number, boot, load });
         self.put(from, What::FrameSent(to));
-        let whose = u64::from(from.0) << 8 | u64::from(to.0);
-        let link = self.link(from, to);
-        let (loss, duplicate) = (link.loss, link.duplicate);
-        if self.streams.chance(Purpose::Loss, whose, number, loss) {
-            self.lose(index);
-            return Ok(());
-        }
-        let link = self.link(from, to);
-        link.under_way += 1;
-        if link.jams > 0 {
-            link.held.push(index);
-            return Ok(());
-        }
-        self.carry(index, 0);
-        if self.streams.chance(Purpose::Duplicate, whose, number, duplicate) {
-            self.link(from, to).under_way += 1;
-            self.carry(index, 1);
+        let way = self.way(from, to);
+        match self.links.at(from, to).offer(&way, number, index) {
+            Offered::Lost => self.lose(index),
+            Offered::Held => {}
+            Offered::Arrives(at, again) => {
+                self.queue.push(at, Event::Arrives(index));
+                if let Some(at) = again {
+                    self.queue.push(at, Event::Arrives(index));
+                }
+            }
         }
         Ok(())
     }
 
-    /// Carries a frame to its end of the link; `copy` tells a second one from the first.
-    fn carry(&mut self, index: u32, copy: u64) {
-        let Frame { from, to, number, .. } = self.frames[index as usize];
-        let whose = u64::from(from.0) << 8 | u64::from(to.0) | copy << 16;
-        let (least, most) = self.plan.knobs.latency;
-        let takes =
-            self.streams.between(Purpose::Latency, whose, number, nanos(least), nanos(most));
-        let reorder = self.link(from, to).reorder;
-        let overtakes = self.streams.chance(Purpose::Reorder, whose, number, reorder);
-        let slow = self.node(to).slow;
-        let now = self.now.as_nanos();
-        let link = self.link(from, to);
-        let mut at = now.saturating_add(takes).saturating_add(link.latency);
-        if overtakes {
-            // It is held back, and others pass it.
-            at = at.saturating_add(nanos(most).saturating_mul(2));
-        } else {
-            at = at.max(link.last_arrival.saturating_add(slow));
-            link.last_arrival = at;
+    fn way(&self, from: NodeIx, to: NodeIx) -> Way<'p> {
+        Way {
+            streams: self.streams,
+            knobs: &self.plan.knobs,
+            from,
+            to,
+            now: self.now.as_nanos(),
+            slow: self.nodes[usize::from(to.0)].slow,
         }
+    }
+
+    /// Carries a frame to its end of the link.
+    fn carry(&mut self, index: u32) {
+        let Frame { from, to, number, .. } = self.frames[index as usize];
+        let way = self.way(from, to);
+        let at = self.links.at(from, to).arrival(&way, number, 0);
         self.queue.push(at, Event::Arrives(index));
     }
 
@@ -227,7 +184,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn arrives(&mut self, index: u32) {
         let Frame { from, to, number, boot, load } = self.frames[index as usize];
         let link = self.link(from, to);
-        link.under_way = link.under_way.saturating_sub(1);
+        link.leaves();
         let cut = link.cuts > 0;
         if cut || !self.node(to).on {
             let first = !self.link(from, to).seen.contains(&number);
@@ -239,11 +196,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         match load {
             Load::Said(said, who) => self.hears(to, from, said, who),
             Load::Message(message) => {
-                let link = self.link(from, to);
-                let first = link.seen.insert(number);
-                if link.seen.len() > WINDOW {
-                    link.seen.pop_first();
-                }
+                let first = self.link(from, to).is_first(number);
                 if !first || self.messages[message as usize].ended {
                     let id = self.messages[message as usize].id;
                     return self.put(to, What::Suppressed(id));
@@ -427,68 +380,25 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.node(node).slow = if begins { amount } else { 0 };
             }
             (kind, Target::Link(a, b)) => {
-                let link = self.link(a, b);
-                let share = u32::try_from(amount).unwrap_or(u32::MAX).min(1_000_000);
-                let share = if begins { share } else { 0 };
-                match kind {
-                    Kind::Loss => link.loss = share,
-                    Kind::Duplicate => link.duplicate = share,
-                    Kind::Reorder => link.reorder = share,
-                    Kind::Latency => link.latency = if begins { amount } else { 0 },
-                    Kind::Overflow => {
-                        let most = u32::try_from(amount).unwrap_or(u32::MAX);
-                        link.limit = begins.then_some(most);
-                    }
-                    _ => {}
-                }
+                self.links.tune((a, b), kind, begins.then_some(amount));
             }
             _ => {}
         }
     }
 
-    /// The links that a kind of cut is about.
-    fn links_of(&self, target: Target, kind: Kind) -> Vec<(NodeIx, NodeIx)> {
-        let all: Vec<NodeIx> = self.plan.scenario.node_ids().collect();
-        let pairs = all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b)));
-        let pairs = pairs.filter(|(a, b)| a != b);
-        match target {
-            Target::Link(a, b) if kind == Kind::OneWay => vec![(a, b)],
-            Target::Link(a, b) => vec![(a, b), (b, a)],
-            Target::Node(at) if kind == Kind::Bridge => {
-                pairs.filter(|(a, b)| *a != at && *b != at).collect()
-            }
-            Target::Node(at) => pairs.filter(|(a, b)| *a == at || *b == at).collect(),
-            Target::World | Target::Who(_) => Vec::new(),
-        }
-    }
-
     fn cut(&mut self, target: Target, kind: Kind, begins: bool) {
-        for (a, b) in self.links_of(target, kind) {
-            let link = self.link(a, b);
-            link.cuts = if begins { link.cuts + 1 } else { link.cuts.saturating_sub(1) };
-        }
+        self.links.cut(target, kind, begins);
     }
 
     fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) {
-        let link = self.link(from, to);
-        if begins {
-            link.jams += 1;
-            return;
-        }
-        link.jams = link.jams.saturating_sub(1);
-        if link.jams == 0 {
-            for index in std::mem::take(&mut link.held) {
-                self.carry(index, 0);
-            }
+        for index in self.links.jam(from, to, begins) {
+            self.carry(index);
         }
     }
 
     /// Everything under way from one node to another is lost, and both see the connection end.
     fn reset(&mut self, from: NodeIx, to: NodeIx) {
-        let held = std::mem::take(&mut self.link(from, to).held);
-        for index in held {
-            let link = self.link(from, to);
-            link.under_way = link.under_way.saturating_sub(1);
+        for index in self.link(from, to).reset() {
             self.lose(index);
         }
         self.disconnected(to, from);
