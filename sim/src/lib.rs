@@ -15,10 +15,12 @@ pub mod exhaustive;
 pub mod fault;
 pub mod invariants;
 mod link;
+mod live;
 pub mod marks;
 pub mod model;
 pub mod operation;
 pub mod outcome;
+pub mod parity;
 pub mod plan;
 pub mod policy;
 #[cfg(feature = "proptest")]

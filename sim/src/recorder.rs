@@ -46,6 +46,19 @@ impl Recorder {
         }
     }
 
+    /// Something else than an invariant has found this.
+    pub(crate) fn violated(
+        &mut self,
+        invariant: &'static str,
+        at: Instant,
+        node: NodeIx,
+        text: String,
+    ) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { invariant, at, node, text, record: self.records });
+        }
+    }
+
     pub(crate) const fn reach(&mut self, mark: Mark) {
         self.marks.reach(mark);
     }

@@ -1,0 +1,62 @@
+//! One plan, several engines, one abstract trace.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use lictor_sim::engine::Engine;
+use lictor_sim::parity::{self, Verdict};
+use lictor_sim::plan::{Mix, Plan, Profile};
+use lictor_sim::scenario::Scenario;
+
+fn scenario(file: &str, nodes: usize) -> Arc<Scenario> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let text = std::fs::read(path).unwrap();
+    let topology = lictor_topology::parse(file, &text, &lictor_topology::Options::default());
+    Arc::new(Scenario::new(topology.unwrap(), nodes).unwrap())
+}
+
+fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+fn agree(file: &str, nodes: usize, seeds: std::ops::Range<u64>, engines: &[Engine]) {
+    let scenario = scenario(file, nodes);
+    let (mut steps, mut bad) = (0, Vec::new());
+    for seed in seeds.clone() {
+        let plan = Plan::generate(&scenario, seed, &Profile::new(Mix::Parity));
+        let plan = parity::settled(&plan);
+        match parity::check(&plan, engines).unwrap() {
+            Verdict::Same(n) => steps += n,
+            Verdict::Differs(a, b, difference) => {
+                bad.push((seed, difference.text(&plan, a.word(), b.word())));
+            }
+            Verdict::Violates(engine, violation) => {
+                let text = lictor_sim::trace::names(&plan.scenario, &violation.to_string());
+                bad.push((seed, format!("{}: {text}", engine.word())));
+            }
+            _ => unreachable!(),
+        }
+    }
+    println!("{file} on {nodes}: {steps} steps, {} of {seeds:?} bad", bad.len());
+    for (seed, text) in bad.iter().take(number("SHOW", 8) as usize) {
+        println!("seed {seed}: {text}");
+    }
+    assert!(bad.is_empty());
+}
+
+const TWO: [Engine; 2] = [Engine::Kernel, Engine::Virtual];
+
+fn seeds() -> std::ops::Range<u64> {
+    let from = number("FROM", 0);
+    from..from + number("SEEDS", 200)
+}
+
+#[test]
+fn pipeline() {
+    agree("examples/pipeline.yaml", 1, seeds(), &TWO);
+}
+
+#[test]
+fn office() {
+    agree("examples/office.yaml", 1, seeds(), &TWO);
+}
