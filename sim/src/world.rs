@@ -19,6 +19,7 @@ mod network;
 mod node;
 mod operations;
 mod process;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +30,8 @@ use self::message::{AgentState, Message, Open};
 use self::network::Frame;
 use self::node::SimNode;
 use self::process::{Proc, Slot};
+use self::settle::Settling;
+pub(crate) use self::settle::settle;
 use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
@@ -112,6 +115,8 @@ struct World<'p, Q> {
     /// Of those, the ones that go on and off, and whether they are on.
     flapping: BTreeMap<u32, bool>,
     recorder: Recorder,
+    /// The plan is made so that nothing meets.
+    settling: Option<Box<Settling>>,
 }
 
 impl<'p, Q: EventQueue<Event>> World<'p, Q> {
@@ -138,10 +143,15 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
             recorder: Recorder::new(plan, options.trace),
+            settling: None,
         }
     }
 
     fn run(mut self) -> Outcome {
+        self.run_to_end()
+    }
+
+    fn run_to_end(&mut self) -> Outcome {
         for node in self.plan.scenario.node_ids() {
             self.boots(node);
         }
@@ -165,9 +175,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             events: self.events,
             records: self.recorder.records,
             faults: self.injected,
-            violation: self.recorder.violation,
+            violation: self.recorder.violation.clone(),
             marks: self.recorder.marks,
-            trace: self.recorder.trace.unwrap_or_default(),
+            trace: self.recorder.trace.take().unwrap_or_default(),
             ended: self.now,
         }
     }
@@ -201,7 +211,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.now = self.now.max(at);
         self.events += 1;
         match (deadline_first, due) {
-            (true, Some((_, node))) => self.wake(node),
+            (true, Some((_, node))) => {
+                self.notes_something();
+                self.wake(node);
+            }
             _ => {
                 if let Some((_, event)) = self.queue.pop() {
                     self.happens(event);
@@ -212,6 +225,13 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     fn happens(&mut self, event: Event) {
+        if self.settling.is_some() && self.is_put_off(event) {
+            return;
+        }
+        self.does(event);
+    }
+
+    fn does(&mut self, event: Event) {
         match event {
             Event::Operation(n) => self.operate(n),
             Event::Begins(n) => self.begins(n),

@@ -60,3 +60,19 @@ fn pipeline() {
 fn office() {
     agree("examples/office.yaml", 1, seeds(), &TWO);
 }
+
+#[test]
+fn a_settled_plan_is_settled() {
+    let scenario = scenario("examples/office.yaml", 1);
+    for seed in 0..200 {
+        let plan = Plan::generate(&scenario, seed, &Profile::new(Mix::Parity));
+        let once = parity::settled(&plan);
+        let twice = parity::settled(&once);
+        assert_eq!(once, twice, "seed {seed}");
+    }
+}
+
+#[test]
+fn trio() {
+    agree("examples/trio.yaml", 3, seeds(), &TWO);
+}

@@ -23,6 +23,8 @@ pub(crate) struct NodeBook {
     pub(crate) stopped: bool,
     /// Its tree has ended.
     pub(crate) ended: bool,
+    /// Its tree was up once.
+    pub(crate) ready: bool,
     /// It was mended after the healing.
     pub(crate) mended: bool,
     pub(crate) names: BTreeMap<NameId, Who>,
@@ -276,6 +278,8 @@ impl Ledger {
         let mend = self.calm && !self.ending;
         let this = self.node(node);
         this.ended = true;
+        // A start that fails leaves nothing: the names are free again.
+        let undone = !this.ready;
         // Its last crash was before the healing, and it took its time to end.
         if mend && !std::mem::replace(&mut this.mended, true) {
             self.to_mend.push(node);
@@ -284,6 +288,7 @@ impl Ledger {
         for (who, entity) in plan.scenario.all() {
             if entity.node == node && matches!(entity.role, crate::scenario::Role::Agent(_)) {
                 self.close(node, who, Fate::DeadLetter);
+                self.agent(who).present &= !undone;
             }
         }
     }

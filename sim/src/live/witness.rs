@@ -165,6 +165,9 @@ impl Witness {
         };
         let id = supervisor.0;
         ledger.put(self.node, What::Supervisor { who, id, process: known, stage });
+        if stage == Stage::Ready && process.is_none() {
+            ledger.node(self.node).ready = true;
+        }
         if let (Stage::Exited(reason), None) = (stage, process) {
             ledger.tree_ended(self.node, reason);
         }

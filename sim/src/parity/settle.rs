@@ -3,11 +3,15 @@
 use super::{About, Abstract};
 use crate::plan::Plan;
 
+/// How long nothing happens before and after what a plan does. Above what the coarsest clock of an
+/// engine makes of a few short waits, one after the other.
+const MARGIN: std::time::Duration = std::time::Duration::from_millis(8);
+
 /// The plan, with what it does moved a little, so that nothing happens at nearly the same time as
 /// something else.
 #[must_use]
 pub fn settled(plan: &Plan) -> Plan {
-    plan.clone()
+    crate::world::settle(plan, MARGIN)
 }
 
 /// Leaves out what a wire decides.

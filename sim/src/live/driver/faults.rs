@@ -78,8 +78,19 @@ impl<G: Ground> Driver<G> {
             Kind::Crash => self.live.end(who, ExitReason::Crashed),
             Kind::Exit => self.live.end(who, ExitReason::Normal),
             Kind::CrashAll => {
-                for agent in self.live.plan.scenario.agents_below(who) {
-                    self.live.end(agent, ExitReason::Crashed);
+                // In one instant, and in start order: those that were up when it began.
+                let plan = std::sync::Arc::clone(&self.live.plan);
+                let all = plan.scenario.agents_below(who).into_iter();
+                let up: Vec<_> = self.live.with(|ledger| {
+                    let up = all.filter(|who| ledger.agent(*who).phase == Phase::Up);
+                    let up: Vec<Who> = up.collect();
+                    up.into_iter().filter_map(|who| ledger.agent(who).process).collect()
+                });
+                for process in up {
+                    if self.live.with(|ledger| ledger.is(process)) {
+                        self.live.end(process.who, ExitReason::Crashed);
+                        self.settles();
+                    }
                 }
             }
             Kind::CrashAtEdge => self.crash_at_edge(who, amount),
