@@ -27,7 +27,7 @@ use std::time::Duration;
 use lictor_kernel::{ExitReason, Instant};
 
 use self::message::{AgentState, Message, Open};
-use self::network::Frame;
+use self::network::{Frame, Relay};
 use self::node::SimNode;
 use self::process::{Proc, Slot};
 use self::settle::Settling;
@@ -110,6 +110,8 @@ struct World<'p, Q> {
     questions: Vec<Option<Open>>,
     links: Links,
     frames: Vec<Frame>,
+    /// Nodes that have passed a question on to another.
+    relays: Vec<Relay>,
     /// Faults that hold.
     active: BTreeSet<u32>,
     /// Of those, the ones that go on and off, and whether they are on.
@@ -140,6 +142,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             questions: Vec::new(),
             links: Links::new(scenario.nodes()),
             frames: Vec::new(),
+            relays: Vec::new(),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
             recorder: Recorder::new(plan, options.trace),

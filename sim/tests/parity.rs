@@ -76,3 +76,22 @@ fn a_settled_plan_is_settled() {
 fn trio() {
     agree("examples/trio.yaml", 3, seeds(), &TWO);
 }
+
+#[test]
+fn show() {
+    let seed = number("SEED", u64::MAX);
+    if seed == u64::MAX {
+        return;
+    }
+    let file = std::env::var("TOPOLOGY").unwrap();
+    let scenario = scenario(&file, number("NODES", 1) as usize);
+    let plan = parity::settled(&Plan::generate(&scenario, seed, &Profile::new(Mix::Parity)));
+    println!("{}", plan.to_yaml());
+    for engine in TWO {
+        let options = lictor_sim::outcome::Options { trace: true, ..Default::default() };
+        let ran = engine.run(&plan, options).unwrap();
+        let trace = lictor_sim::trace::Trace::new(&plan);
+        let lines: Vec<String> = ran.trace.iter().map(|record| trace.text(record)).collect();
+        std::fs::write(format!("/tmp/x-{}.txt", engine.word()), lines.join("\n")).unwrap();
+    }
+}

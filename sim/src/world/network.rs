@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lictor_kernel::membership::{Claim, Frame as Said, PeerChange};
 use lictor_kernel::node::{self, Action, Callee};
 use lictor_kernel::{
-    CallOutcome, Ended, NodeId, Owner, ReplyOutcome, Route, Router, Undeliverable,
+    CallId, CallOutcome, Ended, NodeId, Owner, ReplyOutcome, Route, Router, Undeliverable,
 };
 
 use super::message::Question;
@@ -34,8 +34,29 @@ pub(super) struct Frame {
 enum Load {
     /// What one kernel says to another, and of whom.
     Said(Said, Option<Who>),
-    Message(u32),
-    Answer(Question, Ending),
+    /// A message, for this boot of the receiver.
+    Message(u32, u64),
+    Answer(Question, Option<u32>, Ending),
+}
+
+/// What a call over a wire is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Called {
+    /// The question of this number.
+    Question(u32),
+    /// A question that was passed on.
+    Relay(u32),
+}
+
+/// A node that has passed a question on to another, and gets the answer first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relay {
+    node: NodeIx,
+    boot: u32,
+    call: CallId,
+    question: Question,
+    /// The one before it.
+    back: Option<u32>,
 }
 
 const fn id(node: NodeIx) -> NodeId {
@@ -56,7 +77,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         let to = self.messages[index as usize].to;
         match self.route_to(node, to) {
             Route::Local { .. } => self.enqueue(node, index),
-            Route::Remote { node: at, .. } => self.send_away(node, ix(at), index),
+            Route::Remote { node: at, epoch, .. } => self.send_away(node, (ix(at), epoch), index),
             Route::Undeliverable(Undeliverable::Down) => {
                 self.recorder.reach(Mark::SentToDown);
                 self.message_ends(node, index, Fate::Down, Ending::Failed);
@@ -85,14 +106,17 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     /// A message leaves for another node.
-    fn send_away(&mut self, node: NodeIx, to: NodeIx, index: u32) {
-        let question = self.messages[index as usize].question;
-        if let Some(question) = question
-            && question.node == node
-        {
-            self.begin_call(node, to, question);
+    fn send_away(&mut self, node: NodeIx, (to, boot): (NodeIx, u64), index: u32) {
+        let (question, via) =
+            (self.messages[index as usize].question, self.messages[index as usize].via);
+        match question {
+            Some(question) if question.node == node && via.is_none() => {
+                self.begin_call(node, to, question);
+            }
+            Some(question) => self.relays(node, to, question, index),
+            None => {}
         }
-        if self.post(node, to, Load::Message(index)).is_err() {
+        if self.post(node, to, Load::Message(index, boot)).is_err() {
             self.recorder.reach(Mark::LinkOverflow);
             self.message_ends(node, index, Fate::LinkFull, Ending::Failed);
             return;
@@ -111,7 +135,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         let deadline = this.clock.shows(now).saturating_add(left);
         let (_, _, _, calls) = this.kernel.parts();
         if let Ok(call) = calls.begin(Callee::Node(id(to)), deadline) {
-            this.calls.insert(call, question.number);
+            this.calls.insert(call, Called::Question(question.number));
             if let Some(open) = &mut self.questions[question.number as usize] {
                 open.call = Some(call);
             }
@@ -119,14 +143,62 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.reset_due(node);
     }
 
-    /// An answer goes to who asked.
-    pub(super) fn answer(&mut self, node: NodeIx, question: Question, ending: Ending) {
-        if question.node == node {
+    /// A question that came from elsewhere is passed on to another node.
+    fn relays(&mut self, node: NodeIx, to: NodeIx, question: Question, index: u32) {
+        let this = self.node(node);
+        let boot = this.boot;
+        let (_, _, _, calls) = this.kernel.parts();
+        // Its deadline is the asker's affair.
+        let Ok(call) = calls.begin(Callee::Node(id(to)), lictor_kernel::Instant::MAX) else {
+            return;
+        };
+        let number = u32::try_from(self.relays.len()).unwrap_or(u32::MAX);
+        self.node(node).calls.insert(call, Called::Relay(number));
+        let message = &mut self.messages[index as usize];
+        let back = message.via.replace(number);
+        self.relays.push(Relay { node, boot, call, question, back });
+    }
+
+    /// An answer goes to who asked, the way on which the question came.
+    pub(super) fn answer(
+        &mut self,
+        node: NodeIx,
+        question: Question,
+        via: Option<u32>,
+        ending: Ending,
+    ) {
+        let to = via.map_or(question.node, |relay| self.relays[relay as usize].node);
+        if let Some(relay) = via.filter(|_| to == node) {
+            // It could not be passed on.
+            return self.relay_answered(node, relay, ending);
+        }
+        if to == node {
             self.question_ends(question.number, ending);
-        } else if self.post(node, question.node, Load::Answer(question, ending)).is_err() {
+        } else if self.post(node, to, Load::Answer(question, via, ending)).is_err() {
             // The one who asked has a deadline.
             self.recorder.reach(Mark::LinkOverflow);
         }
+    }
+
+    /// An answer has come to a node that had passed its question on.
+    fn relay_answered(&mut self, node: NodeIx, relay: u32, ending: Ending) {
+        let now = self.now;
+        let Relay { boot, call, .. } = self.relays[relay as usize];
+        let this = self.node(node);
+        if this.boot != boot {
+            return;
+        }
+        let shown = this.clock.shows(now);
+        let (_, _, _, calls) = this.kernel.parts();
+        if calls.reply(shown, call) == ReplyOutcome::Delivered {
+            this.calls.remove(&call);
+            self.relay_ends(relay, ending);
+        }
+    }
+
+    fn relay_ends(&mut self, relay: u32, ending: Ending) {
+        let Relay { node, question, back, .. } = self.relays[relay as usize];
+        self.answer(node, question, back, ending);
     }
 
     /// Puts something on a link, which may lose it.
@@ -176,7 +248,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     fn lose(&mut self, index: u32) {
         let Frame { from, to, load, .. } = self.frames[index as usize];
         self.put(from, What::FrameLost(to));
-        if let Load::Message(message) = load {
+        if let Load::Message(message, _) = load {
             self.message_lost(from, message);
         }
     }
@@ -195,7 +267,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         }
         match load {
             Load::Said(said, who) => self.hears(to, from, said, who),
-            Load::Message(message) => {
+            Load::Message(_, meant) if meant != u64::from(self.node(to).boot) => {
+                // Whoever sent it did not know yet that the node has booted again.
+                self.lose(index);
+            }
+            Load::Message(message, _) => {
                 let first = self.link(from, to).is_first(number);
                 if !first || self.messages[message as usize].ended {
                     let id = self.messages[message as usize].id;
@@ -210,7 +286,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
                     }
                 }
             }
-            Load::Answer(question, ending) => self.answered(to, question, ending),
+            Load::Answer(_, Some(relay), ending) => self.relay_answered(to, relay, ending),
+            Load::Answer(question, None, ending) => self.answered(to, question, ending),
         }
         let _ = boot;
     }
@@ -283,12 +360,15 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Action::Peer(peer, PeerChange::Up(_)) => self.put(node, What::PeerUp(ix(peer))),
             Action::Peer(peer, PeerChange::Down) => self.put(node, What::PeerDown(ix(peer))),
             Action::CallEnded(Ended { call, outcome }) => {
-                let Some(number) = self.node(node).calls.remove(&call) else { return };
+                let Some(called) = self.node(node).calls.remove(&call) else { return };
                 let ending = match outcome {
                     CallOutcome::TimedOut => Ending::TimedOut,
                     CallOutcome::CalleeDown(_) => Ending::Failed,
                 };
-                self.question_ends(number, ending);
+                match called {
+                    Called::Question(number) => self.question_ends(number, ending),
+                    Called::Relay(relay) => self.relay_ends(relay, ending),
+                }
             }
             Action::Peer(_, PeerChange::Suspect)
             | Action::Watch(_)
@@ -335,7 +415,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         let scenario = Arc::clone(&self.plan.scenario);
         for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
             for (who, entity) in scenario.all() {
-                if !self.node(node).on || entity.node == node || scenario.agent(who).is_none() {
+                let runs = self.node(node).on && !self.node(node).ended;
+                if !runs || entity.node == node || scenario.agent(who).is_none() {
                     continue;
                 }
                 let kernel = &self.node(node).kernel;
