@@ -95,3 +95,45 @@ fn show() {
         std::fs::write(format!("/tmp/x-{}.txt", engine.word()), lines.join("\n")).unwrap();
     }
 }
+
+#[test]
+fn swarm() {
+    for (file, nodes) in
+        [("examples/pipeline.yaml", 1), ("examples/office.yaml", 1), ("examples/trio.yaml", 3)]
+    {
+        let scenario = scenario(file, nodes);
+        let mut bad = std::collections::BTreeMap::new();
+        let mut marks = lictor_sim::marks::Marks::default();
+        for seed in seeds() {
+            let mix = Mix::named(&std::env::var("MIX").unwrap_or_default()).unwrap_or(Mix::Swarm);
+            let profile = Profile { engine: Engine::Virtual, ..Profile::new(mix) };
+            let plan = Plan::generate(&scenario, seed, &profile);
+            let ran = Engine::Virtual.run(&plan, Default::default()).unwrap();
+            marks.merge(ran.marks);
+            if let Some(violation) = &ran.violation {
+                let text = lictor_sim::trace::names(&plan.scenario, &violation.to_string());
+                let mut kinds: Vec<_> = plan
+                    .faults
+                    .iter()
+                    .filter(|f| f.kind.facts().group as u8 >= 4 || f.at <= violation.at)
+                    .map(|f| f.kind.facts().name)
+                    .collect();
+                kinds.sort_unstable();
+                kinds.dedup();
+                let text = format!("{text} {kinds:?}");
+                bad.entry(violation.invariant).or_insert_with(Vec::new).push((seed, text));
+            }
+            if seed % 8 == 0 {
+                let again = Engine::Virtual.run(&plan, Default::default()).unwrap();
+                assert_eq!(ran.digest, again.digest);
+            }
+        }
+        println!("{file} on {nodes}: {marks:?}");
+        for (id, all) in &bad {
+            println!("  {id}: {} times", all.len());
+            for (seed, text) in all.iter().take(4) {
+                println!("    seed {seed}: {}", &text[..text.len().min(1200)]);
+            }
+        }
+    }
+}

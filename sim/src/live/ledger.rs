@@ -278,8 +278,8 @@ impl Ledger {
         let mend = self.calm && !self.ending;
         let this = self.node(node);
         this.ended = true;
-        // A start that fails leaves nothing: the names are free again.
-        let undone = !this.ready;
+        // A start that fails, and an end that was asked for, leave nothing: the names are free.
+        let undone = !this.ready || this.stopped;
         // Its last crash was before the healing, and it took its time to end.
         if mend && !std::mem::replace(&mut this.mended, true) {
             self.to_mend.push(node);
