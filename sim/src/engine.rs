@@ -1,5 +1,7 @@
 //! Which engine runs a plan.
 
+#[cfg(feature = "turmoil")]
+mod on_turmoil;
 mod on_virtual;
 mod wire;
 
@@ -47,6 +49,9 @@ impl Engine {
         match self {
             Self::Kernel => Ok(world::run(plan, options)),
             Self::Virtual => Ok(on_virtual::run(plan, options)),
+            #[cfg(feature = "turmoil")]
+            Self::Turmoil => Ok(on_turmoil::run(plan, options)),
+            #[cfg(not(feature = "turmoil"))]
             Self::Turmoil => Err(NotBuiltIn(self).into()),
         }
     }
@@ -70,6 +75,7 @@ impl Engine {
     pub const fn is_built_in(self) -> Result<(), NotBuiltIn> {
         match self {
             Self::Kernel | Self::Virtual => Ok(()),
+            Self::Turmoil if cfg!(feature = "turmoil") => Ok(()),
             Self::Turmoil => Err(NotBuiltIn(self)),
         }
     }

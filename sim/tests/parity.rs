@@ -44,6 +44,28 @@ fn agree(file: &str, nodes: usize, seeds: std::ops::Range<u64>, engines: &[Engin
     assert!(bad.is_empty());
 }
 
+const THREE: [Engine; 3] = [Engine::Kernel, Engine::Virtual, Engine::Turmoil];
+
+#[test]
+fn all_three_pipeline() {
+    agree("examples/pipeline.yaml", 1, some_seeds(), &THREE);
+}
+
+#[test]
+fn all_three_office() {
+    agree("examples/office.yaml", 1, some_seeds(), &THREE);
+}
+
+#[test]
+fn all_three_trio() {
+    agree("examples/trio.yaml", 3, some_seeds(), &THREE);
+}
+
+fn some_seeds() -> std::ops::Range<u64> {
+    let from = number("FROM", 0);
+    from..from + number("SEEDS", 10)
+}
+
 const TWO: [Engine; 2] = [Engine::Kernel, Engine::Virtual];
 
 fn seeds() -> std::ops::Range<u64> {
@@ -85,11 +107,16 @@ fn show() {
     }
     let file = std::env::var("TOPOLOGY").unwrap();
     let scenario = scenario(&file, number("NODES", 1) as usize);
-    let plan = parity::settled(&Plan::generate(&scenario, seed, &Profile::new(Mix::Parity)));
+    let mut plan = parity::settled(&Plan::generate(&scenario, seed, &Profile::new(Mix::Parity)));
+    if let Ok(mix) = std::env::var("MIX") {
+        let profile =
+            Profile { engine: Engine::Virtual, ..Profile::new(Mix::named(&mix).unwrap()) };
+        plan = Plan::generate(&scenario, seed, &profile);
+    }
     println!("{}", plan.to_yaml());
     for engine in TWO {
         let options = lictor_sim::outcome::Options { trace: true, ..Default::default() };
-        let ran = engine.run(&plan, options).unwrap();
+        let Ok(ran) = engine.run(&plan, options) else { continue };
         let trace = lictor_sim::trace::Trace::new(&plan);
         let lines: Vec<String> = ran.trace.iter().map(|record| trace.text(record)).collect();
         std::fs::write(format!("/tmp/x-{}.txt", engine.word()), lines.join("\n")).unwrap();

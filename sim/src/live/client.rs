@@ -111,7 +111,8 @@ impl Live {
             live.with(|ledger| {
                 match told {
                     Some(told) => ledger.told(node, id, hop, told),
-                    None if ledger.still_waits(id, hop) => {
+                    // On another node it waits by a clock of its own.
+                    None if ledger.node_of(to) == node && ledger.still_waits(id, hop) => {
                         ledger.told(node, id, hop, Err(Fate::NoRoom));
                     }
                     None => {}
@@ -175,9 +176,10 @@ impl Live {
         let node = self.plan.scenario.entity(process.who).node;
         let Some(executor) = self.executor(node) else { return };
         let live = Arc::clone(self);
-        let at = executor.now().saturating_add(Duration::from_nanos(after));
-        let sleep = executor.sleep_until(at);
         self.spawn(node, async move {
+            // Inside, where a host's clock is that of the simulation.
+            let at = executor.now().saturating_add(Duration::from_nanos(after));
+            let sleep = executor.sleep_until(at);
             let gone = live.until(process.who, |ledger| (!ledger.is(process)).then_some(()));
             if either(sleep, gone).await {
                 live.crash(process);
