@@ -130,14 +130,6 @@ impl Abstract {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
-
-    /// Leaves out what is said of these.
-    pub fn without(&mut self, left_out: impl Fn(About, Step) -> bool) {
-        for (about, steps) in &mut self.steps {
-            steps.retain(|(_, step)| !left_out(*about, *step));
-        }
-        self.steps.retain(|_, steps| !steps.is_empty());
-    }
 }
 
 fn step(
@@ -279,10 +271,7 @@ pub fn check(plan: &Plan, engines: &[Engine]) -> Result<Verdict, EngineError> {
         if let Some(violation) = violation {
             return Ok(Verdict::Violates(*engine, violation));
         }
-        let mut made = Abstract::of(plan, &trace);
-        if engines.contains(&Engine::Turmoil) {
-            settle::without_wire(plan, &mut made);
-        }
+        let made = Abstract::of(plan, &trace);
         match &measure {
             None => {
                 steps = made.len();

@@ -31,7 +31,7 @@ use self::network::{Frame, Relay};
 use self::node::SimNode;
 use self::process::{Proc, Slot};
 use self::settle::Settling;
-pub(crate) use self::settle::settle;
+pub(crate) use self::settle::{for_wire, settle};
 use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};

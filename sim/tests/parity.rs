@@ -24,7 +24,7 @@ fn agree(file: &str, nodes: usize, seeds: std::ops::Range<u64>, engines: &[Engin
     let (mut steps, mut bad) = (0, Vec::new());
     for seed in seeds.clone() {
         let plan = Plan::generate(&scenario, seed, &Profile::new(Mix::Parity));
-        let plan = parity::settled(&plan);
+        let plan = parity::settled(&plan, engines);
         match parity::check(&plan, engines).unwrap() {
             Verdict::Same(n) => steps += n,
             Verdict::Differs(a, b, difference) => {
@@ -88,8 +88,8 @@ fn a_settled_plan_is_settled() {
     let scenario = scenario("examples/office.yaml", 1);
     for seed in 0..200 {
         let plan = Plan::generate(&scenario, seed, &Profile::new(Mix::Parity));
-        let once = parity::settled(&plan);
-        let twice = parity::settled(&once);
+        let once = parity::settled(&plan, &TWO);
+        let twice = parity::settled(&once, &TWO);
         assert_eq!(once, twice, "seed {seed}");
     }
 }
@@ -107,14 +107,17 @@ fn show() {
     }
     let file = std::env::var("TOPOLOGY").unwrap();
     let scenario = scenario(&file, number("NODES", 1) as usize);
-    let mut plan = parity::settled(&Plan::generate(&scenario, seed, &Profile::new(Mix::Parity)));
+    let mut plan = parity::settled(
+        &Plan::generate(&scenario, seed, &Profile::new(Mix::Parity)),
+        if std::env::var_os("WIRE").is_some() { &THREE } else { &TWO },
+    );
     if let Ok(mix) = std::env::var("MIX") {
         let profile =
             Profile { engine: Engine::Virtual, ..Profile::new(Mix::named(&mix).unwrap()) };
         plan = Plan::generate(&scenario, seed, &profile);
     }
     println!("{}", plan.to_yaml());
-    for engine in TWO {
+    for engine in THREE {
         let options = lictor_sim::outcome::Options { trace: true, ..Default::default() };
         let Ok(ran) = engine.run(&plan, options) else { continue };
         let trace = lictor_sim::trace::Trace::new(&plan);

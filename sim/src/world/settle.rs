@@ -12,6 +12,7 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 
 use super::{Event, World};
+use crate::fault::{Fault, Kind};
 use crate::outcome::Options;
 use crate::plan::{Operation, Plan, nanos};
 use crate::queue::{EventQueue, HeapQueue};
@@ -26,6 +27,9 @@ pub(super) struct Settling {
     operations: Vec<Instant>,
     begins: Vec<Instant>,
     ends: Vec<Option<Instant>>,
+    /// When real connections are between two states, if that counts: from, to.
+    shut: Vec<(u64, u64)>,
+    wire: bool,
 }
 
 /// How often one thing is put off at most; then it happens where it is.
@@ -36,7 +40,10 @@ const STEP: u64 = 1_000_000;
 
 /// The plan, with what it does moved so that nothing happens within `margin` of it, as far as there
 /// is such an instant.
-pub(crate) fn settle(plan: &Plan, margin: Duration) -> Plan {
+///
+/// With `wire`, nothing is sent while real connections are between two states: some time after a
+/// link was cut, when one end may know and the other not, and some time after it was mended.
+pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
     let mut world = World::new(plan, Options::default(), HeapQueue::default());
     let mut settling = Settling {
         last: 0,
@@ -45,6 +52,8 @@ pub(crate) fn settle(plan: &Plan, margin: Duration) -> Plan {
         operations: plan.operations.iter().map(|operation| operation.at).collect(),
         begins: plan.faults.iter().map(|fault| fault.at).collect(),
         ends: vec![None; plan.faults.len()],
+        shut: Vec::new(),
+        wire,
     };
     for (n, operation) in (0..).zip(&plan.operations) {
         settling.push(operation.at.as_nanos(), Event::Operation(n));
@@ -71,6 +80,47 @@ pub(crate) fn settle(plan: &Plan, margin: Duration) -> Plan {
     moved
 }
 
+/// How long after a cut a connection is as it was.
+const SURPRISED: Duration = Duration::from_millis(700);
+
+/// How long after a cut everybody knows.
+const KNOWN: Duration = Duration::from_millis(4_000);
+
+/// How long before a mending nothing is begun.
+const BEFORE: Duration = Duration::from_millis(500);
+
+/// How long after a mending everybody is connected and knows.
+const RECOVERED: Duration = Duration::from_millis(4_500);
+
+/// How long a cut lasts at least, so that everybody knows before its end.
+const CUT_LEAST: Duration = Duration::from_secs(6);
+
+/// Whether a fault cuts connections.
+pub(crate) const fn is_of_wire(fault: &Fault) -> bool {
+    matches!(
+        fault.kind,
+        Kind::Partition
+            | Kind::OneWay
+            | Kind::Isolate
+            | Kind::Bridge
+            | Kind::CrashNode
+            | Kind::PowerLoss
+    )
+}
+
+/// The plan without the faults that transports weather in different ways, each cut long enough that
+/// everybody comes to know of it.
+pub(crate) fn for_wire(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.faults.retain(|fault| {
+        !matches!(fault.kind, Kind::Jam | Kind::Latency | Kind::Flap | Kind::Reset)
+    });
+    for fault in plan.faults.iter_mut().filter(|fault| is_of_wire(fault)) {
+        fault.lasts = fault.lasts.max(CUT_LEAST);
+    }
+    plan
+}
+
 impl Settling {
     fn push(&mut self, at: u64, event: Event) {
         self.pushed += 1;
@@ -87,6 +137,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         let mut floor = 0;
         while let Some((at, event)) = self.next_todo() {
+            if let Some(until) = self.is_shut(at.max(floor), event) {
+                if let Some(settling) = &mut self.settling {
+                    settling.push(until, event);
+                }
+                continue;
+            }
             self.waits_for_quiet(at.max(floor), margin);
             // What follows at once must not be taken for what was to come.
             floor = self.now.as_nanos().saturating_add(margin);
@@ -106,6 +162,36 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let calm = heals.saturating_add(self.plan.calm);
         self.waits_for_quiet(calm.as_nanos(), margin);
         (heals, self.now)
+    }
+
+    /// Until when something has to wait for the wire.
+    fn is_shut(&mut self, at: u64, event: Event) -> Option<u64> {
+        let plan = self.plan;
+        let settling = self.settling.as_mut().filter(|settling| settling.wire)?;
+        let cuts = match event {
+            Event::Begins(n) => Some(&plan.faults[n as usize]).filter(|fault| is_of_wire(fault)),
+            Event::Operation(_) => None,
+            _ => return None,
+        };
+        let last = settling.shut.iter().map(|(_, until)| *until).max().unwrap_or(0);
+        match cuts {
+            // One after the other.
+            Some(_) if at < last => Some(last),
+            Some(fault) => {
+                let end = at.saturating_add(nanos(fault.lasts));
+                let (known, before) = (nanos(KNOWN), nanos(BEFORE));
+                settling.shut = vec![
+                    (at.saturating_add(nanos(SURPRISED)), at.saturating_add(known)),
+                    (end.saturating_sub(before), end.saturating_add(nanos(RECOVERED))),
+                ];
+                None
+            }
+            None if matches!(event, Event::Begins(_)) => None,
+            None => {
+                let shut = settling.shut.iter().find(|(from, until)| (*from..*until).contains(&at));
+                shut.map(|(_, until)| *until)
+            }
+        }
     }
 
     /// The next thing that the plan does; the end of a fault comes in when it is due.
