@@ -1,8 +1,13 @@
 //! Which engine runs a plan.
 
+#[cfg(feature = "turmoil")]
+mod on_turmoil;
+mod on_virtual;
+mod wire;
+
 use std::fmt;
 
-use crate::fault::Engines;
+use crate::fault::{Engines, Kind};
 use crate::outcome::{Options, Outcome};
 use crate::plan::Plan;
 use crate::world;
@@ -36,12 +41,30 @@ impl Engine {
     /// Runs a plan.
     ///
     /// # Errors
-    /// [`NotBuiltIn`] if this program does not have the engine.
-    pub fn run(self, plan: &Plan, options: Options) -> Result<Outcome, NotBuiltIn> {
+    /// [`EngineError`] if this program does not have the engine, or the engine not a fault of the
+    /// plan.
+    pub fn run(self, plan: &Plan, options: Options) -> Result<Outcome, EngineError> {
         self.is_built_in()?;
+        self.can(plan)?;
         match self {
             Self::Kernel => Ok(world::run(plan, options)),
-            Self::Virtual | Self::Turmoil => Err(NotBuiltIn(self)),
+            Self::Virtual => Ok(on_virtual::run(plan, options)),
+            #[cfg(feature = "turmoil")]
+            Self::Turmoil => Ok(on_turmoil::run(plan, options)),
+            #[cfg(not(feature = "turmoil"))]
+            Self::Turmoil => Err(NotBuiltIn(self).into()),
+        }
+    }
+
+    /// Whether the engine has every fault of the plan.
+    ///
+    /// # Errors
+    /// [`EngineError::NoFault`] for the first that it has not.
+    pub fn can(self, plan: &Plan) -> Result<(), EngineError> {
+        let mut kinds = plan.faults.iter().map(|fault| fault.kind);
+        match kinds.find(|kind| !kind.facts().engines.has(self)) {
+            Some(kind) => Err(EngineError::NoFault(self, kind)),
+            None => Ok(()),
         }
     }
 
@@ -51,8 +74,9 @@ impl Engine {
     /// [`NotBuiltIn`] if not.
     pub const fn is_built_in(self) -> Result<(), NotBuiltIn> {
         match self {
-            Self::Kernel => Ok(()),
-            Self::Virtual | Self::Turmoil => Err(NotBuiltIn(self)),
+            Self::Kernel | Self::Virtual => Ok(()),
+            Self::Turmoil if cfg!(feature = "turmoil") => Ok(()),
+            Self::Turmoil => Err(NotBuiltIn(self)),
         }
     }
 }
@@ -80,3 +104,33 @@ impl fmt::Display for NotBuiltIn {
 }
 
 impl std::error::Error for NotBuiltIn {}
+
+/// Why an engine does not run a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// See [`NotBuiltIn`].
+    NotBuiltIn(Engine),
+    /// The plan has a fault of a kind that the engine cannot do.
+    NoFault(Engine, Kind),
+}
+
+impl From<NotBuiltIn> for EngineError {
+    fn from(NotBuiltIn(engine): NotBuiltIn) -> Self {
+        Self::NotBuiltIn(engine)
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBuiltIn(engine) => NotBuiltIn(*engine).fmt(f),
+            Self::NoFault(engine, kind) => {
+                let name = kind.facts().name;
+                write!(f, "the engine `{}` cannot do the fault `{name}`", engine.word())
+            }
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}

@@ -8,22 +8,27 @@
 
 pub mod campaign;
 pub mod digest;
+mod effects;
 pub mod engine;
 pub mod executor;
 pub mod exhaustive;
 pub mod fault;
 pub mod fuzz;
 pub mod invariants;
+mod link;
+mod live;
 pub mod marks;
 pub mod model;
 pub mod operation;
 pub mod outcome;
+pub mod parity;
 pub mod plan;
 pub mod policy;
 #[cfg(feature = "proptest")]
 pub mod prop;
 pub mod queue;
 pub mod record;
+mod recorder;
 pub mod report;
 pub mod scenario;
 pub mod shrink;

@@ -2,6 +2,7 @@
 
 use lictor_kernel::Instant;
 
+use crate::executor::Schedule;
 use crate::invariants::Violation;
 use crate::marks::Marks;
 use crate::record::Record;
@@ -15,13 +16,21 @@ pub struct Options {
     pub until: Option<Instant>,
     /// What holds the events to come. It cannot change what happens.
     pub queue: Queue,
+    /// Which of the tasks that are ready runs next, on the virtual executor.
+    pub schedule: Schedule,
     /// Whether the reference model runs beside every static supervisor. Slow.
     pub model: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trace: false, until: None, queue: Queue::Heap, model: false }
+        Self {
+            trace: false,
+            until: None,
+            queue: Queue::Heap,
+            schedule: Schedule::Fifo,
+            model: false,
+        }
     }
 }
 

@@ -19,8 +19,8 @@ mod network;
 mod node;
 mod operations;
 mod process;
-mod recorder;
 mod script;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,15 +28,18 @@ use std::time::Duration;
 use lictor_kernel::{ExitReason, Instant};
 
 use self::message::{AgentState, Message, Open};
-use self::network::{Frame, Link};
+use self::network::{Frame, Relay};
 use self::node::SimNode;
 use self::process::{Proc, Slot};
-use self::recorder::Recorder;
 use self::script::Script;
+use self::settle::Settling;
+pub(crate) use self::settle::{for_wire, settle};
+use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
 use crate::queue::{CalendarQueue, EventQueue, HeapQueue};
 use crate::record::{NodeIx, What, Who};
+use crate::recorder::Recorder;
 use crate::stream::{Purpose, Streams};
 
 /// Something that will happen in a world.
@@ -108,20 +111,22 @@ struct World<'p, Q> {
     messages: Vec<Message>,
     /// `None` when it has ended.
     questions: Vec<Option<Open>>,
-    /// From node to node, by `from * nodes + to`.
-    links: Vec<Link>,
+    links: Links,
     frames: Vec<Frame>,
+    /// Nodes that have passed a question on to another.
+    relays: Vec<Relay>,
     /// Faults that hold.
     active: BTreeSet<u32>,
     /// Of those, the ones that go on and off, and whether they are on.
     flapping: BTreeMap<u32, bool>,
     recorder: Recorder,
+    /// The plan is made so that nothing meets.
+    settling: Option<Box<Settling>>,
 }
 
 impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     fn new(plan: &'p Plan, options: Options, queue: Q) -> Self {
         let scenario = &plan.scenario;
-        let nodes = scenario.nodes();
         Self {
             plan,
             options,
@@ -139,15 +144,21 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             free: Vec::new(),
             messages: Vec::with_capacity(plan.operations.len()),
             questions: Vec::new(),
-            links: vec![Link::default(); nodes * nodes],
+            links: Links::new(scenario.nodes()),
             frames: Vec::new(),
+            relays: Vec::new(),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
             recorder: Recorder::new(plan, options.trace),
+            settling: None,
         }
     }
 
     fn run(mut self) -> Outcome {
+        self.run_to_end()
+    }
+
+    fn run_to_end(&mut self) -> Outcome {
         for node in self.plan.scenario.node_ids() {
             self.boots(node);
         }
@@ -163,9 +174,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             events: self.events,
             records: self.recorder.records,
             faults: self.injected,
-            violation: self.recorder.violation,
+            violation: self.recorder.violation.clone(),
             marks: self.recorder.marks,
-            trace: self.recorder.trace.unwrap_or_default(),
+            trace: self.recorder.trace.take().unwrap_or_default(),
             ended: self.now,
         }
     }
@@ -205,7 +216,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.now = self.now.max(at);
         self.events += 1;
         match (deadline_first, due) {
-            (true, Some((_, node))) => self.wake(node),
+            (true, Some((_, node))) => {
+                self.notes_something();
+                self.wake(node);
+            }
             _ => {
                 let event =
                     if from_script { self.script.pop() } else { self.queue.pop().map(|(_, e)| e) };
@@ -218,6 +232,13 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     fn happens(&mut self, event: Event) {
+        if self.settling.is_some() && self.is_put_off(event) {
+            return;
+        }
+        self.does(event);
+    }
+
+    fn does(&mut self, event: Event) {
         match event {
             Event::Operation(n) => self.operate(n),
             Event::Begins(n) => self.begins(n),

@@ -184,9 +184,12 @@ fn dependencies_point_one_way() {
                 "lictor-kernel",
                 "lictor-runtime",
                 "lictor-topology",
+                "lictor-turmoil",
                 "serde",
                 "serde_json",
                 "proptest",
+                "tokio",
+                "turmoil",
             ],
             _ => &["*"],
         }

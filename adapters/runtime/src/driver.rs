@@ -69,6 +69,12 @@ pub(crate) enum Command {
         wish: Wish,
         answer: Answer<ControlError>,
     },
+    /// OTP's `terminate_child` (`false`) and `restart_child` (`true`).
+    FixedChild {
+        name: String,
+        start: bool,
+        answer: Answer<ControlError>,
+    },
 }
 
 /// What somebody wants an agent to do.
@@ -405,6 +411,10 @@ impl World {
             }
             Input::Command(Command::Control { name, wish, answer }) => {
                 let result = self.control(&name, wish);
+                self.effects.push_back(Effect::Answer(answer, result));
+            }
+            Input::Command(Command::FixedChild { name, start, answer }) => {
+                let result = self.fixed_child(now, &name, start);
                 self.effects.push_back(Effect::Answer(answer, result));
             }
         }

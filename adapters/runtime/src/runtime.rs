@@ -480,6 +480,30 @@ impl Runtime {
         self.control(name, Wish::Restart { by: Arc::from(by) }).await
     }
 
+    /// Stops a child of a static supervisor, agent or supervisor, and keeps its specification: it
+    /// is not started again until [`Runtime::restart_child`], or until its supervisor is (OTP's
+    /// `terminate_child`). Returns when the supervisor has begun to stop it.
+    ///
+    /// # Errors
+    /// See [`ControlError`]; a supervisor in the middle of something refuses.
+    pub async fn terminate_child(&self, name: &str) -> Result<(), ControlError> {
+        self.fixed_child(name, false).await
+    }
+
+    /// Starts a child of a static supervisor that is down (OTP's `restart_child`). Returns when the
+    /// supervisor has begun to start it.
+    ///
+    /// # Errors
+    /// See [`ControlError`]; a child that is up, or waits for its restart, is refused.
+    pub async fn restart_child(&self, name: &str) -> Result<(), ControlError> {
+        self.fixed_child(name, true).await
+    }
+
+    async fn fixed_child(&self, name: &str, start: bool) -> Result<(), ControlError> {
+        let name = name.to_owned();
+        self.command(|answer| Command::FixedChild { name, start, answer }).await
+    }
+
     async fn control(&self, name: &str, wish: Wish) -> Result<(), ControlError> {
         let name = name.to_owned();
         self.command(|answer| Command::Control { name, wish, answer }).await

@@ -63,41 +63,23 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     fn at_agent(&mut self, number: u32, fault: &Fault, who: Who, begins: bool) {
         let amount = fault.amount;
         let state = &mut self.agents[usize::from(who.0)];
-        let effects = &mut state.effects;
-        let count = |held: &mut u32| {
-            *held = if begins { *held + 1 } else { held.saturating_sub(1) };
-        };
-        let slower = |held: &mut u64| {
-            *held = if begins { held.saturating_add(amount) } else { held.saturating_sub(amount) };
-        };
+        state.effects.change(fault.kind, amount, begins);
+        let (effects, slots) = (state.effects, state.slots.clone());
         match fault.kind {
-            Kind::CrashInStart => count(&mut effects.crash_in_start),
-            Kind::IgnoreStart => count(&mut effects.ignore_start),
-            Kind::CrashInStop => count(&mut effects.crash_in_stop),
-            Kind::SlowStart => slower(&mut effects.slow_start),
-            Kind::SlowStop => slower(&mut effects.slow_stop),
-            Kind::Slow => slower(&mut effects.slow),
-            Kind::HangInStart => {
-                count(&mut effects.hang_in_start);
-                if effects.hang_in_start == 0 {
-                    for slot in state.slots.clone() {
-                        self.comes_up(slot);
+            Kind::HangInStart if effects.hang_in_start == 0 => {
+                for slot in slots {
+                    self.comes_up(slot);
+                }
+            }
+            Kind::IgnoreShutdown if effects.ignore_shutdown == 0 => {
+                for slot in slots {
+                    if self.live(slot).is_some_and(|proc| proc.state == State::Stopping) {
+                        self.begins_to_stop(slot);
                     }
                 }
             }
-            Kind::IgnoreShutdown => {
-                count(&mut effects.ignore_shutdown);
-                if effects.ignore_shutdown == 0 {
-                    for slot in state.slots.clone() {
-                        if self.live(slot).is_some_and(|proc| proc.state == State::Stopping) {
-                            self.begins_to_stop(slot);
-                        }
-                    }
-                }
-            }
-            Kind::CrashLoop => {
-                effects.crash_loop = begins.then_some(amount);
-                if begins && let Some(slot) = self.up(who) {
+            Kind::CrashLoop if begins => {
+                if let Some(slot) = self.up(who) {
                     self.after(amount, Event::Dies(slot, ExitReason::Crashed));
                 }
             }

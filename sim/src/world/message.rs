@@ -9,6 +9,7 @@ use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
 use super::{Event, World};
+use crate::effects::Effects;
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
@@ -24,6 +25,8 @@ pub(super) struct Message {
     pub(super) to: Who,
     /// The question that it is.
     pub(super) question: Option<Question>,
+    /// The last node that passed the question on to another: the answer goes back that way.
+    pub(super) via: Option<u32>,
     /// How often it was given before.
     pub(super) attempt: u32,
     /// Who passes it on and is not free until it is in.
@@ -76,20 +79,6 @@ pub(super) struct AgentState {
     pub(super) effects: Effects,
 }
 
-/// Faults that hold at an agent: how many of each kind, or by how much.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Effects {
-    pub(super) crash_in_start: u32,
-    pub(super) ignore_start: u32,
-    pub(super) hang_in_start: u32,
-    pub(super) crash_in_stop: u32,
-    pub(super) ignore_shutdown: u32,
-    pub(super) slow_start: u64,
-    pub(super) slow_stop: u64,
-    pub(super) slow: u64,
-    pub(super) crash_loop: Option<u64>,
-}
-
 impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn behaviour(&self, who: Who) -> Option<&Behaviour> {
         self.plan.scenario.agent(who).map(|agent| &agent.behaviour)
@@ -99,7 +88,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn send(&mut self, node: NodeIx, id: MessageId, to: Who, within: Option<Duration>) {
         let question = within.map(|within| self.ask(node, id, within));
         self.put(node, What::Sent(id, to, question.is_some()));
-        let message = Message { id, to, question, attempt: 0, holder: None, ended: false };
+        let (via, holder) = (None, None);
+        let message = Message { id, to, question, via, attempt: 0, holder, ended: false };
         let index = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         self.messages.push(message);
         self.route(node, index);
@@ -308,12 +298,13 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         message.ended = true;
         let (id, question, holder) = (message.id, message.question, message.holder.take());
+        let via = message.via;
         self.put(node, What::Ended(id, fate));
         if let Some(question) = question {
             if fate == Fate::Crashed {
                 self.recorder.reach(Mark::AskedCrashed);
             }
-            self.answer(node, question, ending);
+            self.answer(node, question, via, ending);
         }
         if let Some(slot) = holder {
             self.passed_on(slot);

@@ -1,50 +1,23 @@
-//! Links between nodes, what goes over them, and what the kernels say to each other.
-//!
-//! A link has one direction. It keeps the order of what it carries, unless a fault says otherwise,
-//! and never repairs a loss: what a transport may do, this one does. The answer to a question is a
-//! frame like any other.
+//! What goes over the links between nodes, and what the kernels say to each other. The answer to a
+//! question is a frame like any other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lictor_kernel::membership::{Claim, Frame as Said, PeerChange};
 use lictor_kernel::node::{self, Action, Callee};
 use lictor_kernel::{
-    CallOutcome, Ended, NodeId, Owner, ReplyOutcome, Route, Router, Undeliverable,
+    CallId, CallOutcome, Ended, NodeId, Owner, ReplyOutcome, Route, Router, Undeliverable,
 };
 
 use super::message::Question;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
+use crate::link::{Link, Offered, Way};
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, What, Who};
 use crate::stream::Purpose;
-
-/// A link in one direction.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Link {
-    /// Faults that cut it.
-    cuts: u32,
-    /// Faults that hold what it carries.
-    jams: u32,
-    held: Vec<u32>,
-    loss: u32,
-    duplicate: u32,
-    reorder: u32,
-    latency: u64,
-    limit: Option<u32>,
-    under_way: u32,
-    /// Frames so far: the number of the next.
-    sent: u64,
-    last_arrival: u64,
-    /// Numbers of data frames that came, the latest ones.
-    seen: BTreeSet<u64>,
-}
-
-/// How many numbers of frames a receiver remembers.
-const WINDOW: usize = 1024;
 
 /// Something on a link.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +34,29 @@ pub(super) struct Frame {
 enum Load {
     /// What one kernel says to another, and of whom.
     Said(Said, Option<Who>),
-    Message(u32),
-    Answer(Question, Ending),
+    /// A message, for this boot of the receiver.
+    Message(u32, u64),
+    Answer(Question, Option<u32>, Ending),
+}
+
+/// What a call over a wire is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Called {
+    /// The question of this number.
+    Question(u32),
+    /// A question that was passed on.
+    Relay(u32),
+}
+
+/// A node that has passed a question on to another, and gets the answer first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relay {
+    node: NodeIx,
+    boot: u32,
+    call: CallId,
+    question: Question,
+    /// The one before it.
+    back: Option<u32>,
 }
 
 const fn id(node: NodeIx) -> NodeId {
@@ -73,10 +67,9 @@ fn ix(node: NodeId) -> NodeIx {
     NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
 }
 
-impl<Q: EventQueue<Event>> World<'_, Q> {
+impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn link(&mut self, from: NodeIx, to: NodeIx) -> &mut Link {
-        let nodes = self.nodes.len();
-        &mut self.links[usize::from(from.0) * nodes + usize::from(to.0)]
+        self.links.at(from, to)
     }
 
     /// Where a message goes from this node, and on its way.
@@ -84,7 +77,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let to = self.messages[index as usize].to;
         match self.route_to(node, to) {
             Route::Local { .. } => self.enqueue(node, index),
-            Route::Remote { node: at, .. } => self.send_away(node, ix(at), index),
+            Route::Remote { node: at, epoch, .. } => self.send_away(node, (ix(at), epoch), index),
             Route::Undeliverable(Undeliverable::Down) => {
                 self.recorder.reach(Mark::SentToDown);
                 self.message_ends(node, index, Fate::Down, Ending::Failed);
@@ -113,14 +106,17 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     /// A message leaves for another node.
-    fn send_away(&mut self, node: NodeIx, to: NodeIx, index: u32) {
-        let question = self.messages[index as usize].question;
-        if let Some(question) = question
-            && question.node == node
-        {
-            self.begin_call(node, to, question);
+    fn send_away(&mut self, node: NodeIx, (to, boot): (NodeIx, u64), index: u32) {
+        let (question, via) =
+            (self.messages[index as usize].question, self.messages[index as usize].via);
+        match question {
+            Some(question) if question.node == node && via.is_none() => {
+                self.begin_call(node, to, question);
+            }
+            Some(question) => self.relays(node, to, question, index),
+            None => {}
         }
-        if self.post(node, to, Load::Message(index)).is_err() {
+        if self.post(node, to, Load::Message(index, boot)).is_err() {
             self.recorder.reach(Mark::LinkOverflow);
             self.message_ends(node, index, Fate::LinkFull, Ending::Failed);
             return;
@@ -139,7 +135,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let deadline = this.clock.shows(now).saturating_add(left);
         let (_, _, _, calls) = this.kernel.parts();
         if let Ok(call) = calls.begin(Callee::Node(id(to)), deadline) {
-            this.calls.insert(call, question.number);
+            this.calls.insert(call, Called::Question(question.number));
             if let Some(open) = &mut self.questions[question.number as usize] {
                 open.call = Some(call);
             }
@@ -147,71 +143,104 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.reset_due(node);
     }
 
-    /// An answer goes to who asked.
-    pub(super) fn answer(&mut self, node: NodeIx, question: Question, ending: Ending) {
-        if question.node == node {
+    /// A question that came from elsewhere is passed on to another node.
+    fn relays(&mut self, node: NodeIx, to: NodeIx, question: Question, index: u32) {
+        let this = self.node(node);
+        let boot = this.boot;
+        let (_, _, _, calls) = this.kernel.parts();
+        // Its deadline is the asker's affair.
+        let Ok(call) = calls.begin(Callee::Node(id(to)), lictor_kernel::Instant::MAX) else {
+            return;
+        };
+        let number = u32::try_from(self.relays.len()).unwrap_or(u32::MAX);
+        self.node(node).calls.insert(call, Called::Relay(number));
+        let message = &mut self.messages[index as usize];
+        let back = message.via.replace(number);
+        self.relays.push(Relay { node, boot, call, question, back });
+    }
+
+    /// An answer goes to who asked, the way on which the question came.
+    pub(super) fn answer(
+        &mut self,
+        node: NodeIx,
+        question: Question,
+        via: Option<u32>,
+        ending: Ending,
+    ) {
+        let to = via.map_or(question.node, |relay| self.relays[relay as usize].node);
+        if let Some(relay) = via.filter(|_| to == node) {
+            // It could not be passed on.
+            return self.relay_answered(node, relay, ending);
+        }
+        if to == node {
             self.question_ends(question.number, ending);
-        } else if self.post(node, question.node, Load::Answer(question, ending)).is_err() {
+        } else if self.post(node, to, Load::Answer(question, via, ending)).is_err() {
             // The one who asked has a deadline.
             self.recorder.reach(Mark::LinkOverflow);
         }
     }
 
+    /// An answer has come to a node that had passed its question on.
+    fn relay_answered(&mut self, node: NodeIx, relay: u32, ending: Ending) {
+        let now = self.now;
+        let Relay { boot, call, .. } = self.relays[relay as usize];
+        let this = self.node(node);
+        if this.boot != boot {
+            return;
+        }
+        let shown = this.clock.shows(now);
+        let (_, _, _, calls) = this.kernel.parts();
+        if calls.reply(shown, call) == ReplyOutcome::Delivered {
+            this.calls.remove(&call);
+            self.relay_ends(relay, ending);
+        }
+    }
+
+    fn relay_ends(&mut self, relay: u32, ending: Ending) {
+        let Relay { node, question, back, .. } = self.relays[relay as usize];
+        self.answer(node, question, back, ending);
+    }
+
     /// Puts something on a link, which may lose it.
     fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
-        let most = self.plan.knobs.link_capacity;
         let boot = self.node(from).boot;
-        let link = self.link(from, to);
-        if link.under_way >= link.limit.unwrap_or(most).min(most) {
+        let Some(number) = self.links.at(from, to).admit(&self.plan.knobs) else {
             self.put(from, What::FrameLost(to));
             return Err(());
-        }
-        let number = link.sent;
-        link.sent += 1;
+        };
         let index = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
         self.frames.push(Frame { from, to, number, boot, load });
         self.put(from, What::FrameSent(to));
-        let whose = u64::from(from.0) << 8 | u64::from(to.0);
-        let link = self.link(from, to);
-        let (loss, duplicate) = (link.loss, link.duplicate);
-        if self.streams.chance(Purpose::Loss, whose, number, loss) {
-            self.lose(index);
-            return Ok(());
-        }
-        let link = self.link(from, to);
-        link.under_way += 1;
-        if link.jams > 0 {
-            link.held.push(index);
-            return Ok(());
-        }
-        self.carry(index, 0);
-        if self.streams.chance(Purpose::Duplicate, whose, number, duplicate) {
-            self.link(from, to).under_way += 1;
-            self.carry(index, 1);
+        let way = self.way(from, to);
+        match self.links.at(from, to).offer(&way, number, index) {
+            Offered::Lost => self.lose(index),
+            Offered::Held => {}
+            Offered::Arrives(at, again) => {
+                self.queue.push(at, Event::Arrives(index));
+                if let Some(at) = again {
+                    self.queue.push(at, Event::Arrives(index));
+                }
+            }
         }
         Ok(())
     }
 
-    /// Carries a frame to its end of the link; `copy` tells a second one from the first.
-    fn carry(&mut self, index: u32, copy: u64) {
-        let Frame { from, to, number, .. } = self.frames[index as usize];
-        let whose = u64::from(from.0) << 8 | u64::from(to.0) | copy << 16;
-        let (least, most) = self.plan.knobs.latency;
-        let takes =
-            self.streams.between(Purpose::Latency, whose, number, nanos(least), nanos(most));
-        let reorder = self.link(from, to).reorder;
-        let overtakes = self.streams.chance(Purpose::Reorder, whose, number, reorder);
-        let slow = self.node(to).slow;
-        let now = self.now.as_nanos();
-        let link = self.link(from, to);
-        let mut at = now.saturating_add(takes).saturating_add(link.latency);
-        if overtakes {
-            // It is held back, and others pass it.
-            at = at.saturating_add(nanos(most).saturating_mul(2));
-        } else {
-            at = at.max(link.last_arrival.saturating_add(slow));
-            link.last_arrival = at;
+    fn way(&self, from: NodeIx, to: NodeIx) -> Way<'p> {
+        Way {
+            streams: self.streams,
+            knobs: &self.plan.knobs,
+            from,
+            to,
+            now: self.now.as_nanos(),
+            slow: self.nodes[usize::from(to.0)].slow,
         }
+    }
+
+    /// Carries a frame to its end of the link.
+    fn carry(&mut self, index: u32) {
+        let Frame { from, to, number, .. } = self.frames[index as usize];
+        let way = self.way(from, to);
+        let at = self.links.at(from, to).arrival(&way, number, 0);
         self.queue.push(at, Event::Arrives(index));
     }
 
@@ -219,7 +248,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     fn lose(&mut self, index: u32) {
         let Frame { from, to, load, .. } = self.frames[index as usize];
         self.put(from, What::FrameLost(to));
-        if let Load::Message(message) = load {
+        if let Load::Message(message, _) = load {
             self.message_lost(from, message);
         }
     }
@@ -227,7 +256,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn arrives(&mut self, index: u32) {
         let Frame { from, to, number, boot, load } = self.frames[index as usize];
         let link = self.link(from, to);
-        link.under_way = link.under_way.saturating_sub(1);
+        link.leaves();
         let cut = link.cuts > 0;
         if cut || !self.node(to).on {
             let first = !self.link(from, to).seen.contains(&number);
@@ -238,12 +267,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         match load {
             Load::Said(said, who) => self.hears(to, from, said, who),
-            Load::Message(message) => {
-                let link = self.link(from, to);
-                let first = link.seen.insert(number);
-                if link.seen.len() > WINDOW {
-                    link.seen.pop_first();
-                }
+            Load::Message(_, meant) if meant != u64::from(self.node(to).boot) => {
+                // Whoever sent it did not know yet that the node has booted again.
+                self.lose(index);
+            }
+            Load::Message(message, _) => {
+                let first = self.link(from, to).is_first(number);
                 if !first || self.messages[message as usize].ended {
                     let id = self.messages[message as usize].id;
                     return self.put(to, What::Suppressed(id));
@@ -257,7 +286,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                     }
                 }
             }
-            Load::Answer(question, ending) => self.answered(to, question, ending),
+            Load::Answer(_, Some(relay), ending) => self.relay_answered(to, relay, ending),
+            Load::Answer(question, None, ending) => self.answered(to, question, ending),
         }
         let _ = boot;
     }
@@ -330,12 +360,15 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Action::Peer(peer, PeerChange::Up(_)) => self.put(node, What::PeerUp(ix(peer))),
             Action::Peer(peer, PeerChange::Down) => self.put(node, What::PeerDown(ix(peer))),
             Action::CallEnded(Ended { call, outcome }) => {
-                let Some(number) = self.node(node).calls.remove(&call) else { return };
+                let Some(called) = self.node(node).calls.remove(&call) else { return };
                 let ending = match outcome {
                     CallOutcome::TimedOut => Ending::TimedOut,
                     CallOutcome::CalleeDown(_) => Ending::Failed,
                 };
-                self.question_ends(number, ending);
+                match called {
+                    Called::Question(number) => self.question_ends(number, ending),
+                    Called::Relay(relay) => self.relay_ends(relay, ending),
+                }
             }
             Action::Peer(_, PeerChange::Suspect)
             | Action::Watch(_)
@@ -382,7 +415,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let scenario = Arc::clone(&self.plan.scenario);
         for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
             for (who, entity) in scenario.all() {
-                if !self.node(node).on || entity.node == node || scenario.agent(who).is_none() {
+                let runs = self.node(node).on && !self.node(node).ended;
+                if !runs || entity.node == node || scenario.agent(who).is_none() {
                     continue;
                 }
                 let kernel = &self.node(node).kernel;
@@ -427,68 +461,25 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.node(node).slow = if begins { amount } else { 0 };
             }
             (kind, Target::Link(a, b)) => {
-                let link = self.link(a, b);
-                let share = u32::try_from(amount).unwrap_or(u32::MAX).min(1_000_000);
-                let share = if begins { share } else { 0 };
-                match kind {
-                    Kind::Loss => link.loss = share,
-                    Kind::Duplicate => link.duplicate = share,
-                    Kind::Reorder => link.reorder = share,
-                    Kind::Latency => link.latency = if begins { amount } else { 0 },
-                    Kind::Overflow => {
-                        let most = u32::try_from(amount).unwrap_or(u32::MAX);
-                        link.limit = begins.then_some(most);
-                    }
-                    _ => {}
-                }
+                self.links.tune((a, b), kind, begins.then_some(amount));
             }
             _ => {}
         }
     }
 
-    /// The links that a kind of cut is about.
-    fn links_of(&self, target: Target, kind: Kind) -> Vec<(NodeIx, NodeIx)> {
-        let all: Vec<NodeIx> = self.plan.scenario.node_ids().collect();
-        let pairs = all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b)));
-        let pairs = pairs.filter(|(a, b)| a != b);
-        match target {
-            Target::Link(a, b) if kind == Kind::OneWay => vec![(a, b)],
-            Target::Link(a, b) => vec![(a, b), (b, a)],
-            Target::Node(at) if kind == Kind::Bridge => {
-                pairs.filter(|(a, b)| *a != at && *b != at).collect()
-            }
-            Target::Node(at) => pairs.filter(|(a, b)| *a == at || *b == at).collect(),
-            Target::World | Target::Who(_) => Vec::new(),
-        }
-    }
-
     fn cut(&mut self, target: Target, kind: Kind, begins: bool) {
-        for (a, b) in self.links_of(target, kind) {
-            let link = self.link(a, b);
-            link.cuts = if begins { link.cuts + 1 } else { link.cuts.saturating_sub(1) };
-        }
+        self.links.cut(target, kind, begins);
     }
 
     fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) {
-        let link = self.link(from, to);
-        if begins {
-            link.jams += 1;
-            return;
-        }
-        link.jams = link.jams.saturating_sub(1);
-        if link.jams == 0 {
-            for index in std::mem::take(&mut link.held) {
-                self.carry(index, 0);
-            }
+        for index in self.links.jam(from, to, begins) {
+            self.carry(index);
         }
     }
 
     /// Everything under way from one node to another is lost, and both see the connection end.
     fn reset(&mut self, from: NodeIx, to: NodeIx) {
-        let held = std::mem::take(&mut self.link(from, to).held);
-        for index in held {
-            let link = self.link(from, to);
-            link.under_way = link.under_way.saturating_sub(1);
+        for index in self.link(from, to).reset() {
             self.lose(index);
         }
         self.disconnected(to, from);

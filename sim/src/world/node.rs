@@ -14,6 +14,7 @@ use lictor_kernel::{
 };
 
 use super::clock::Clock;
+use super::network::Called;
 use super::process::State;
 use super::{Event, World};
 use crate::marks::Mark;
@@ -44,7 +45,7 @@ pub(super) struct SimNode {
     /// How long it takes over each frame, in nanoseconds.
     pub(super) slow: u64,
     /// Its questions to other nodes, by the kernel's number for each.
-    pub(super) calls: BTreeMap<CallId, u32>,
+    pub(super) calls: BTreeMap<CallId, Called>,
     /// When it wants to be woken, on the world's clock.
     pub(super) due: Option<Instant>,
     /// The name of each entity on this node.
@@ -320,7 +321,19 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         if calm && !std::mem::replace(&mut this.mended, true) {
             self.after(0, Event::Mend(node));
         }
+        self.parts(node);
         self.close_all(node, Fate::DeadLetter, Ending::Failed);
+    }
+
+    /// A node without a tree says goodbye, as the runtime's does: what it asked of others has failed.
+    fn parts(&mut self, node: NodeIx) {
+        self.step_kernel(node, |kernel, now, actions| {
+            kernel.leave(actions);
+            let peers: Vec<NodeId> = kernel.membership().peers().map(|(peer, _)| peer).collect();
+            for peer in peers {
+                kernel.remove_peer(now, peer, actions);
+            }
+        });
     }
 
     pub(super) fn close_all(&mut self, node: NodeIx, fate: Fate, ending: Ending) {

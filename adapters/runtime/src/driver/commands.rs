@@ -160,6 +160,36 @@ impl World {
         Ok((id, supervisor))
     }
 
+    /// Stops or starts a child of a static supervisor, which keeps its specification.
+    pub(super) fn fixed_child(
+        &mut self,
+        now: Instant,
+        name: &str,
+        start: bool,
+    ) -> Result<(), ControlError> {
+        let unknown = || ControlError::Unknown { name: name.to_owned() };
+        let refused = |detail: String| ControlError::Refused { name: name.to_owned(), detail };
+        let id = self.id_of(name).ok_or_else(unknown)?;
+        let parent = self.places.get(&id).and_then(|place| place.parent);
+        let role = parent.and_then(|parent| self.places.get(&parent)).map(|place| &place.role);
+        let (Some(parent), Some(Role::Supervisor { .. })) = (parent, role) else {
+            return Err(refused("it is not a child of a static supervisor".to_owned()));
+        };
+        let supervisor = self.running.get(&parent).copied();
+        let supervisor =
+            supervisor.ok_or_else(|| refused("its supervisor is not running".to_owned()))?;
+        let mut actions = std::mem::take(&mut self.actions);
+        let done = if start {
+            let started = self.node.restart_child(now, supervisor, id, &mut actions);
+            started.map(drop).map_err(|error| error.to_string())
+        } else {
+            let stopped = self.node.terminate_child(now, supervisor, id, None, &mut actions);
+            stopped.map_err(|error| error.to_string())
+        };
+        self.perform(now, &mut actions);
+        done.map_err(refused)
+    }
+
     /// Takes a control for an agent. What the node knows of the name decides, not what the agent
     /// has come to: a suspension counts from here, though the message in hand is finished first.
     pub(super) fn control(&mut self, name: &str, wish: Wish) -> Result<(), ControlError> {

@@ -9,17 +9,17 @@ use crate::plan::Plan;
 use crate::record::{NodeIx, Record, What};
 
 #[derive(Debug)]
-pub(super) struct Recorder {
-    pub(super) digest: Digest,
-    pub(super) records: u64,
-    pub(super) checks: Checks,
-    pub(super) violation: Option<Violation>,
-    pub(super) marks: Marks,
-    pub(super) trace: Option<Vec<Record>>,
+pub(crate) struct Recorder {
+    pub(crate) digest: Digest,
+    pub(crate) records: u64,
+    pub(crate) checks: Checks,
+    pub(crate) violation: Option<Violation>,
+    pub(crate) marks: Marks,
+    pub(crate) trace: Option<Vec<Record>>,
 }
 
 impl Recorder {
-    pub(super) fn new(plan: &Plan, trace: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, trace: bool) -> Self {
         Self {
             digest: Digest::default(),
             records: 0,
@@ -31,7 +31,7 @@ impl Recorder {
     }
 
     #[inline]
-    pub(super) fn put(&mut self, at: Instant, node: NodeIx, what: What) {
+    pub(crate) fn put(&mut self, at: Instant, node: NodeIx, what: What) {
         if self.violation.is_some() {
             return;
         }
@@ -46,7 +46,20 @@ impl Recorder {
         }
     }
 
-    pub(super) const fn reach(&mut self, mark: Mark) {
+    /// Something else than an invariant has found this.
+    pub(crate) fn violated(
+        &mut self,
+        invariant: &'static str,
+        at: Instant,
+        node: NodeIx,
+        text: String,
+    ) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { invariant, at, node, text, record: self.records });
+        }
+    }
+
+    pub(crate) const fn reach(&mut self, mark: Mark) {
         self.marks.reach(mark);
     }
 }

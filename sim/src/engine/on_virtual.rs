@@ -1,0 +1,221 @@
+//! Tier 1.5: a plan with the real runtime on the virtual executor.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lictor_kernel::Instant;
+use lictor_runtime::{Executor, Role, Task};
+
+use super::wire::Network;
+use crate::executor::{Config, Stuck, TaskFault, TaskId, VirtualExecutor};
+use crate::fault::{Fault, Kind, Target};
+use crate::live::{Driver, Found, Ground, LinkChange, Live, Tap, boot};
+use crate::outcome::{Options, Outcome};
+use crate::plan::Plan;
+use crate::record::NodeIx;
+
+/// Runs a plan.
+pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
+    let plan = Arc::new(plan.clone());
+    let config = Config {
+        seed: plan.seed,
+        // One that was to be woken by a timer that is late does not miss its wake.
+        check_wakes: plan.faults.iter().all(|fault| fault.kind != Kind::LateTimers),
+        max_polls_per_instant: 4_000_000,
+        ..Config::of(options.schedule)
+    };
+    let executor = VirtualExecutor::with_config(config);
+    let clock = executor.host("clock");
+    let live = Live::new(&plan, options.trace, Arc::new(move || clock.now()));
+    let network = Network::new(&live, executor.host("wire"));
+    let hosts = plan
+        .scenario
+        .node_ids()
+        .map(|node| {
+            let late = Arc::new(AtomicU64::new(0));
+            let inner = executor.host(&format!("n{}", node.0));
+            Arc::new(LateHost { inner, late })
+        })
+        .collect();
+    let ground = Virtual { executor, live: Arc::clone(&live), network, hosts };
+    let outcome = Driver::new(Arc::clone(&live), ground).run(options.until);
+    live.forget();
+    outcome
+}
+
+/// A host whose timers may be late.
+struct LateHost {
+    inner: Arc<dyn Executor>,
+    late: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for LateHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner, f)
+    }
+}
+
+impl Executor for LateHost {
+    fn now(&self) -> Instant {
+        self.inner.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        let by = self.late.load(Ordering::Relaxed);
+        self.inner.sleep_until(deadline.saturating_add(Duration::from_nanos(by)))
+    }
+
+    fn spawn(&self, task: Task) {
+        self.inner.spawn(task);
+    }
+
+    fn spawn_as(&self, role: Role<'_>, task: Task) {
+        self.inner.spawn_as(role, task);
+    }
+}
+
+struct Virtual {
+    executor: VirtualExecutor,
+    live: Arc<Live>,
+    network: Arc<Network>,
+    hosts: Vec<Arc<LateHost>>,
+}
+
+fn found(stuck: &Stuck) -> Found {
+    let invariant = match stuck {
+        Stuck::Livelock(_) => "L6",
+        _ => "L7",
+    };
+    (invariant, stuck.to_string())
+}
+
+impl Virtual {
+    /// The tasks of a node that are alive.
+    fn tasks_of(&self, node: NodeIx) -> Vec<TaskId> {
+        let (of_agents, of_others) = (format!("n{}/", node.0), format!("n{}#", node.0));
+        let tasks = self.executor.tasks().into_iter();
+        let here = tasks
+            .filter(|task| task.name.starts_with(&of_agents) || task.name.starts_with(&of_others));
+        here.map(|task| task.id).collect()
+    }
+}
+
+impl Virtual {
+    /// Those that are incarnations of agents.
+    fn agents_of(&self, node: NodeIx) -> Vec<TaskId> {
+        let of_agents = format!("n{}/", node.0);
+        let tasks = self.executor.tasks().into_iter();
+        tasks.filter(|task| task.name.starts_with(&of_agents)).map(|task| task.id).collect()
+    }
+}
+
+impl Ground for Virtual {
+    fn now(&self) -> Instant {
+        self.executor.now()
+    }
+
+    fn run_until(&mut self, at: Instant) -> Result<(), Found> {
+        let live = Arc::clone(&self.live);
+        let mut watch = || {
+            if live.wants() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        self.executor.run_until_watched(at, &mut watch).map_err(|stuck| found(&stuck))
+    }
+
+    fn settle(&mut self) -> Result<(), Found> {
+        self.executor.run_until_idle().map_err(|stuck| found(&stuck))
+    }
+
+    fn boot(&mut self, node: NodeIx, number: u32) {
+        let host: Arc<dyn Executor> = Arc::<LateHost>::clone(&self.hosts[usize::from(node.0)]);
+        let has_peers = self.live.plan.scenario.nodes() > 1;
+        let transport = has_peers.then(|| {
+            let inner = self.network.plug(node, number);
+            let live = Arc::clone(&self.live);
+            Arc::new(Tap { inner, live, node, boot: number }) as _
+        });
+        let start = boot(&self.live, (node, number), &host, transport);
+        host.spawn(Box::pin(start));
+    }
+
+    fn halt(&mut self, node: NodeIx, seen: bool) {
+        let boot = self.live.with(|ledger| ledger.node(node).boot);
+        self.network.unplug(node, boot, seen);
+        for task in self.tasks_of(node) {
+            self.executor.inject_now(task, TaskFault::Drop);
+        }
+    }
+
+    fn link(&mut self, change: LinkChange) {
+        self.network.change(change);
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only faults of tasks come here")]
+    fn task(&mut self, fault: &Fault, begins: bool) -> Option<u64> {
+        let tasks = match fault.target {
+            Target::Who(who) => {
+                let entity = self.live.plan.scenario.entity(who);
+                self.executor.tasks_named(&format!("n{}/{}", entity.node.0, entity.name))
+            }
+            // The driver stays fast: a plan's command is carried out at its instant.
+            Target::Node(node) => self.agents_of(node),
+            Target::World | Target::Link(..) => Vec::new(),
+        };
+        let again = Some(10_000_000).filter(|_| begins);
+        match fault.kind {
+            Kind::Starve => {
+                for task in tasks {
+                    self.executor.starve(task, begins);
+                }
+                // Those that come meanwhile, too.
+                again
+            }
+            Kind::SlowHost => {
+                let delay =
+                    if begins { Duration::from_micros(fault.amount) } else { Duration::ZERO };
+                for task in tasks {
+                    self.executor.slow(task, delay);
+                }
+                again
+            }
+            Kind::SpuriousWake => {
+                for task in tasks.into_iter().filter(|_| begins) {
+                    self.executor.wake(task);
+                }
+                Some(fault.amount).filter(|_| begins)
+            }
+            Kind::DropFuture | Kind::PanicInPoll => {
+                let what =
+                    if fault.kind == Kind::DropFuture { TaskFault::Drop } else { TaskFault::Panic };
+                if let Some(task) = tasks.last() {
+                    let polls = self.executor.tasks().into_iter().find(|info| info.id == *task);
+                    let polls = polls.map_or(0, |info| info.polls);
+                    self.executor.inject(*task, polls.saturating_add(fault.amount.max(1)), what);
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn late(&mut self, node: NodeIx, by: u64) {
+        self.hosts[usize::from(node.0)].late.store(by, Ordering::Relaxed);
+    }
+
+    fn left(&mut self) -> Result<(), Found> {
+        match self.executor.tasks().as_slice() {
+            [] => Ok(()),
+            [first, ..] => {
+                let tasks = self.executor.live_tasks();
+                Err(("S7", format!("{tasks} tasks live after the last stop; one is {first}")))
+            }
+        }
+    }
+
+    fn steps(&self) -> u64 {
+        self.executor.counters().polls
+    }
+}

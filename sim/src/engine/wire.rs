@@ -1,0 +1,315 @@
+//! The modelled wire between runtimes on the virtual executor: the links of the kernel world, with
+//! the frames of the real runtime on them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use lictor_kernel::{Instant, NodeId};
+use lictor_runtime::transport::{FRAME_BYTES_MAX, Frame, Inbox, SendError, Transport};
+use lictor_runtime::{Executor, Task};
+
+use crate::link::{Links, Offered, Way};
+use crate::live::{LinkChange, Live, message_in};
+use crate::plan::nanos;
+use crate::record::{MessageId, NodeIx, What};
+use crate::stream::Purpose;
+
+/// All wires of a run.
+pub(super) struct Network {
+    live: Arc<Live>,
+    executor: Arc<dyn Executor>,
+    state: Mutex<State>,
+}
+
+struct State {
+    links: Links,
+    /// How long each node takes over a frame.
+    slow: Vec<u64>,
+    frames: Vec<Carried>,
+    ends: Vec<End>,
+    pushed: u64,
+}
+
+/// A frame, and the message in it.
+struct Carried {
+    from: NodeIx,
+    to: NodeIx,
+    number: u64,
+    frame: Frame,
+    message: Option<(MessageId, u32)>,
+}
+
+/// What comes to a node.
+#[derive(Clone, Copy, Debug)]
+enum Comes {
+    Frame(u32),
+    HangUp(NodeIx),
+}
+
+/// One node's end.
+#[derive(Default)]
+struct End {
+    /// The boot that is plugged in, if one is.
+    boot: Option<u32>,
+    due: BTreeMap<(u64, u64), Comes>,
+    waker: Option<Waker>,
+}
+
+impl Network {
+    pub(super) fn new(live: &Arc<Live>, executor: Arc<dyn Executor>) -> Arc<Self> {
+        let nodes = live.plan.scenario.nodes();
+        let state = State {
+            links: Links::new(nodes),
+            slow: vec![0; nodes],
+            frames: Vec::new(),
+            ends: (0..nodes).map(|_| End::default()).collect(),
+            pushed: 0,
+        };
+        Arc::new(Self { live: Arc::clone(live), executor, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of a boot of a node.
+    pub(super) fn plug(self: &Arc<Self>, node: NodeIx, boot: u32) -> Arc<Plug> {
+        self.state().end(node).boot = Some(boot);
+        Arc::new(Plug { network: Arc::clone(self), node, boot })
+    }
+
+    /// A node is gone; whether its peers see it.
+    pub(super) fn unplug(&self, node: NodeIx, boot: u32, seen: bool) {
+        let mut state = self.state();
+        state.end(node).boot = None;
+        let others = (0..u8::try_from(state.ends.len()).unwrap_or(u8::MAX)).map(NodeIx);
+        let mut wakers = Vec::new();
+        for other in others.filter(|other| seen && *other != node) {
+            if state.links.at(node, other).cuts == 0 {
+                let (least, most) = self.live.plan.knobs.latency;
+                let whose = u64::from(node.0) << 8 | u64::from(other.0) | 1 << 17;
+                let (least, most) = (nanos(least), nanos(most));
+                let streams = self.live.streams;
+                let n = u64::from(boot);
+                let takes = streams.between(Purpose::Latency, whose, n, least, most);
+                let at = self.executor.now().as_nanos().saturating_add(takes);
+                wakers.extend(state.comes(other, at, Comes::HangUp(node)));
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn way(&self, state: &State, from: NodeIx, to: NodeIx) -> Way<'_> {
+        Way {
+            streams: self.live.streams,
+            knobs: &self.live.plan.knobs,
+            from,
+            to,
+            now: self.executor.now().as_nanos(),
+            slow: state.slow[usize::from(to.0)],
+        }
+    }
+
+    pub(super) fn change(&self, change: LinkChange) {
+        let mut state = self.state();
+        let mut wakers = Vec::new();
+        match change {
+            LinkChange::Cut(target, kind, begins) => state.links.cut(target, kind, begins),
+            LinkChange::Tune(a, b, kind, amount) => state.links.tune((a, b), kind, amount),
+            LinkChange::Slow(node, by) => state.slow[usize::from(node.0)] = by,
+            LinkChange::Jam(a, b, begins) => {
+                for (from, to) in [(a, b), (b, a)] {
+                    for index in state.links.jam(from, to, begins) {
+                        let number = state.frames[index as usize].number;
+                        let way = self.way(&state, from, to);
+                        let at = state.links.at(from, to).arrival(&way, number, 0);
+                        wakers.extend(state.comes(to, at, Comes::Frame(index)));
+                    }
+                }
+            }
+            LinkChange::Reset(a, b) => {
+                let now = self.executor.now().as_nanos();
+                for (from, to) in [(a, b), (b, a)] {
+                    for index in state.links.at(from, to).reset() {
+                        self.lose(&state.frames[index as usize]);
+                    }
+                    wakers.extend(state.comes(to, now, Comes::HangUp(from)));
+                }
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lose(&self, carried: &Carried) {
+        let Carried { from, to, message, .. } = carried;
+        self.live.with(|ledger| {
+            ledger.put(*from, What::FrameLost(*to));
+            if let Some((id, hop)) = message {
+                ledger.lost(*from, *id, *hop);
+            }
+        });
+    }
+
+    fn send(&self, from: NodeIx, to: NodeIx, frame: Frame) -> Result<(), SendError> {
+        let mut state = self.state();
+        let Some(number) = state.links.at(from, to).admit(&self.live.plan.knobs) else {
+            self.live.put(from, What::FrameLost(to));
+            return Err(SendError::Full);
+        };
+        let index = u32::try_from(state.frames.len()).unwrap_or(u32::MAX);
+        let message = message_in(&frame).map(|(id, hop, ..)| (id, hop));
+        state.frames.push(Carried { from, to, number, frame, message });
+        self.live.put(from, What::FrameSent(to));
+        let way = self.way(&state, from, to);
+        let offered = state.links.at(from, to).offer(&way, number, index);
+        let mut wakers = Vec::new();
+        match offered {
+            Offered::Lost => self.lose(&state.frames[index as usize]),
+            Offered::Held => {}
+            Offered::Arrives(at, again) => {
+                wakers.extend(state.comes(to, at, Comes::Frame(index)));
+                if let Some(at) = again {
+                    wakers.extend(state.comes(to, at, Comes::Frame(index)));
+                }
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// What has come to a node by now.
+    fn take(&self, node: NodeIx) -> Option<(NodeIx, Option<Frame>)> {
+        let now = self.executor.now().as_nanos();
+        let mut state = self.state();
+        loop {
+            let first = state.end(node).due.first_entry().filter(|first| first.key().0 <= now)?;
+            let index = match first.remove() {
+                Comes::HangUp(peer) => return Some((peer, None)),
+                Comes::Frame(index) => index,
+            };
+            let Carried { from, to, .. } = state.frames[index as usize];
+            let link = state.links.at(from, to);
+            link.leaves();
+            if link.cuts == 0 {
+                return Some((from, Some(state.frames[index as usize].frame.clone())));
+            }
+            self.lose(&state.frames[index as usize]);
+        }
+    }
+
+    /// While nobody is plugged in, what comes is lost.
+    fn drain(&self, node: NodeIx) {
+        let now = self.executor.now().as_nanos();
+        let mut state = self.state();
+        while let Some(first) =
+            state.end(node).due.first_entry().filter(|first| first.key().0 <= now)
+        {
+            if let Comes::Frame(index) = first.remove() {
+                let Carried { from, to, .. } = state.frames[index as usize];
+                state.links.at(from, to).leaves();
+                self.lose(&state.frames[index as usize]);
+            }
+        }
+    }
+
+    fn next(&self, node: NodeIx) -> Option<u64> {
+        self.state().end(node).due.first_key_value().map(|(key, _)| key.0)
+    }
+}
+
+impl State {
+    fn end(&mut self, node: NodeIx) -> &mut End {
+        &mut self.ends[usize::from(node.0)]
+    }
+
+    fn comes(&mut self, to: NodeIx, at: u64, what: Comes) -> Option<Waker> {
+        self.pushed += 1;
+        let pushed = self.pushed;
+        let end = self.end(to);
+        end.due.insert((at, pushed), what);
+        end.waker.take()
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}
+
+/// One boot's end of the wires.
+#[derive(Debug)]
+pub(super) struct Plug {
+    network: Arc<Network>,
+    node: NodeIx,
+    boot: u32,
+}
+
+impl Plug {
+    fn is_in(&self) -> bool {
+        self.network.state().end(self.node).boot == Some(self.boot)
+    }
+
+    /// Until the first is due, or another has become the first.
+    async fn wait(&self) {
+        let first = self.network.next(self.node);
+        let at = first.map(Instant::from_nanos);
+        let mut sleep = at.map(|at| self.network.executor.sleep_until(at));
+        poll_fn(|cx| {
+            if self.network.next(self.node) != first {
+                return Poll::Ready(());
+            }
+            self.network.state().end(self.node).waker = Some(cx.waker().clone());
+            match &mut sleep {
+                Some(sleep) => sleep.as_mut().poll(cx),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+    }
+}
+
+impl Transport for Plug {
+    fn peers(&self) -> Vec<NodeId> {
+        let nodes = self.network.live.plan.scenario.node_ids();
+        nodes.filter(|node| *node != self.node).map(|node| NodeId(u64::from(node.0))).collect()
+    }
+
+    fn send(&self, peer: NodeId, frame: Frame) -> Result<(), SendError> {
+        if !self.is_in() {
+            return Err(SendError::Closed);
+        }
+        if frame.as_bytes().len() > FRAME_BYTES_MAX {
+            return Err(SendError::TooLarge);
+        }
+        let nodes = self.network.live.plan.scenario.nodes();
+        match u8::try_from(peer.0).ok().filter(|peer| usize::from(*peer) < nodes) {
+            Some(peer) => self.network.send(self.node, NodeIx(peer), frame),
+            None => Err(SendError::UnknownPeer),
+        }
+    }
+
+    /// Links that are lost in silence are never said to be there: the kernel looks for itself.
+    fn run(self: Arc<Self>, inbox: Inbox) -> Task {
+        Box::pin(async move {
+            // What came while nobody was here is not for this boot.
+            self.network.drain(self.node);
+            while self.is_in() {
+                while let Some((peer, frame)) = self.network.take(self.node) {
+                    let peer = NodeId(u64::from(peer.0));
+                    match frame {
+                        Some(frame) => drop(inbox.frame(peer, frame)),
+                        None => inbox.down(peer),
+                    }
+                }
+                self.wait().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! What a link between two nodes does to frames, for every engine that models its own.
+//!
+//! A link has one direction. It keeps the order of what it carries, unless a fault says otherwise,
+//! and never repairs a loss: what a transport may do, this one does. What it carries are numbers;
+//! what they stand for is the engine's.
+
+use std::collections::BTreeSet;
+
+use crate::fault::{Kind, Target};
+use crate::plan::{Knobs, nanos};
+use crate::record::NodeIx;
+use crate::stream::{Purpose, Streams};
+
+/// A link in one direction.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Link {
+    /// Faults that cut it.
+    pub(crate) cuts: u32,
+    /// Faults that hold what it carries.
+    jams: u32,
+    held: Vec<u32>,
+    loss: u32,
+    duplicate: u32,
+    reorder: u32,
+    latency: u64,
+    limit: Option<u32>,
+    under_way: u32,
+    /// Frames so far: the number of the next.
+    sent: u64,
+    last_arrival: u64,
+    /// Numbers of data frames that came, the latest ones.
+    pub(crate) seen: BTreeSet<u64>,
+}
+
+/// How many numbers of frames a receiver remembers.
+const WINDOW: usize = 1024;
+
+/// Who sends, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) streams: Streams,
+    pub(crate) knobs: &'a Knobs,
+    pub(crate) from: NodeIx,
+    pub(crate) to: NodeIx,
+    /// In nanoseconds.
+    pub(crate) now: u64,
+    /// How long the receiver takes over each frame.
+    pub(crate) slow: u64,
+}
+
+impl Way<'_> {
+    fn whose(&self) -> u64 {
+        u64::from(self.from.0) << 8 | u64::from(self.to.0)
+    }
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Offered {
+    Lost,
+    /// Until the jam is over.
+    Held,
+    /// It arrives then, and perhaps once more.
+    Arrives(u64, Option<u64>),
+}
+
+impl Link {
+    /// The number of the next frame; `None` if there is no room for one.
+    pub(crate) fn admit(&mut self, knobs: &Knobs) -> Option<u64> {
+        let most = knobs.link_capacity;
+        if self.under_way >= self.limit.unwrap_or(most).min(most) {
+            return None;
+        }
+        let number = self.sent;
+        self.sent += 1;
+        Some(number)
+    }
+
+    /// Takes a frame that was admitted.
+    pub(crate) fn offer(&mut self, way: &Way<'_>, number: u64, index: u32) -> Offered {
+        let whose = way.whose();
+        if way.streams.chance(Purpose::Loss, whose, number, self.loss) {
+            return Offered::Lost;
+        }
+        self.under_way += 1;
+        if self.jams > 0 {
+            self.held.push(index);
+            return Offered::Held;
+        }
+        let first = self.arrival(way, number, 0);
+        let twice = way.streams.chance(Purpose::Duplicate, whose, number, self.duplicate);
+        Offered::Arrives(
+            first,
+            twice.then(|| {
+                self.under_way += 1;
+                self.arrival(way, number, 1)
+            }),
+        )
+    }
+
+    /// When a frame arrives; `copy` tells a second one from the first.
+    pub(crate) fn arrival(&mut self, way: &Way<'_>, number: u64, copy: u64) -> u64 {
+        let whose = way.whose() | copy << 16;
+        let (least, most) = way.knobs.latency;
+        let (least, most) = (nanos(least), nanos(most));
+        let takes = way.streams.between(Purpose::Latency, whose, number, least, most);
+        let mut at = way.now.saturating_add(takes).saturating_add(self.latency);
+        if way.streams.chance(Purpose::Reorder, whose, number, self.reorder) {
+            // It is held back, and others pass it.
+            at = at.saturating_add(most.saturating_mul(2));
+        } else {
+            at = at.max(self.last_arrival.saturating_add(way.slow));
+            self.last_arrival = at;
+        }
+        at
+    }
+
+    /// A frame has come to its end, arrived or lost.
+    pub(crate) const fn leaves(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    /// Whether a numbered frame comes for the first time.
+    pub(crate) fn is_first(&mut self, number: u64) -> bool {
+        let first = self.seen.insert(number);
+        if self.seen.len() > WINDOW {
+            self.seen.pop_first();
+        }
+        first
+    }
+
+    /// Everything that is held is lost.
+    pub(crate) fn reset(&mut self) -> Vec<u32> {
+        let held = std::mem::take(&mut self.held);
+        held.iter().for_each(|_| self.leaves());
+        held
+    }
+}
+
+/// The links of a world.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    nodes: u8,
+    links: Vec<Link>,
+}
+
+impl Links {
+    pub(crate) fn new(nodes: usize) -> Self {
+        let nodes = u8::try_from(nodes).unwrap_or(u8::MAX);
+        let all = usize::from(nodes) * usize::from(nodes);
+        Self { nodes, links: vec![Link::default(); all] }
+    }
+
+    pub(crate) fn at(&mut self, from: NodeIx, to: NodeIx) -> &mut Link {
+        &mut self.links[usize::from(from.0) * usize::from(self.nodes) + usize::from(to.0)]
+    }
+
+    /// Cuts, or mends, the links that a kind of cut is about.
+    pub(crate) fn cut(&mut self, target: Target, kind: Kind, begins: bool) {
+        for (a, b) in links_of(self.nodes, target, kind) {
+            let link = self.at(a, b);
+            link.cuts = if begins { link.cuts + 1 } else { link.cuts.saturating_sub(1) };
+        }
+    }
+
+    /// Holds what a link carries, or lets it go: what was held, if so.
+    pub(crate) fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) -> Vec<u32> {
+        let link = self.at(from, to);
+        if begins {
+            link.jams += 1;
+            return Vec::new();
+        }
+        link.jams = link.jams.saturating_sub(1);
+        if link.jams == 0 { std::mem::take(&mut link.held) } else { Vec::new() }
+    }
+
+    /// A fault that changes a number of one link begins or ends.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "other kinds change no number")]
+    pub(crate) fn tune(&mut self, (a, b): (NodeIx, NodeIx), kind: Kind, amount: Option<u64>) {
+        let link = self.at(a, b);
+        let share = u32::try_from(amount.unwrap_or(0)).unwrap_or(u32::MAX).min(1_000_000);
+        match kind {
+            Kind::Loss => link.loss = share,
+            Kind::Duplicate => link.duplicate = share,
+            Kind::Reorder => link.reorder = share,
+            Kind::Latency => link.latency = amount.unwrap_or(0),
+            Kind::Overflow => {
+                link.limit = amount.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The links that a kind of cut is about.
+pub(crate) fn links_of(nodes: u8, target: Target, kind: Kind) -> Vec<(NodeIx, NodeIx)> {
+    let all = move || (0..nodes).map(NodeIx);
+    let pairs = all().flat_map(|a| all().map(move |b| (a, b))).filter(|(a, b)| a != b);
+    match target {
+        Target::Link(a, b) if kind == Kind::OneWay => vec![(a, b)],
+        Target::Link(a, b) => vec![(a, b), (b, a)],
+        Target::Node(at) if kind == Kind::Bridge => {
+            pairs.filter(|(a, b)| *a != at && *b != at).collect()
+        }
+        Target::Node(at) => pairs.filter(|(a, b)| *a == at || *b == at).collect(),
+        Target::World | Target::Who(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,95 @@
+//! What goes over a wire, looked into on its way: a message that comes to a node is put into a
+//! mailbox there and then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lictor_kernel::NodeId;
+use lictor_runtime::Task;
+use lictor_runtime::transport::{Frame, Inbox, LinkEvent, SendError, Transport};
+use serde_json::Value;
+
+use super::Live;
+use super::client::name_of;
+use crate::record::{Fate, MessageId, NodeIx};
+
+/// The message in a frame between runtimes: its name, its hop, for which boot it is, and how long it
+/// may wait for room.
+pub(crate) fn message_in(frame: &Frame) -> Option<(MessageId, u32, u64, Option<u64>)> {
+    // A byte of version, then JSON.
+    let json = frame.as_bytes().get(1..)?;
+    if !json.starts_with(b"{\"Post\"") {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(json).ok()?;
+    let post = body.get("Post")?;
+    let (id, hop) = name_of(post.get("payload")?)?;
+    let boot = post.get("stamp")?.get("to")?.as_u64()?;
+    Some((id, hop, boot, post.get("wait").and_then(Value::as_u64)))
+}
+
+/// A transport that is looked into.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    pub(crate) inner: Arc<dyn Transport>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) node: NodeIx,
+    pub(crate) boot: u32,
+}
+
+impl Transport for Tap {
+    fn peers(&self) -> Vec<NodeId> {
+        self.inner.peers()
+    }
+
+    fn send(&self, peer: NodeId, frame: Frame) -> Result<(), SendError> {
+        self.inner.send(peer, frame)
+    }
+
+    fn run(self: Arc<Self>, inbox: Inbox) -> Task {
+        let (live, node, boot) = (Arc::clone(&self.live), self.node, self.boot);
+        let inner = Arc::clone(&self.inner);
+        inner.run(Inbox::new(move |peer, event| {
+            match event {
+                LinkEvent::Up => inbox.up(peer),
+                LinkEvent::Down => inbox.down(peer),
+                LinkEvent::Frame(frame) => {
+                    if let Some((id, hop, to, wait)) = message_in(&frame) {
+                        arrives(&live, node, (id, hop), to == u64::from(boot), wait);
+                    }
+                    return inbox.frame(peer, frame);
+                }
+            }
+            true
+        }))
+    }
+}
+
+fn arrives(
+    live: &Arc<Live>,
+    node: NodeIx,
+    (id, hop): (MessageId, u32),
+    is_for_this_boot: bool,
+    wait: Option<u64>,
+) {
+    let waits = live.with(|ledger| {
+        if is_for_this_boot {
+            ledger.arrives(node, id, hop);
+        } else {
+            ledger.lost(node, id, hop);
+        }
+        ledger.still_waits(id, hop)
+    });
+    let Some((wait, executor)) = wait.zip(live.executor(node)).filter(|_| waits) else { return };
+    let until = executor.now().saturating_add(Duration::from_nanos(wait));
+    let (sleep, live) = (executor.sleep_until(until), Arc::clone(live));
+    executor.spawn(Box::pin(async move {
+        sleep.await;
+        live.with(|ledger| {
+            if ledger.still_waits(id, hop) {
+                ledger.no_longer_waits(id);
+                ledger.ends(node, id, Fate::NoRoom);
+            }
+        });
+    }));
+}

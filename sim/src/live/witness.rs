@@ -1,0 +1,205 @@
+//! What a kernel hears and decides, as records.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lictor_kernel::membership::PeerChange;
+use lictor_kernel::node::{Action, Event};
+use lictor_kernel::supervisor::{self, Report};
+use lictor_kernel::tree;
+use lictor_kernel::{ChildId, Instant, NameId, NodeId, ProcessId, Signal, Status, SupervisorId};
+use lictor_runtime::Recorder;
+
+use super::Live;
+use super::ledger::Ledger;
+use crate::marks::Mark;
+use crate::plan::nanos;
+use crate::record::{Fate, NodeIx, Process, Stage, What, Who};
+
+/// The witness of one boot of one node.
+pub(super) struct Witness {
+    pub(super) live: Arc<Live>,
+    pub(super) node: NodeIx,
+    pub(super) boot: u32,
+}
+
+impl fmt::Debug for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Witness({:?}, {})", self.node, self.boot)
+    }
+}
+
+impl Witness {
+    /// What a runtime does after its node is gone is nobody's business.
+    fn note(&self, act: impl FnOnce(&mut Ledger)) {
+        self.live.with(|ledger| {
+            let node = ledger.node(self.node);
+            if node.on && node.boot == self.boot {
+                act(ledger);
+            }
+        });
+    }
+}
+
+impl Recorder for Witness {
+    fn name(&self, id: NameId, name: &str) {
+        self.note(|ledger| {
+            let Some(who) = ledger.plan.scenario.named(name) else { return };
+            if ledger.node_of(who) == self.node {
+                ledger.node(self.node).names.insert(id, who);
+                let agent = ledger.agent(who);
+                (agent.present, agent.declared) = (true, true);
+            }
+        });
+    }
+
+    fn event(&self, _: Instant, event: &Event) {
+        let Event::Supervision(supervisor, event) = *event else { return };
+        self.note(|ledger| {
+            let (pid, what): (_, fn(Process) -> What) = match event {
+                // Its agent has told it.
+                supervisor::Event::Started { .. } => return,
+                supervisor::Event::StartIgnored { pid } => (pid, What::StartIgnored),
+                supervisor::Event::StartFailed { pid } => (pid, What::StartFailed),
+                supervisor::Event::Exited { pid, reason } => {
+                    let Some(process) = ledger.process(self.node, ProcessId { supervisor, pid })
+                    else {
+                        return;
+                    };
+                    ledger.put(self.node, What::Exited(process, reason));
+                    return ledger.gone(process);
+                }
+            };
+            if let Some(process) = ledger.process(self.node, ProcessId { supervisor, pid }) {
+                ledger.put(self.node, what(process));
+                ledger.gone(process);
+            }
+        });
+    }
+
+    fn action(&self, now: Instant, action: &Action) {
+        self.note(|ledger| match *action {
+            Action::Supervision(action) => self.supervision(ledger, now, action),
+            Action::Status { name, status } => self.status(ledger, name, status),
+            Action::Peer(peer, PeerChange::Up(_)) => {
+                ledger.put(self.node, What::PeerUp(ix(peer)));
+            }
+            Action::Peer(peer, PeerChange::Down) => {
+                ledger.put(self.node, What::PeerDown(ix(peer)));
+            }
+            Action::Peer(_, PeerChange::Suspect)
+            | Action::Send(..)
+            | Action::CallEnded(_)
+            | Action::Watch(_) => {}
+        });
+    }
+}
+
+fn ix(node: NodeId) -> NodeIx {
+    NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
+}
+
+impl Witness {
+    fn supervision(&self, ledger: &mut Ledger, now: Instant, action: tree::Action) {
+        let node = self.node;
+        match action {
+            tree::Action::Start { process } => {
+                if let Some(process) = ledger.process(node, process) {
+                    ledger.put(node, What::Start(process));
+                    ledger.launched(process);
+                }
+            }
+            tree::Action::Signal { process, signal } => {
+                if let Some(process) = ledger.process(node, process) {
+                    self.signal(ledger, process, signal);
+                }
+            }
+            tree::Action::Supervisor { supervisor, process, stage } => {
+                self.stage(ledger, supervisor, process, stage);
+            }
+            tree::Action::Removed { child, why, .. } => {
+                let Some(who) = self.who(ledger, child) else { return };
+                ledger.put(node, What::Removed(who));
+                if why.is_some() {
+                    ledger.agent(who).present = false;
+                    ledger.close(node, who, Fate::DeadLetter);
+                }
+            }
+            tree::Action::Report { supervisor, report } => {
+                self.report(ledger, now, supervisor, report);
+            }
+        }
+    }
+
+    fn who(&self, ledger: &mut Ledger, child: ChildId) -> Option<Who> {
+        ledger.node(self.node).names.get(&NameId(child.0)).copied()
+    }
+
+    fn signal(&self, ledger: &mut Ledger, process: Process, signal: Signal) {
+        ledger.put(self.node, What::Signal(process, signal));
+        if !ledger.is(process) {
+            return;
+        }
+        let agent = ledger.agent(process.who);
+        let told = std::mem::replace(&mut agent.told, true);
+        ledger.stir(process.who);
+        if signal == Signal::Kill && told {
+            ledger.reach(Mark::KilledAtDeadline);
+        }
+    }
+
+    fn stage(
+        &self,
+        ledger: &mut Ledger,
+        supervisor: SupervisorId,
+        process: Option<ProcessId>,
+        stage: tree::Stage,
+    ) {
+        let known = process.and_then(|id| ledger.process(self.node, id));
+        let root = ledger.plan.scenario.root(self.node);
+        let who = known.map_or(root, |process| process.who);
+        let stage = match stage {
+            tree::Stage::Initializing => Stage::Initializing,
+            tree::Stage::Ready => Stage::Ready,
+            tree::Stage::Exited(reason) => Stage::Exited(reason),
+        };
+        let id = supervisor.0;
+        ledger.put(self.node, What::Supervisor { who, id, process: known, stage });
+        if stage == Stage::Ready && process.is_none() {
+            ledger.node(self.node).ready = true;
+        }
+        if let (Stage::Exited(reason), None) = (stage, process) {
+            ledger.tree_ended(self.node, reason);
+        }
+    }
+
+    fn report(&self, ledger: &mut Ledger, now: Instant, supervisor: SupervisorId, report: Report) {
+        let what = match report {
+            Report::RestartScheduled { child, at } => self.who(ledger, child).map(|who| {
+                let delay = nanos(at.saturating_since(now));
+                What::RestartScheduled { who, supervisor: supervisor.0, delay }
+            }),
+            Report::RestartsExhausted { child } => self
+                .who(ledger, child)
+                .map(|child| What::RestartsExhausted { supervisor: supervisor.0, child }),
+            Report::ShutdownError { pid, reason } => ledger
+                .process(self.node, ProcessId { supervisor, pid })
+                .map(|process| What::ShutdownError(process, reason)),
+            Report::StaleEvent { pid } => {
+                ledger.process(self.node, ProcessId { supervisor, pid }).map(What::Stale)
+            }
+            Report::ChildTerminated { .. } | Report::StartFailed { .. } => None,
+        };
+        if let Some(what) = what {
+            ledger.put(self.node, what);
+        }
+    }
+
+    fn status(&self, ledger: &mut Ledger, name: NameId, status: Status) {
+        let Some(who) = self.who(ledger, ChildId(name.0)) else { return };
+        ledger.put(self.node, What::Status(who, status));
+        if status == Status::Down && ledger.plan.scenario.agent(who).is_some() {
+            ledger.close(self.node, who, Fate::DeadLetter);
+        }
+    }
+}
