@@ -171,7 +171,8 @@ pub struct Node {
     /// and still has its name; `None` is the root.
     below: BTreeSet<(Option<NameId>, NameId)>,
     /// What each supervisor that runs is called, `None` for the root. The tree would say so too,
-    /// but one that ends within a step is gone from it before what it did is carried on here.
+    /// but within one step of it a supervisor may end, and what it did before is carried on after
+    /// that.
     called: BTreeMap<SupervisorId, Option<NameId>>,
     /// Names that are in a plan: they start with their supervisor, again and again.
     planned: BTreeSet<NameId>,

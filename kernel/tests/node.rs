@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_kernel::membership::{Frame, PeerChange, Summary};
+use lictor_kernel::membership::{self, Frame, PeerChange, Summary};
 use lictor_kernel::node::{Action, Callee, Config, Event, Node};
 use lictor_kernel::supervisor::{self, ChildState};
 use lictor_kernel::tree::{self, Body, Machine, Plan, PlannedChild};
 use lictor_kernel::{
-    Announcement, CallId, CallOutcome, ChildId, ChildKind, ExitReason, Instant, NameId, NodeId,
-    ProcessId, Signal, Status, SupervisorId,
+    Announcement, CallId, CallOutcome, ChildId, ChildKind, DetectorConfig, ExitReason, Instant,
+    NameId, NodeId, ProcessId, Signal, Status, SupervisorId,
 };
 use proptest::prelude::*;
 
@@ -399,13 +399,21 @@ fn a_detector_gives_a_peer_up_at_its_instant() {
 // Rule: K4
 #[test]
 fn an_answer_of_a_peer_moves_the_deadline() {
-    let mut node = Node::new(Config::default());
     let second = Duration::from_secs(1);
-    let config = DetectorConfig::Heartbeat { interval: 5 * second, timeout: second, threshold: 2 };
-    node.add_peer(Instant::ZERO, NodeId(7), 1, config).expect("a sound configuration");
+    let detector =
+        DetectorConfig::Heartbeat { interval: 5 * second, timeout: second, threshold: 2 };
+    let membership = membership::Config { detector, ..membership::Config::default() };
+    let mut node = Node::new(Config { membership, ..Config::default() });
     let (at, mut said) = (Instant::from_secs, Vec::new());
+    let alive = |seq| {
+        let summary = Summary::default();
+        Event::Peer(NodeId(7), Frame::Alive { epoch: 1, seq, summary })
+    };
+    assert_eq!(node.add_peer(at(0), NodeId(7), &mut said), Ok(true));
+    node.handle(at(0), alive(1), &mut said);
+    assert_eq!(node.poll_timeout(), Some(at(5)), "the first probe");
     node.handle_timeout(at(5), &mut said);
     assert_eq!(node.poll_timeout(), Some(at(6)), "the probe is open");
-    node.handle(at(5), Event::Heartbeat(NodeId(7), 1), &mut said);
+    node.handle(at(5), alive(2), &mut said);
     assert_eq!(node.poll_timeout(), Some(at(10)), "the probe is answered");
 }

@@ -59,7 +59,7 @@ pub enum Schedule {
     /// The one that was woken first, as on a single-threaded tokio runtime.
     Fifo,
     /// Each time a task becomes ready it draws a place; the lowest runs. A task may be overtaken
-    /// many times at one instant, but no two instants.
+    /// many times, but time does not pass over one that is ready.
     Seeded(u64),
     /// Probabilistic concurrency testing (Burckhardt et al., ASPLOS 2010): each task draws a
     /// priority for its life, the highest always runs, and at `depth - 1` random polls the one that

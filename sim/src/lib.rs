@@ -24,6 +24,7 @@ pub mod policy;
 pub mod prop;
 pub mod queue;
 pub mod record;
+pub mod report;
 pub mod scenario;
 pub mod shrink;
 pub mod sim;

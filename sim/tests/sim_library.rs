@@ -44,7 +44,8 @@ fn a_broken_invariant_stops_the_run_where_it_breaks_and_says_how_to_see_it_again
         assert!(text.contains(part), "{part} is missing: {text}");
     }
     let test = "a_broken_invariant_stops_the_run_where_it_breaks_and_says_how_to_see_it_again";
-    assert!(text.ends_with(&format!("replay: LICTOR_SIM_SEED=3 cargo test {test}")), "{text}");
+    let line = format!("replay: LICTOR_SIM_SEED=3 cargo test -p lictor-sim {test}");
+    assert!(text.ends_with(&line), "{text}");
 }
 
 #[test]

@@ -93,14 +93,15 @@ fn converges(seed: u64) -> Result<(), Failure> {
         seed,
         check_wakes: dice.below(2) == 0,
         spurious_wakes: dice.of(&[0, 100_000]),
+        cancel_clients: dice.of(&[0, 100_000]),
         ..Config::of(Schedule::of_seed(seed))
     };
     let ledger = Ledger::default();
     let mut sim = cluster(seed, config, &ledger)?;
     judge(&mut sim, &ledger, ms(20));
-    for _ in 0..12 {
+    for _ in 0..20 {
         let (a, b) = (dice.of(&NODES), dice.of(&NODES));
-        match dice.below(8) {
+        match dice.below(12) {
             0 => sim.isolate(a),
             1 if a != b => sim.partition(a, b),
             2 if a != b => sim.partition_one_way(a, b),
@@ -117,6 +118,16 @@ fn converges(seed: u64) -> Result<(), Failure> {
             6 if a != b => {
                 echo(&mut sim, a, b)?;
             }
+            7..=10 => {
+                let kinds = [("Echo", json!(7)), ("Panic", json!(null)), ("Nap", json!(30))];
+                let (kind, payload) = kinds[usize::try_from(dice.below(3)).unwrap()].clone();
+                let (runtime, to) = (sim.runtime_of(a).clone(), format!("a-{b}"));
+                let call = ledger.call(after(&runtime, ms(400)), format!("{kind} of {a} to {b}"));
+                sim.spawn("client", async move {
+                    let _call = call;
+                    drop(runtime.ask(&to, Message::new(kind, payload), ms(400)).await);
+                });
+            }
             _ => {
                 let time = dice.of(&[1, 20, 700, 5_000]);
                 sim.advance(ms(time))?;
@@ -129,6 +140,7 @@ fn converges(seed: u64) -> Result<(), Failure> {
     let all = everybody_reaches_everybody(&mut sim)?;
     // Invariants: L3, L5
     sim.check("L3 L5 after a heal everybody reaches everybody", all)?;
+    sim.check("L4 every call has ended", ledger.book().calls.is_empty())?;
     sim.finish()
 }
 

@@ -59,4 +59,6 @@ pub enum Role<'a> {
     Agent(&'a str),
     /// A message that the agent of this name has delayed.
     Delayed(&'a str),
+    /// A message of another node to the agent of this name, which waits for room or its answer.
+    Remote(&'a str),
 }

@@ -13,7 +13,7 @@
 #[cfg(not(tokio_unstable))]
 compile_error!(
     "lictor-turmoil needs `--cfg tokio_unstable`: without it a panic in a spawned task passes \
-     silently. `.cargo/config.toml` sets it; a RUSTFLAGS variable replaces that, so repeat it there."
+     silently. `.cargo/config.toml` sets it; a RUSTFLAGS variable replaces that: repeat it there."
 );
 
 mod dial;

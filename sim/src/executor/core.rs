@@ -131,6 +131,7 @@ impl Core {
             Role::Driver => (format!("{host}#driver"), Kind::Plain),
             Role::Wire => (format!("{host}#wire"), Kind::Plain),
             Role::Timers => (format!("{host}#timers"), Kind::Plain),
+            Role::Remote(name) => (format!("{host}{slash}{name}#remote"), Kind::Plain),
             // Roles to come.
             _ => (format!("{host}{slash}{role:?}"), Kind::Plain),
         };

@@ -54,7 +54,10 @@ pub(super) fn replay_line(seed: u64) -> String {
     let thread = std::thread::current();
     match thread.name() {
         // The harness runs each test in a thread of its name.
-        Some(test) if test != "main" => format!("{SEED}={seed} cargo test {test}"),
+        Some(test) if test != "main" => {
+            let package = std::env::var("CARGO_PKG_NAME").map(|name| format!("-p {name} "));
+            format!("{SEED}={seed} cargo test {}{test}", package.unwrap_or_default())
+        }
         _ => format!("{SEED}={seed} {program}"),
     }
 }

@@ -69,10 +69,10 @@ fn line(kind: &EventKind) -> String {
         K::SupervisorStarted { name } => format!("{name} has started all its children"),
         K::SupervisorStopped { name, reason } => format!("{name} has ended: {reason}"),
         K::Terminated { reason, .. } => format!("the tree has ended by itself: {reason}"),
-        K::PeerUp { node, epoch } => format!("node {node} is there (boot {epoch})"),
-        K::PeerSuspect { node } => format!("node {node} does not answer"),
+        K::PeerUp { node, .. } => format!("node {node} answers"),
+        K::PeerSuspect { node } => format!("node {node} is overdue"),
         K::PeerDown { node } => format!("node {node} is given up"),
-        _ => format!("{kind:?}"),
+        other => format!("{other:?}"),
     }
 }
 

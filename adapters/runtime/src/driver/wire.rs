@@ -175,7 +175,7 @@ pub(crate) fn run_wire(shared: &Arc<Shared>, over: &Arc<Token>) {
     let Some(peers) = &shared.peers else { return };
     let run = Arc::clone(&peers.transport).run(shared.wire_inbox());
     let (shared_here, over) = (Arc::clone(shared), Arc::clone(over));
-    let wire = Box::pin(async move {
+    let task = Box::pin(async move {
         let end = async {
             over.raised().await;
             let until = shared_here.executor.now().saturating_add(GOODBYE);
@@ -183,5 +183,5 @@ pub(crate) fn run_wire(shared: &Arc<Shared>, over: &Arc<Token>) {
         };
         crate::token::first(run, end).await;
     });
-    shared.executor.spawn_as(Role::Wire, wire);
+    shared.executor.spawn_as(Role::Wire, task);
 }

@@ -14,6 +14,7 @@ use super::{PEERS_MAX, Peers, WAITING_MAX, count};
 use crate::cell::{AnyCell, Patience, Way, failure_name};
 use crate::error::SendError;
 use crate::events::EventKind;
+use crate::executor::Role;
 use crate::frame::{Answer, Body, Dead, Failure, Post, Stamp};
 use crate::inbox::Input;
 use crate::mailbox::Lane;
@@ -103,12 +104,9 @@ impl Shared {
         let until = |left: Option<u64>| {
             left.map_or(Instant::MAX, |nanos| now.saturating_add(Duration::from_nanos(nanos)))
         };
-        let way = Way {
-            lane: if priority { Lane::Priority } else { Lane::Normal },
-            patience: Patience::Until(until(wait)),
-            expires: until(ttl),
-            only_for: None,
-        };
+        let lane = if priority { Lane::Priority } else { Lane::Normal };
+        let deadline = until(wait);
+        let way = Way { expires: until(ttl), ..Way::new(lane, Patience::Until(deadline)) };
         let mut message = Message::new(kind, payload);
         if let Some(sender) = sender {
             message = message.sent_by(Arc::from(sender));
@@ -127,16 +125,17 @@ impl Shared {
         let Some(guard) = Waiting::enter(peers) else {
             return back.refuse(ReplyFailure::Refused);
         };
+        let name = back.to.clone();
         let mut task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             let _guard = guard;
-            back.carry(cell, way, message, reply).await;
+            back.carry(cell, way, message, deadline, reply).await;
         });
         let mut context = Context::from_waker(Waker::noop());
         // The message is decoded here, by code that is the user's: its panic must not end the wire.
         let poll = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context)));
         match poll {
             Ok(Poll::Ready(())) => {}
-            Ok(Poll::Pending) => self.executor.spawn(task),
+            Ok(Poll::Pending) => self.executor.spawn_as(Role::Remote(&name), task),
             Err(_) => count(&peers.counters.undelivered),
         }
     }
@@ -199,6 +198,7 @@ impl Back {
         cell: Arc<dyn AnyCell>,
         way: Way,
         message: Message,
+        deadline: Instant,
         reply: Option<Reply<Value>>,
     ) {
         if let Err(error) = cell.send_raw(way, message).await {
@@ -206,7 +206,6 @@ impl Back {
         }
         let Some(reply) = reply else { return };
         // Beyond its deadline nobody waits for the answer.
-        let deadline = way.patience.deadline(&self.shared);
         match self.shared.timers.timeout(deadline, reply).await {
             Ok(Ok(answer)) => self.answer(Ok(answer)),
             Ok(Err(failure)) => self.answer(Err(failure.into())),
