@@ -185,17 +185,21 @@ impl Agent for ModelAgent {
     async fn stop(&mut self, cx: &mut Context<Self>) {
         let (live, who) = (Arc::clone(&self.live), self.who);
         let Some(process) = self.process else { return };
-        let ends_so = live.with(|ledger| {
+        let (here, interrupt) = live.with(|ledger| {
             let here = ledger.is(process);
             let agent = ledger.agent(who);
-            if here && !self.over && agent.interrupt.is_none() {
+            let interrupt = agent.interrupt;
+            if here && !self.over && interrupt.is_none() {
                 agent.phase = Phase::Stopping;
                 ledger.stir(who);
-                return false;
             }
-            true
+            (here, interrupt)
         });
-        if ends_so {
+        if !here || self.over || interrupt.is_some() {
+            // It was to crash, and was told to stop before it came to that.
+            if here && !self.over && interrupt == Some(ExitReason::Crashed) {
+                crash();
+            }
             return;
         }
         let goes = |ledger: &mut super::Ledger| {
@@ -211,8 +215,7 @@ impl Agent for ModelAgent {
             (takes.saturating_add(effects.slow_stop), effects.crash_in_stop > 0)
         });
         if self.works(cx, process, takes).await.is_some() || crashes {
-            // Without the hook of the process, which would write it to standard error.
-            resume_unwind(Box::new("the plan lets it crash in its stop"));
+            crash();
         }
     }
 }
@@ -250,6 +253,11 @@ impl ModelAgent {
         hand.lay_down(None);
         Ok(())
     }
+}
+
+/// Without the hook of the process, which would write it to standard error.
+fn crash() {
+    resume_unwind(Box::new("the plan lets it crash in its stop"));
 }
 
 /// As [`either`], but the first of the two comes first: a message that has room is in.

@@ -10,6 +10,9 @@ use crate::world;
 /// engine makes of a few short waits, one after the other.
 const MARGIN: Duration = Duration::from_millis(8);
 
+/// As well, where each wait is rounded up to the next millisecond.
+const COARSE: Duration = Duration::from_millis(15);
+
 /// The plan, with what it does moved a little, so that nothing happens at nearly the same time as
 /// something else.
 ///
@@ -18,10 +21,11 @@ const MARGIN: Duration = Duration::from_millis(8);
 /// end may know of a cut and the other not.
 #[must_use]
 pub fn settled(plan: &Plan, engines: &[Engine]) -> Plan {
-    let wire = engines.contains(&Engine::Turmoil) && plan.scenario.nodes() > 1;
-    if wire {
-        world::settle(&world::for_wire(plan), MARGIN, true)
+    let coarse = engines.contains(&Engine::Turmoil);
+    let margin = if coarse { COARSE } else { MARGIN };
+    if coarse && plan.scenario.nodes() > 1 {
+        world::settle(&world::for_wire(plan), margin, true)
     } else {
-        world::settle(plan, MARGIN, false)
+        world::settle(plan, margin, false)
     }
 }

@@ -320,6 +320,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// A kernel hears what another has said. Names are text on a wire.
     fn hears(&mut self, node: NodeIx, from: NodeIx, said: Said, who: Option<Who>) {
+        if self.node(node).ended {
+            // It has said goodbye, and listens no more.
+            return;
+        }
         let scenario = Arc::clone(&self.plan.scenario);
         let this = self.node(node);
         let name = who.map(|who| this.kernel.intern_remote(&scenario.entity(who).name));
@@ -403,7 +407,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     pub(super) fn disconnected(&mut self, node: NodeIx, peer: NodeIx) {
-        if self.node(node).on {
+        if self.node(node).on && !self.node(node).ended {
             self.step_kernel(node, |kernel, now, actions| {
                 kernel.handle(now, node::Event::PeerDown(id(peer)), actions);
             });

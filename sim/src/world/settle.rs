@@ -6,16 +6,17 @@
 //! millisecond at a time until its instant is quiet. It keeps its own list: in the queue of the world, what was put off would
 //! be in the way of other things that were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lictor_kernel::Instant;
+use lictor_kernel::{ExitReason, Instant};
 
 use super::{Event, World};
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Target};
 use crate::outcome::Options;
 use crate::plan::{Operation, Plan, nanos};
 use crate::queue::{EventQueue, HeapQueue};
+use crate::record::Who;
 
 /// What the plan has yet to do, and when it has done what.
 #[derive(Clone, Debug)]
@@ -30,6 +31,9 @@ pub(super) struct Settling {
     /// When real connections are between two states, if that counts: from, to.
     shut: Vec<(u64, u64)>,
     wire: bool,
+    /// Faults that lead to something that meets something else.
+    meet: BTreeSet<u32>,
+    margin: u64,
 }
 
 /// How often one thing is put off at most; then it happens where it is.
@@ -54,6 +58,8 @@ pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
         ends: vec![None; plan.faults.len()],
         shut: Vec::new(),
         wire,
+        meet: BTreeSet::new(),
+        margin: nanos(margin),
     };
     for (n, operation) in (0..).zip(&plan.operations) {
         settling.push(operation.at.as_nanos(), Event::Operation(n));
@@ -64,6 +70,13 @@ pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
     world.settling = Some(Box::new(settling));
     let (heals, calm) = world.settles(nanos(margin));
     let Some(settled) = world.settling.take() else { return plan.clone() };
+    if !settled.meet.is_empty() {
+        let mut without = plan.clone();
+        let meets = |n: usize| u32::try_from(n).is_ok_and(|n| settled.meet.contains(&n));
+        without.faults =
+            (0..).zip(&plan.faults).filter(|(n, _)| !meets(*n)).map(|(_, fault)| *fault).collect();
+        return settle(&without, margin, wire);
+    }
     let mut moved = plan.clone();
     let at = |(operation, at): (&Operation, &Instant)| Operation { at: *at, ..*operation };
     moved.operations = plan.operations.iter().zip(&settled.operations).map(at).collect();
@@ -119,6 +132,13 @@ pub(crate) fn for_wire(plan: &Plan) -> Plan {
         fault.lasts = fault.lasts.max(CUT_LEAST);
     }
     plan
+}
+
+/// The faults that let an agent crash again and again.
+fn loops_at(plan: &Plan, who: Who) -> impl Iterator<Item = u32> {
+    let is_one =
+        move |fault: &Fault| fault.kind == Kind::CrashLoop && fault.target == Target::Who(who);
+    (0..).zip(&plan.faults).filter(move |(_, fault)| is_one(fault)).map(|(n, _)| n)
 }
 
 impl Settling {
@@ -244,9 +264,22 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(settling) = &mut self.settling else { return false };
         if ends {
             settling.push(now, event);
-        } else {
-            settling.last = now;
+            return true;
         }
-        ends
+        // What a fault has put off, of one agent or another, must not meet what comes by itself.
+        if let Event::Dies(slot, ExitReason::Crashed) = event
+            && let Some(proc) = self.procs.get(slot.index as usize)
+            && proc.generation == slot.generation
+        {
+            let who = proc.process.who;
+            let looping = self.agents[usize::from(who.0)].effects.crash_loop.is_some();
+            let close = now.saturating_sub(settling.last) < settling.margin
+                || self.queue.next_at().is_some_and(|next| next - now < settling.margin);
+            if looping && close {
+                settling.meet.extend(loops_at(self.plan, who));
+            }
+        }
+        settling.last = now;
+        false
     }
 }

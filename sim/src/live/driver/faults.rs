@@ -1,6 +1,7 @@
 //! What the plan breaks, and how it mends.
 #![allow(clippy::wildcard_enum_match_arm, reason = "kinds that are other engines' do nothing")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_kernel::ExitReason;
@@ -8,7 +9,7 @@ use lictor_kernel::ExitReason;
 use super::super::ledger::Phase;
 use super::{Driver, Ground, LinkChange, Todo};
 use crate::fault::{Fault, Group, Kind, Target};
-use crate::record::{MessageId, NodeIx, What, Who};
+use crate::record::{MessageId, NodeIx, Process, What, Who};
 
 impl<G: Ground> Driver<G> {
     fn fault(&self, number: u32) -> Fault {
@@ -77,26 +78,31 @@ impl<G: Ground> Driver<G> {
             }
             Kind::Crash => self.live.end(who, ExitReason::Crashed),
             Kind::Exit => self.live.end(who, ExitReason::Normal),
-            Kind::CrashAll => {
-                // In one instant, and in start order: those that were up when it began.
-                let plan = std::sync::Arc::clone(&self.live.plan);
-                let all = plan.scenario.agents_below(who).into_iter();
-                let up: Vec<_> = self.live.with(|ledger| {
-                    let up = all.filter(|who| ledger.agent(*who).phase == Phase::Up);
-                    let up: Vec<Who> = up.collect();
-                    up.into_iter().filter_map(|who| ledger.agent(who).process).collect()
-                });
-                for process in up {
-                    if self.live.with(|ledger| ledger.is(process)) {
-                        self.live.end(process.who, ExitReason::Crashed);
-                        self.settles();
-                    }
-                }
-            }
+            Kind::CrashAll => self.crash_all(who),
             Kind::CrashAtEdge => self.crash_at_edge(who, amount),
             Kind::FillMailbox => self.fill(number, who, amount),
             _ => {}
         }
+    }
+
+    /// In one instant, and in start order: none is spared because another went.
+    fn crash_all(&self, who: Who) {
+        let all = self.live.plan.scenario.agents_below(who);
+        let up: Vec<Process> = self.live.with(|ledger| {
+            let up = |who: Who| {
+                let agent = ledger.agent(who);
+                agent.process.filter(|_| agent.phase == Phase::Up)
+            };
+            all.into_iter().filter_map(up).collect()
+        });
+        let node = self.live.plan.scenario.entity(who).node;
+        let live = Arc::clone(&self.live);
+        self.live.spawn(node, async move {
+            for process in up {
+                live.crash(process);
+                live.until(process.who, |ledger| (!ledger.is(process)).then_some(())).await;
+            }
+        });
     }
 
     /// The agent crashes just when its last end leaves the restart window.
