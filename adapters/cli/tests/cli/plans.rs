@@ -124,7 +124,6 @@ fn bad_plans_and_flags_are_status_2() {
     let topology = File::new(QUIET);
     for (arguments, said) in [
         (vec!["sim", "run", "no/such.yaml"], "cannot read no/such.yaml"),
-        (vec!["sim", "run", good.path(), "--engine", "turmoil"], "not built into this program"),
         (vec!["sim", "run", good.path(), "--trace", "/no/such/folder/x"], "cannot write"),
         (vec!["sim", "explore", "no/such.yaml"], "cannot read no/such.yaml"),
         (vec!["sim", "explore", topology.path(), "--seeds", "0"], "--seeds"),
