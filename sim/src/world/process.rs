@@ -140,6 +140,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// The kernel wants a process to end.
     pub(super) fn signal(&mut self, node: NodeIx, process: Process, signal: Signal) {
         self.put(node, What::Signal(process, signal));
+        self.notes_one_of(true);
         let agent = &self.agents[usize::from(process.who.0)];
         let slot = agent.slots.iter().copied().find(|slot| {
             self.procs.get(slot.index as usize).is_some_and(|proc| proc.process == process)
