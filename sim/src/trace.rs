@@ -232,6 +232,10 @@ impl Facts<'_, '_> {
                 }
                 "operation"
             }
+            What::Refused(number) => {
+                self.put("number", number);
+                "refused"
+            }
             What::Fault(number, begins) => {
                 self.put("number", number);
                 if let Some(fault) = self.trace.plan.faults.get(number as usize) {
@@ -256,27 +260,60 @@ impl Facts<'_, '_> {
     }
 }
 
-/// The text of a violation with names instead of the numbers in it.
+/// The text of a violation as people read it: names instead of numbers, and times, processes and
+/// messages as traces have them.
 #[must_use]
 pub fn names(scenario: &Scenario, text: &str) -> String {
-    let mut parts = text.split("Who(");
-    let mut named = parts.next().unwrap_or_default().to_owned();
+    let instant = |nanos: &str| {
+        let nanos = nanos.parse().ok()?;
+        Some(duration_text(Duration::from_nanos(nanos)))
+    };
+    let name = |number: &str| {
+        let who = Who(number.parse().ok()?);
+        let (_, entity) = scenario.all().find(|(known, _)| *known == who)?;
+        Some(format!("`{}`", entity.name))
+    };
+    let text = replace(text, "Instant(", ")", &instant);
+    let text = replace(&text, "Who(", ")", &name);
+    let text = replace(&text, "Process { who: ", " }", &process_words);
+    replace(&text, "MessageId { ticker: ", " }", &message_words)
+}
+
+/// Replaces what stands between two marks, and the marks, where there is something to say for it.
+fn replace(text: &str, begin: &str, end: &str, say: &dyn Fn(&str) -> Option<String>) -> String {
+    let mut parts = text.split(begin);
+    let mut said = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let known = part.split_once(')').and_then(|(number, rest)| {
-            let who = Who(number.parse().ok()?);
-            let (_, entity) = scenario.all().find(|(known, _)| *known == who)?;
-            Some((entity.name.as_str(), rest))
-        });
-        match known {
-            Some((name, rest)) => {
-                let _ = write!(named, "`{name}`{rest}");
-            }
-            None => {
-                let _ = write!(named, "Who({part}");
-            }
-        }
+        let known = part.split_once(end).and_then(|(inside, rest)| Some((say(inside)?, rest)));
+        let _ = match known {
+            Some((words, rest)) => write!(said, "{words}{rest}"),
+            None => write!(said, "{begin}{part}"),
+        };
     }
-    named
+    said
+}
+
+/// `` `one`, supervisor: 2, incarnation: 7 `` is `one#2.7`.
+fn process_words(inside: &str) -> Option<String> {
+    let (who, rest) = inside.split_once(", supervisor: ")?;
+    let (supervisor, incarnation) = rest.split_once(", incarnation: ")?;
+    let number = |text: &str| text.parse::<u64>().is_ok();
+    let named = who.strip_prefix('`').and_then(|name| name.strip_suffix('`'))?;
+    (number(supervisor) && number(incarnation))
+        .then(|| format!("`{named}#{supervisor}.{incarnation}`"))
+}
+
+/// As [`message_text`].
+fn message_words(inside: &str) -> Option<String> {
+    let (ticker, rest) = inside.split_once(", number: ")?;
+    let (number, copy) = rest.split_once(", copy: ")?;
+    let named = |text: &str| {
+        let name = text.strip_prefix("Some(`")?.strip_suffix("`)")?;
+        Some(name.to_owned())
+    };
+    let from = if ticker == "None" { "op".to_owned() } else { named(ticker)? };
+    let to = if copy == "None" { String::new() } else { format!(" to {}", named(copy)?) };
+    number.parse::<u32>().ok().map(|number| format!("`{from} {number}{to}`"))
 }
 
 /// A message as traces call it: `op 17`, `orders 3` (the ticker's third), `op 17 to parse` (the
@@ -292,7 +329,7 @@ pub fn message_text(message: MessageId, scenario: &Scenario) -> String {
     text
 }
 
-const fn reason_word(reason: ExitReason) -> &'static str {
+pub(crate) const fn reason_word(reason: ExitReason) -> &'static str {
     match reason {
         ExitReason::Normal => "normal",
         ExitReason::Shutdown => "shutdown",
@@ -312,7 +349,7 @@ const fn signal_word(signal: Signal) -> &'static str {
     }
 }
 
-const fn status_word(status: Status) -> &'static str {
+pub(crate) const fn status_word(status: Status) -> &'static str {
     match status {
         Status::Starting => "starting",
         Status::Up => "up",
@@ -362,5 +399,17 @@ mod tests {
         assert_eq!(trace.names("Process { who: Who(1), n: 2 }"), "Process { who: `one`, n: 2 }");
         assert_eq!(trace.names("Who(0) and Who(77) and Who(x"), "`root` and Who(77) and Who(x");
         assert_eq!(trace.names("nobody"), "nobody");
+        let process = Process { who: Who(1), supervisor: 2, incarnation: 7 };
+        let message = MessageId { ticker: Some(Who(1)), number: 3, copy: None };
+        let copy = MessageId { copy: Some(Who(0)), ..MessageId::of_operation(4) };
+        let at = lictor_kernel::Instant::from_millis(1_500);
+        assert_eq!(
+            trace.names(&format!("{process:?} has {message:?} and {copy:?} since {:?}", Some(at))),
+            "`one#2.7` has `one 3` and `op 4 to root` since Some(1.5s)"
+        );
+        assert_eq!(
+            trace.names("Instant(x) MessageId { ticker: y }"),
+            "Instant(x) MessageId { ticker: y }"
+        );
     }
 }

@@ -53,3 +53,22 @@ fn the_examples_live_through_their_faults() {
         assert!(bad.is_empty(), "{bad:#?}");
     }
 }
+
+/// Children of a dynamic supervisor that have a budget each use them up each for itself.
+#[test]
+fn two_budgets_can_be_used_up_at_once() {
+    let text = b"
+topology:
+  supervision:
+    children:
+      - { type: dynamic_supervisor, name: desks, max_restarts: 0 }
+horizon: 2s
+operations: [{ at: 0s, spawn: desks-0 }, { at: 0s, spawn: desks-1 }]
+faults: [{ at: 1s, crash_all: desks }]
+";
+    let plan = Plan::read("p", text, &lictor_sim::plan::Reading::default()).unwrap();
+    let outcome = run(&plan, Options { trace: true, ..Options::default() });
+    let gives_up = |what| matches!(what, lictor_sim::record::What::RestartsExhausted { .. });
+    assert_eq!(outcome.trace.iter().filter(|record| gives_up(record.what)).count(), 2);
+    assert_eq!(outcome.violation, None);
+}

@@ -289,7 +289,9 @@ impl Supervisor {
         if self.sweep.deadline().is_none_or(|at| at > limit) || !self.is_busy() {
             return false;
         }
-        if self.sweep.bound.is_some_and(|at| at <= limit) {
+        // Of two deadlines that are both overdue, the earlier one is first (A2).
+        let comes_first = |at| self.sweep.until.is_none_or(|until| at <= until);
+        if self.sweep.bound.is_some_and(|at| at <= limit && comes_first(at)) {
             self.kill_all(actions);
             self.walk(now, actions);
             return true;

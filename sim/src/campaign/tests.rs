@@ -12,8 +12,8 @@ fn campaign(seeds: u64, threads: usize) -> Campaign {
 }
 
 /// An engine that takes a different time for each plan, and fails as it is told.
-fn engine(fails: impl Fn(u64) -> bool + Sync) -> impl Fn(&Plan) -> Outcome + Sync {
-    move |plan| {
+fn engine(fails: impl Fn(u64) -> bool + Sync) -> impl Fn(&Plan, Queue) -> Outcome + Sync {
+    move |plan, _| {
         let mut digest = Digest::default();
         for word in 0..plan.seed % 97 * 50 {
             digest.word(word ^ plan.seed);
@@ -92,15 +92,21 @@ fn who_stops_it_gets_the_seeds_so_far() {
 
 #[test]
 fn an_engine_that_is_not_deterministic_is_found() {
-    // The second run of the 65th seed, which is run twice as the first one is.
-    let count = AtomicU64::new(0);
-    let run = |plan: &Plan| {
-        let mut outcome = engine(|_| false)(plan);
-        outcome.digest ^= u64::from(count.fetch_add(1, Ordering::Relaxed) == 66);
-        outcome
-    };
-    let summary = explore(&campaign(1_000, 1), &run, &mut |_| true);
-    assert_eq!(summary.found[0].violation.invariant, "S14");
+    // The second run of the 65th seed, which is run again as the first one is: both runs of it that
+    // follow, or only the one on the other queue.
+    for wrong in [&[Queue::Heap, Queue::Calendar][..], &[Queue::Calendar]] {
+        let count = AtomicU64::new(0);
+        let run = |plan: &Plan, queue| {
+            let mut outcome = engine(|_| false)(plan, queue);
+            let again = plan.seed == 64 && count.fetch_add(1, Ordering::Relaxed) > 0;
+            outcome.digest ^= u64::from(again && wrong.contains(&queue));
+            outcome
+        };
+        let summary = explore(&campaign(1_000, 1), &run, &mut |_| true);
+        assert_eq!((summary.found[0].seed, summary.seeds, summary.reruns), (64, 65, 2));
+        assert_eq!(summary.found[0].violation.invariant, "S14");
+    }
+    assert_eq!(on(2, |_| false).reruns, 16);
 }
 
 #[test]

@@ -172,8 +172,10 @@ impl Windows {
     fn exhausted(&mut self, books: &Books, now: Instant, child: Who) -> Verdict {
         let boss = books.boss(child);
         let odd = books.clock_is_odd[usize::from(books.of(child).node.0)];
+        let parent = books.of(child).parent;
+        let per_child = parent.is_some_and(|parent| self.budgets[usize::from(parent.0)].per_child);
         let Some(budget) = self.budget_of(books, child) else { return Ok(()) };
-        if !budget.per_child && boss.is_some_and(|boss| boss.exhausted) {
+        if !per_child && boss.is_some_and(|boss| boss.exhausted) {
             return Err(format!("the supervisor of {child:?} gives up twice"));
         }
         let Some(Intensity { max_restarts, period }) = budget.intensity else { return Ok(()) };

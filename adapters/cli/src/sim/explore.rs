@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use lictor_sim::campaign::{self, Campaign, Progress, Summary};
 use lictor_sim::engine::Engine;
+use lictor_sim::fault::Kind;
 use lictor_sim::marks::Mark;
-use lictor_sim::outcome::Options;
+use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::{Mix, OPERATIONS_MAX, Plan, Profile};
 use lictor_sim::scenario::{NODES_MAX, Scenario};
 use lictor_sim::trace;
@@ -52,9 +53,10 @@ pub(crate) struct ExploreArgs {
     /// Over how many nodes the children of the root are dealt out.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes)]
     nodes: usize,
-    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity` (those
-    /// that all engines have, far apart), or the kinds of one group: `network`, `connection`,
-    /// `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`, `resources`.
+    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity`
+    /// (those that all engines have, far apart), or the kinds of one group: `network`,
+    /// `connection`, `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`,
+    /// `resources`.
     #[arg(long, value_name = "MIX", default_value = "swarm", value_parser = mix)]
     faults: Mix,
     /// Operations of a plan, at most; 1000 by default.
@@ -78,6 +80,10 @@ pub(crate) struct ExploreArgs {
     /// Goes on after a violation, and keeps the first of each invariant.
     #[arg(long)]
     keep_going: bool,
+    /// Runs every seed again, on both kinds of queue, and compares the digests; without it one seed
+    /// of 64.
+    #[arg(long)]
+    check_determinism: bool,
 }
 
 fn nodes(text: &str) -> Result<usize, String> {
@@ -111,8 +117,30 @@ impl ExploreArgs {
     }
 }
 
+/// What is wrong with a mix that has no fault at all here: it would only look green.
+fn without_faults(profile: &Profile, nodes: usize) -> Option<String> {
+    let some = |nodes| Kind::ALL.iter().any(|kind| profile.allows(*kind, nodes));
+    if profile.mix == Mix::Calm || some(nodes) {
+        return None;
+    }
+    let mix = profile.mix.word();
+    Some(if some(2) {
+        format!("error: faults of `{mix}` are between nodes\n  = help: add `--nodes 2` or more\n")
+    } else {
+        let engine = profile.engine.word();
+        format!(
+            "error: the engine `{engine}` has no faults of `{mix}`\n  = help: docs/simulation.md \
+             lists the faults of each engine\n"
+        )
+    })
+}
+
 pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
+    if let Some(fault) = without_faults(&args.profile(engine), args.nodes) {
+        output::complain(&fault);
+        return Outcome::BadInput;
+    }
     let source = Source::read_tree(&args.file);
     let Some(topology) = source.topology.clone() else {
         output::complain(&source.render(output::style(&std::io::stderr())));
@@ -128,6 +156,9 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     let mut campaign = Campaign::new(scenario, args.profile(engine), args.seeds);
     campaign.from = args.from;
     campaign.stop_at_first = !args.keep_going;
+    if args.check_determinism {
+        campaign.repeat_every = 1;
+    }
     campaign.threads = args.threads.unwrap_or(campaign.threads);
     let interrupt = Interrupt::listen();
     let (summary, took) = campaign_of(&campaign, engine, &interrupt);
@@ -156,12 +187,16 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     Outcome::Clean
 }
 
-fn campaign_of(campaign: &Campaign, engine: Engine, interrupt: &Interrupt) -> (Summary, Duration) {
-    let mut meter = Meter::new();
-    let run = |plan: &Plan| match engine.run(plan, Options::default()) {
+fn run(engine: Engine, plan: &Plan, options: Options) -> Ran {
+    match engine.run(plan, options) {
         Ok(ran) => ran,
         Err(error) => unreachable!("{error}, and it was asked before"),
-    };
+    }
+}
+
+fn campaign_of(campaign: &Campaign, engine: Engine, interrupt: &Interrupt) -> (Summary, Duration) {
+    let mut meter = Meter::new();
+    let run = |plan: &Plan, queue| run(engine, plan, Options { queue, ..Options::default() });
     let summary = campaign::explore(campaign, &run, &mut |progress| {
         meter.show(|elapsed| line(campaign, progress, elapsed));
         !interrupt.came()
@@ -204,7 +239,8 @@ fn keep(
         let plan = Plan::generate(&campaign.scenario, found.seed, &campaign.profile);
         let begun = Instant::now();
         let mut go_on = || begun.elapsed() < SHRINK && !interrupt.came();
-        kept.push(failure::keep(engine, &plan, found, &args.out, &mut go_on)?);
+        let run = |plan: &Plan, options| run(engine, plan, options);
+        kept.push(failure::keep(engine, &run, &plan, found, &args.out, &mut go_on)?);
     }
     Ok(kept)
 }
@@ -254,7 +290,7 @@ impl Report<'_> {
         for kept in self.kept {
             let shrunk = &kept.shrunk;
             text += &format!(
-                "{}: shrunk to {} in {} runs\n",
+                "{0}: shrunk to {1} in {2} runs\n  to look at: {0}/timeline.html\n",
                 kept.folder.display(),
                 size_text(&shrunk.plan),
                 thousands(shrunk.runs),
@@ -300,6 +336,7 @@ impl Report<'_> {
             "seconds": took.as_secs_f64(),
             "events_per_second": per_second(summary.events, *took).round(),
             "seeds_per_second": per_second(summary.seeds, *took),
+            "reruns": summary.reruns,
             "digest": format!("{:016x}", summary.digest),
             "violations": summary.violations,
             "found": summary.found,

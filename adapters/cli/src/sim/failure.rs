@@ -4,19 +4,23 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lictor_sim::campaign::{Found, differs};
+use lictor_sim::campaign::{Found, REPEAT_ON, differs};
 use lictor_sim::engine::Engine;
 use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::Plan;
-use lictor_sim::record::What;
+use lictor_sim::report::Failure;
 use lictor_sim::shrink::{Budget, Shrunk, shrink};
-use lictor_sim::trace::Trace;
-use serde_json::json;
 
 use super::meter::Meter;
 
 /// Runs that shrinking may take.
 const RUNS: u64 = 20_000;
+
+/// The commit that this program was built from.
+const COMMIT: &str = match option_env!("LICTOR_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// A failure, shrunk and kept.
 pub(super) struct Kept {
@@ -26,20 +30,44 @@ pub(super) struct Kept {
     pub(super) ran: Ran,
     /// Where it is kept.
     pub(super) folder: PathBuf,
+    engine: Engine,
 }
 
 impl Kept {
     /// The command that shows it again.
     pub(super) fn replay(&self) -> String {
-        let plan = self.folder.join("plan.min.yaml");
-        let until = self.ran.violation.as_ref().map_or(0, |violation| violation.record);
-        format!("lictor sim replay {} --until {until} --explain", plan.display())
+        replay(&self.folder.join("plan.min.yaml"), self.engine, &self.ran)
     }
 }
+
+/// The command that shows again how a plan failed.
+pub(super) fn replay(plan: &Path, engine: Engine, ran: &Ran) -> String {
+    let plan = quoted(&plan.display().to_string());
+    let how = match &ran.violation {
+        Some(violation) => format!("--until {} --explain", violation.record),
+        None => "--check-determinism".to_owned(),
+    };
+    let default = engine == Engine::default();
+    let engine = if default { String::new() } else { format!(" --engine {}", engine.word()) };
+    format!("lictor sim replay {plan}{engine} {how}")
+}
+
+/// A word so that a shell takes it as one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !word.is_empty() && !word.starts_with('-') && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// What runs plans for [`keep`].
+pub(super) type Run<'a> = &'a dyn Fn(&Plan, Options) -> Ran;
 
 /// Shrinks the plan of a seed that was found to fail, and keeps it in a folder of its own.
 pub(super) fn keep(
     engine: Engine,
+    run: Run<'_>,
     plan: &Plan,
     found: &Found,
     out: &Path,
@@ -56,110 +84,58 @@ pub(super) fn keep(
                 "shrinking: {faults} faults, {operations} operations, {nodes} nodes, run {runs}"
             )
         });
-        violated(engine, plan, invariant)
+        violated(run, plan, invariant)
     };
     let shrunk = shrink(plan, &mut fails, invariant, Budget { runs: RUNS, go_on });
     meter.end();
     let options = Options { trace: true, ..Options::default() };
-    let ran = engine.run(&shrunk.plan, options).map_err(io::Error::other)?;
+    let ran = run(&shrunk.plan, options);
+    let again = if invariant == "S14" { other(run, &shrunk.plan, &ran) } else { None };
     let folder = out.join(format!("{invariant}-seed-{}", found.seed));
-    write(&folder, plan, found, &shrunk, &ran)?;
-    Ok(Kept { shrunk, ran, folder })
+    let failure = Failure {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: COMMIT,
+        engine,
+        seed: found.seed,
+        found: &found.violation,
+        original: plan,
+        shrunk: &shrunk,
+        ran: &ran,
+        again: again.as_ref(),
+    };
+    fs::create_dir_all(&folder)?;
+    for (name, text) in failure.files() {
+        fs::write(folder.join(name), text)?;
+    }
+    Ok(Kept { shrunk, ran, folder, engine })
 }
 
-/// Which invariant a plan violates. Whether two runs differ takes two runs.
-fn violated(engine: Engine, plan: &Plan, invariant: &str) -> Option<&'static str> {
-    let run = || engine.run(plan, Options::default()).ok();
-    let ran = run()?;
+/// Which invariant a plan violates. Whether two runs differ takes more than one run.
+fn violated(run: Run<'_>, plan: &Plan, invariant: &str) -> Option<&'static str> {
+    let ran = run(plan, Options::default());
     if let Some(violation) = &ran.violation {
         return Some(violation.invariant);
     }
-    if invariant == "S14" {
-        return differs(&ran, &run()?).map(|violation| violation.invariant);
-    }
-    None
+    let differs = |queue| differs(&ran, &run(plan, Options { queue, ..Options::default() }));
+    let found = (invariant == "S14").then(|| REPEAT_ON.into_iter().find_map(differs))?;
+    found.map(|violation| violation.invariant)
 }
 
-fn write(folder: &Path, plan: &Plan, found: &Found, shrunk: &Shrunk, ran: &Ran) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let sizes = |plan: &Plan| {
-        let (faults, operations, nodes) = plan.size();
-        json!({ "faults": faults, "operations": operations, "nodes": nodes })
-    };
-    let facts = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "seed": found.seed,
-        "invariant": found.violation.invariant,
-        "found": found.violation,
-        "violation": ran.violation,
-        "original": sizes(plan),
-        "shrunk": sizes(&shrunk.plan),
-        "shrink_runs": shrunk.runs,
-        "minimal": shrunk.minimal,
-        "digest": format!("{:016x}", ran.digest),
-    });
-    let facts = serde_json::to_string_pretty(&facts).map_err(io::Error::other)?;
-    fs::write(folder.join("failure.json"), facts + "\n")?;
-    fs::write(folder.join("plan.yaml"), plan.to_yaml())?;
-    fs::write(folder.join("plan.min.yaml"), shrunk.plan.to_yaml())?;
-    let trace = Trace::new(&shrunk.plan);
-    let timeline: String = ran.trace.iter().map(|record| trace.text(record) + "\n").collect();
-    fs::write(folder.join("timeline.txt"), timeline)
-}
-
-/// What led to the violation, or to the last of the records that are shown: as yet all that
-/// concerns whom it concerns.
-pub(super) fn explain(plan: &Plan, ran: &Ran, shown: usize) -> String {
-    let trace = Trace::new(plan);
-    let records = &ran.trace[..shown];
-    let Some(last) = records.last() else { return String::new() };
-    let whom = who(&last.what);
-    let concerns = |what: &What| whom.is_none() || who(what) == whom || who(what).is_none();
-    records
-        .iter()
-        .filter(|record| concerns(&record.what))
-        .map(|record| trace.text(record) + "\n")
-        .collect()
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others concern nobody")]
-fn who(what: &What) -> Option<u16> {
-    let who = match what {
-        What::Start(process)
-        | What::Signal(process, _)
-        | What::Started(process)
-        | What::StartIgnored(process)
-        | What::StartFailed(process)
-        | What::Exited(process, _)
-        | What::ShutdownError(process, _)
-        | What::Stale(process)
-        | What::Delivered(_, process) => process.who,
-        What::Supervisor { who, .. }
-        | What::RestartScheduled { who, .. }
-        | What::RestartsExhausted { child: who, .. }
-        | What::Removed(who)
-        | What::Status(who, _)
-        | What::Sent(_, who, _)
-        | What::Queued(_, who)
-        | What::PutBack(_, who)
-        | What::Sees(who, _) => *who,
-        _ => return None,
-    };
-    Some(who.0)
-}
-
-/// Writes a page that shows a run.
-pub(super) fn write_html(file: &Path, plan: &Plan, ran: &Ran) -> io::Result<()> {
-    let _ = (plan, ran, file);
-    Err(io::Error::other("the page is not part of this version"))
+/// Another run of a plan, if it differs from the one that there is. Both have their traces.
+pub(super) fn other(run: Run<'_>, plan: &Plan, ran: &Ran) -> Option<Ran> {
+    let again = |queue| run(plan, Options { trace: true, queue, ..Options::default() });
+    REPEAT_ON.into_iter().map(again).find(|again| differs(ran, again).is_some())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
 
+    use lictor_sim::outcome::Queue;
     use lictor_sim::plan::{Act, Mix, Profile, Reading};
     use lictor_sim::scenario::Scenario;
+    use serde_json::json;
 
     use super::*;
 
@@ -179,6 +155,10 @@ mod tests {
         plan
     }
 
+    fn run(plan: &Plan, options: Options) -> Ran {
+        Engine::Kernel.run(plan, options).unwrap()
+    }
+
     #[test]
     fn a_failure_is_a_folder_with_all_that_it_takes_to_see_it_again() {
         let plan = hasty();
@@ -186,7 +166,7 @@ mod tests {
         let found = Found { seed: 17, violation: ran.violation.unwrap() };
         assert_eq!(found.violation.invariant, "L1");
         let out = std::env::temp_dir().join(format!("lictor-failure-{}", std::process::id()));
-        let kept = keep(Engine::Kernel, &plan, &found, &out, &mut || true).unwrap();
+        let kept = keep(Engine::Kernel, &run, &plan, &found, &out, &mut || true).unwrap();
         assert_eq!(kept.folder, out.join("L1-seed-17"));
         assert_eq!(kept.shrunk.plan.size(), (1, 0, 1));
         assert!(kept.shrunk.minimal);
@@ -197,7 +177,70 @@ mod tests {
         let facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
         assert_eq!((&facts["seed"], &facts["invariant"]), (&json!(17), &json!("L1")));
         assert_eq!(facts["shrunk"], json!({ "faults": 1, "operations": 0, "nodes": 1 }));
+        let mut names: Vec<String> = fs::read_dir(&kept.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        let manual = include_str!("../../../../docs/simulation.md");
+        for name in &names {
+            assert!(manual.contains(&format!("| `{name}` |")), "the manual does not know {name}");
+        }
+        assert_eq!(names.len(), 7);
         assert!(kept.replay().ends_with("--explain") && kept.replay().contains("plan.min.yaml"));
         fs::remove_dir_all(out).unwrap();
+    }
+    /// An engine that is not deterministic: the other queue loses the last record but ten.
+    fn forgetful(plan: &Plan, options: Options) -> Ran {
+        let mut ran = run(plan, options);
+        if options.queue == Queue::Calendar {
+            ran.digest ^= 1;
+            let at = ran.trace.len().saturating_sub(10);
+            ran.trace.truncate(at);
+        }
+        ran.violation = None;
+        ran
+    }
+
+    #[test]
+    fn of_runs_that_differ_the_first_difference_is_kept() {
+        let plan = hasty();
+        let violation = differs(
+            &forgetful(&plan, Options::default()),
+            &forgetful(&plan, Options { queue: Queue::Calendar, ..Options::default() }),
+        );
+        let found = Found { seed: 5, violation: violation.unwrap() };
+        let out = std::env::temp_dir().join(format!("lictor-differs-{}", std::process::id()));
+        let kept = keep(Engine::Kernel, &forgetful, &plan, &found, &out, &mut || true).unwrap();
+        assert_eq!(kept.shrunk.plan.size(), (0, 0, 1));
+        let text = fs::read_to_string(kept.folder.join("first_divergence.txt")).unwrap();
+        let at = kept.ran.trace.len() - 10;
+        assert!(text.starts_with(&format!("two runs of one plan part at record {at}\n")), "{text}");
+        assert!(text.contains("has nothing more") && text.contains("the run is over"), "{text}");
+        assert!(kept.replay().ends_with(" --check-determinism"), "{}", kept.replay());
+        fs::remove_dir_all(out).unwrap();
+    }
+
+    #[test]
+    fn shrinking_runs_a_plan_again_only_to_compare_digests() {
+        let runs = Cell::new(0);
+        let counted = |plan: &Plan, options| {
+            runs.set(runs.get() + 1);
+            forgetful(plan, options)
+        };
+        assert_eq!(violated(&counted, &hasty(), "L1"), None);
+        assert_eq!(runs.replace(0), 1);
+        assert_eq!(violated(&counted, &hasty(), "S14"), Some("S14"));
+        assert_eq!(runs.get(), 3);
+    }
+
+    #[test]
+    fn a_shell_takes_the_command_as_it_is() {
+        assert_eq!(
+            quoted("sim-failures/S1-seed-3/plan.min.yaml"),
+            "sim-failures/S1-seed-3/plan.min.yaml"
+        );
+        assert_eq!(quoted("my plans/it's.yaml"), r"'my plans/it'\''s.yaml'");
+        assert_eq!(quoted(""), "''");
     }
 }

@@ -1,14 +1,16 @@
 //! `lictor sim replay`: one plan again, with all that happened in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use lictor_sim::engine::Engine;
 use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::Plan;
+use lictor_sim::report::{Report, divergence};
 use lictor_sim::trace::Trace;
 
 use super::run::{size_text, verdict, write_trace};
 use super::{EngineArg, failure, input};
-use crate::{Outcome, output};
+use crate::{Outcome, duration, output};
 
 /// Runs a plan again, and shows what happened in it.
 ///
@@ -20,18 +22,50 @@ pub(crate) struct ReplayArgs {
     /// What runs it.
     #[arg(long, value_enum, default_value = "kernel")]
     engine: EngineArg,
-    /// Shows nothing after the record of this number; they count from 0.
-    #[arg(long, value_name = "N")]
-    until: Option<usize>,
+    /// Shows nothing after the record of this number, or after this time: `17`, `1.5s`. Records
+    /// count from 0.
+    #[arg(long, value_name = "N|TIME", value_parser = until)]
+    until: Option<Until>,
     /// Shows only what led to the violation, or to the last record that is shown.
     #[arg(long)]
     explain: bool,
-    /// Writes a page that shows the whole run to this file.
+    /// Writes a page that shows the run to this file; it needs no network.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Writes everything that happened to this file, a line of JSON each.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Runs the plan again, on both kinds of queue, and shows where the runs differ, if they do.
+    #[arg(long)]
+    check_determinism: bool,
+}
+
+/// Where to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Until {
+    Record(usize),
+    /// In nanoseconds.
+    Time(u128),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    if let Ok(record) = text.parse() {
+        return Ok(Until::Record(record));
+    }
+    duration::parse(text).map(|time| Until::Time(time.as_nanos()))
+}
+
+impl ReplayArgs {
+    /// How many records are shown.
+    fn shown(&self, ran: &Ran) -> usize {
+        match self.until {
+            None => ran.trace.len(),
+            Some(Until::Record(last)) => ran.trace.len().min(last.saturating_add(1)),
+            Some(Until::Time(time)) => {
+                ran.trace.partition_point(|record| u128::from(record.at.as_nanos()) <= time)
+            }
+        }
+    }
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Outcome {
@@ -45,7 +79,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
             return Outcome::BadInput;
         }
     };
-    let html = args.html.as_ref().map(|file| (file, failure::write_html(file, &plan, &ran)));
+    let report = Report::new(&plan, &ran, engine).until(args.shown(&ran));
+    let page = |file: &Path| std::fs::write(file, report.timeline_html());
+    let html = args.html.as_ref().map(|file| (file, page(file)));
     let trace = args.trace.as_ref().map(|file| (file, write_trace(file, &plan, &ran)));
     for (file, written) in html.into_iter().chain(trace) {
         if let Err(error) = written {
@@ -53,18 +89,29 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
             return Outcome::BadInput;
         }
     }
-    if output::print(&text(args, &plan, &ran)).is_err() { Outcome::Failed } else { verdict(&ran) }
+    let (text, same) = match args.check_determinism.then(|| differences(engine, &plan, &ran)) {
+        None => (String::new(), true),
+        Some(None) => ("every run of it is the same\n".to_owned(), true),
+        Some(Some(text)) => (text, false),
+    };
+    let text = shown(args, &report, &plan, &ran) + &text;
+    if output::print(&text).is_err() || !same { Outcome::Failed } else { verdict(&ran) }
 }
 
-fn text(args: &ReplayArgs, plan: &Plan, ran: &Ran) -> String {
-    let shown = args.until.map_or(ran.trace.len(), |until| ran.trace.len().min(until + 1));
-    let records = &ran.trace[..shown];
-    let mut text = if args.explain {
-        failure::explain(plan, ran, shown)
-    } else {
-        let trace = Trace::new(plan);
-        records.iter().map(|record| trace.text(record) + "\n").collect()
+/// Where other runs of the plan differ from this one, if one does.
+fn differences(engine: Engine, plan: &Plan, ran: &Ran) -> Option<String> {
+    let run = |plan: &Plan, options| match engine.run(plan, options) {
+        Ok(ran) => ran,
+        Err(error) => unreachable!("{error}, and it has run"),
     };
+    let other = failure::other(&run, plan, ran)?;
+    Some(
+        divergence::text(plan, ran, &other).unwrap_or_else(|| "two runs of it differ\n".to_owned()),
+    )
+}
+
+fn shown(args: &ReplayArgs, report: &Report<'_>, plan: &Plan, ran: &Ran) -> String {
+    let mut text = if args.explain { report.explain() } else { report.timeline_text() };
     text += &format!("{}: {}\n", args.file.display(), size_text(plan));
     text += &match &ran.violation {
         Some(violation) => {
@@ -74,4 +121,19 @@ fn text(args: &ReplayArgs, plan: &Plan, ran: &Ran) -> String {
         None => "every invariant held\n".to_owned(),
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_record_and_anything_else_a_time() {
+        assert_eq!(until("17"), Ok(Until::Record(17)));
+        assert_eq!(until("1.5s"), Ok(Until::Time(1_500_000_000)));
+        assert_eq!(until("20ms"), Ok(Until::Time(20_000_000)));
+        for text in ["", "-1", "x", "1 year"] {
+            assert!(until(text).is_err(), "{text}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use lictor_sim::trace::Trace;
 use serde_json::{Value, json};
 
 use super::meter::{long, per_second, plural, short, thousands};
-use super::{EngineArg, input};
+use super::{EngineArg, failure, input};
 use crate::{Outcome, output};
 
 /// Runs one plan, and says whether every invariant held.
@@ -103,11 +103,7 @@ impl Report<'_> {
         let reached = if reached.is_empty() { "nothing".to_owned() } else { reached.join(", ") };
         let again = match &ran.violation {
             None => String::new(),
-            Some(violation) => format!(
-                "lictor sim replay {} --until {} --explain\n",
-                file.display(),
-                violation.record
-            ),
+            Some(_) => failure::replay(file, self.engine, ran) + "\n",
         };
         format!(
             "{head}  {}; {} to break, {} to heal\n  {} events, {} records, {} faults took effect, \

@@ -69,7 +69,48 @@ fn a_trace_has_a_line_for_each_record() {
     assert_eq!(lines.len() as u64, ran.lines()[0]["records"].as_u64().unwrap());
     assert!(lines.iter().any(|line| line["what"] == "exited" && line["who"] == "one"));
     let until = output(&["sim", "replay", plan.path(), "--until", "2"]);
-    assert_eq!(until.stdout.lines().count(), 3 + 2);
+    let shown = |number: usize| {
+        let first = |line: &str| line.split_whitespace().next() == Some(&number.to_string());
+        until.stdout.lines().any(first)
+    };
+    assert!(shown(2) && !shown(3), "{}", until.stdout);
+    let page = File::new("");
+    output(&["sim", "replay", plan.path(), "--html", page.path()]);
+    let page = fs::read_to_string(page.path()).unwrap();
+    assert!(page.contains("<html") && page.contains("one"));
+}
+
+#[test]
+fn a_replay_ends_at_a_record_or_a_time_and_says_what_led_there() {
+    let plan = File::new(HASTY);
+    let until = |until: &str| {
+        let ran = output(&["sim", "replay", plan.path(), "--until", until, "--explain"]);
+        assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+        ran.stdout
+    };
+    let at_once = until("1s");
+    assert!(at_once.starts_with("what led to the last record\n"), "{at_once}");
+    assert!(at_once.contains("operation 0: at: 1s, tell: one\n"), "{at_once}");
+    let end = until("2s");
+    assert!(end.starts_with("what led to the violation of L1 at 2s"), "{end}");
+    assert!(end.contains("fault 0: at: 2s, crash: one\n") && !end.contains("tell"), "{end}");
+    let bad = output(&["sim", "replay", plan.path(), "--until", "soon"]);
+    assert_eq!(bad.status.code(), Some(2));
+}
+
+#[test]
+fn every_seed_can_be_run_again() {
+    let topology = File::new(QUIET);
+    for (flag, reruns) in [(None, 2), (Some("--check-determinism"), 100)] {
+        let calm = ["sim", "explore", topology.path(), "--faults", "calm", "--operations", "5"];
+        let rest = ["--seeds", "100", "--json"];
+        let ran = output(&[&calm[..], &rest, flag.as_slice()].concat());
+        assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.lines()[0]["reruns"], reruns);
+    }
+    let plan = File::new(HASTY);
+    let again = output(&["sim", "replay", plan.path(), "--check-determinism"]);
+    assert!(again.stdout.ends_with("every run of it is the same\n"), "{}", again.stdout);
 }
 
 #[test]
@@ -90,6 +131,8 @@ fn bad_plans_and_flags_are_status_2() {
         (vec!["sim", "explore", topology.path(), "--nodes", "65"], "1 to 64 nodes"),
         (vec!["sim", "explore", topology.path(), "--faults", "swam"], "known: swarm"),
         (vec!["sim", "explore", topology.path(), "--threads", "0"], "--threads"),
+        (vec!["sim", "explore", topology.path(), "--faults", "network"], "add `--nodes 2`"),
+        (vec!["sim", "explore", topology.path(), "--faults", "async"], "no faults of `async`"),
     ] {
         let ran = output(&arguments);
         assert_eq!(ran.status.code(), Some(2), "{arguments:?}");
