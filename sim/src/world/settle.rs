@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use super::script::Script;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
 use crate::outcome::Options;
 use crate::plan::{Operation, Plan, nanos};
 use crate::queue::{EventQueue, HeapQueue};
 use crate::record::Who;
+use crate::stream::mix;
 
 /// What the plan has yet to do, and when it has done what.
 #[derive(Clone, Debug)]
@@ -54,11 +56,14 @@ const STEP: u64 = 1_000_000;
 /// link was cut, when one end may know and the other not, and some time after it was mended.
 ///
 /// What comes by itself may meet too: the sweep that a restart begins, and a message of a ticker.
-/// Then all is tried a little later, a few times.
+/// Then all is tried a little later and with other draws, a few times.
 pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
     let mut found = None;
     for later in 0..SHIFTS {
-        let (moved, met) = settle_from(plan, margin, wire, later * SHIFT);
+        // With other draws, too: what follows from a message of a ticker does not move against it.
+        let seed = if later == 0 { plan.seed } else { mix(plan.seed ^ later) };
+        let tried = Plan { seed, ..plan.clone() };
+        let (moved, met) = settle_from(&tried, margin, wire, later * SHIFT);
         if !met {
             return moved;
         }
@@ -68,7 +73,7 @@ pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
 }
 
 /// How often the whole plan is tried, each time so much later.
-const SHIFTS: u64 = 8;
+const SHIFTS: u64 = 32;
 const SHIFT: u64 = 7_000_000;
 
 /// How near what comes by itself may come to each other: what the coarsest clock makes of one or
@@ -78,6 +83,7 @@ const NEAR: u64 = 4_000_000;
 /// As [`settle`], everything so much later; and whether things have met all the same.
 fn settle_from(plan: &Plan, margin: Duration, wire: bool, later: u64) -> (Plan, bool) {
     let mut world = World::new(plan, Options::default(), HeapQueue::default());
+    world.script = Script::none(plan);
     let mut settling = Settling {
         last: 0,
         todo: BTreeMap::new(),
