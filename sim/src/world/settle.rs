@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use super::process::Slot;
 use super::script::Script;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
@@ -39,6 +40,8 @@ pub(super) struct Settling {
     /// When a process was last told to end, and when a ticker last sent.
     sweep: Option<u64>,
     tick: Option<u64>,
+    /// A ticker that has just come up: it sends at once, which follows and does not meet.
+    fresh: Option<Slot>,
     /// Whether those came near each other.
     met: bool,
 }
@@ -97,6 +100,7 @@ fn settle_from(plan: &Plan, margin: Duration, wire: bool, later: u64) -> (Plan, 
         margin: nanos(margin),
         sweep: None,
         tick: None,
+        fresh: None,
         met: false,
     };
     for (n, operation) in (0..).zip(&plan.operations) {
@@ -288,14 +292,24 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.now = self.now.max(Instant::from_nanos(at));
     }
 
+    /// A ticker has come up.
+    pub(super) fn notes_ticker(&mut self, slot: Slot) {
+        if let Some(settling) = &mut self.settling {
+            settling.fresh = Some(slot);
+        }
+    }
+
     /// A process was told to end, or a ticker sends.
-    pub(super) fn notes_one_of(&mut self, sweeps: bool) {
+    pub(super) fn notes_one_of(&mut self, ticker: Option<Slot>) {
         let (now, over) = (self.now.as_nanos(), self.calm);
         let Some(settling) = self.settling.as_mut().filter(|_| !over) else { return };
-        let (here, there) = if sweeps {
-            (&mut settling.sweep, settling.tick)
-        } else {
-            (&mut settling.tick, settling.sweep)
+        if ticker.is_some() && ticker == settling.fresh {
+            settling.fresh = None;
+            return;
+        }
+        let (here, there) = match ticker {
+            None => (&mut settling.sweep, settling.tick),
+            Some(_) => (&mut settling.tick, settling.sweep),
         };
         *here = Some(now);
         settling.met |= there.is_some_and(|there| now - there < NEAR);
