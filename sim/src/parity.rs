@@ -13,6 +13,7 @@ mod settle;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant, Signal, Status};
@@ -21,8 +22,9 @@ pub use self::settle::settled;
 use crate::engine::{Engine, EngineError};
 use crate::invariants::Violation;
 use crate::outcome::{Options, Outcome};
-use crate::plan::{Plan, duration_text};
+use crate::plan::{Mix, Plan, Profile, duration_text};
 use crate::record::{Ending, MessageId, NodeIx, Process, Record, Stage, What, Who};
+use crate::scenario::Scenario;
 use crate::trace::{message_text, names};
 
 /// What a step is about.
@@ -256,6 +258,12 @@ pub enum Verdict {
     Differs(Engine, Engine, Difference),
     /// An invariant does not hold on an engine.
     Violates(Engine, Violation),
+}
+
+/// The plan of a seed for comparing these engines.
+#[must_use]
+pub fn plan(scenario: &Arc<Scenario>, seed: u64, engines: &[Engine]) -> Plan {
+    settled(&Plan::generate(scenario, seed, &Profile::new(Mix::Parity)), engines)
 }
 
 /// Runs a plan on engines, the first of which is the measure, and compares.

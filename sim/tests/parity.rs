@@ -1,12 +1,26 @@
 //! One plan, several engines, one abstract trace.
+//!
+//! `SEEDS=1000 cargo test --release -p lictor-sim --test parity` compares more; the command is
+//! `lictor sim parity`.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use lictor_sim::engine::Engine;
+use lictor_sim::engine::{Engine, EngineError};
+use lictor_sim::executor::Schedule;
+use lictor_sim::fault::Kind;
+use lictor_sim::outcome::Options;
 use lictor_sim::parity::{self, Verdict};
-use lictor_sim::plan::{Mix, Plan, Profile};
+use lictor_sim::plan::{Plan, Profile};
 use lictor_sim::scenario::Scenario;
+use lictor_sim::trace::names;
+
+const TWO: [Engine; 2] = [Engine::Kernel, Engine::Virtual];
+const THREE: [Engine; 3] = [Engine::Kernel, Engine::Virtual, Engine::Turmoil];
+
+const TOPOLOGIES: [(&str, usize); 3] =
+    [("examples/pipeline.yaml", 1), ("examples/office.yaml", 1), ("examples/trio.yaml", 3)];
 
 fn scenario(file: &str, nodes: usize) -> Arc<Scenario> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
@@ -15,155 +29,132 @@ fn scenario(file: &str, nodes: usize) -> Arc<Scenario> {
     Arc::new(Scenario::new(topology.unwrap(), nodes).unwrap())
 }
 
-fn number(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+fn seeds(usual: u64) -> Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let from = number("FROM").unwrap_or(0);
+    from..from + number("SEEDS").unwrap_or(usual)
 }
 
-fn agree(file: &str, nodes: usize, seeds: std::ops::Range<u64>, engines: &[Engine]) {
+fn agree((file, nodes): (&str, usize), seeds: Range<u64>, engines: &[Engine]) {
     let scenario = scenario(file, nodes);
     let (mut steps, mut bad) = (0, Vec::new());
     for seed in seeds.clone() {
-        let plan = Plan::generate(&scenario, seed, &Profile::new(Mix::Parity));
-        let plan = parity::settled(&plan, engines);
+        let plan = parity::plan(&scenario, seed, engines);
         match parity::check(&plan, engines).unwrap() {
             Verdict::Same(n) => steps += n,
             Verdict::Differs(a, b, difference) => {
-                bad.push((seed, difference.text(&plan, a.word(), b.word())));
+                bad.push(format!("seed {seed}: {}", difference.text(&plan, a.word(), b.word())));
             }
             Verdict::Violates(engine, violation) => {
-                let text = lictor_sim::trace::names(&plan.scenario, &violation.to_string());
-                bad.push((seed, format!("{}: {text}", engine.word())));
+                let text = names(&plan.scenario, &violation.to_string());
+                bad.push(format!("seed {seed}: {}: {text}", engine.word()));
             }
             _ => unreachable!(),
         }
     }
-    println!("{file} on {nodes}: {steps} steps, {} of {seeds:?} bad", bad.len());
-    for (seed, text) in bad.iter().take(number("SHOW", 8) as usize) {
-        println!("seed {seed}: {text}");
+    println!("{file} on {nodes}: {seeds:?} agree on {steps} steps");
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(steps as u64 > 50 * (seeds.end - seeds.start), "something happens");
+}
+
+#[test]
+fn the_model_and_the_runtime_agree_on_a_pipeline() {
+    agree(TOPOLOGIES[0], seeds(200), &TWO);
+}
+
+#[test]
+fn the_model_and_the_runtime_agree_on_an_office() {
+    agree(TOPOLOGIES[1], seeds(200), &TWO);
+}
+
+#[test]
+fn the_model_and_the_runtime_agree_on_three_nodes() {
+    agree(TOPOLOGIES[2], seeds(200), &TWO);
+}
+
+#[test]
+fn all_engines_agree() {
+    for topology in TOPOLOGIES {
+        agree(topology, seeds(20), &THREE);
     }
-    assert!(bad.is_empty());
-}
-
-const THREE: [Engine; 3] = [Engine::Kernel, Engine::Virtual, Engine::Turmoil];
-
-#[test]
-fn all_three_pipeline() {
-    agree("examples/pipeline.yaml", 1, some_seeds(), &THREE);
-}
-
-#[test]
-fn all_three_office() {
-    agree("examples/office.yaml", 1, some_seeds(), &THREE);
-}
-
-#[test]
-fn all_three_trio() {
-    agree("examples/trio.yaml", 3, some_seeds(), &THREE);
-}
-
-fn some_seeds() -> std::ops::Range<u64> {
-    let from = number("FROM", 0);
-    from..from + number("SEEDS", 10)
-}
-
-const TWO: [Engine; 2] = [Engine::Kernel, Engine::Virtual];
-
-fn seeds() -> std::ops::Range<u64> {
-    let from = number("FROM", 0);
-    from..from + number("SEEDS", 200)
-}
-
-#[test]
-fn pipeline() {
-    agree("examples/pipeline.yaml", 1, seeds(), &TWO);
-}
-
-#[test]
-fn office() {
-    agree("examples/office.yaml", 1, seeds(), &TWO);
 }
 
 #[test]
 fn a_settled_plan_is_settled() {
-    let scenario = scenario("examples/office.yaml", 1);
-    for seed in 0..200 {
-        let plan = Plan::generate(&scenario, seed, &Profile::new(Mix::Parity));
-        let once = parity::settled(&plan, &TWO);
-        let twice = parity::settled(&once, &TWO);
-        assert_eq!(once, twice, "seed {seed}");
-    }
-}
-
-#[test]
-fn trio() {
-    agree("examples/trio.yaml", 3, seeds(), &TWO);
-}
-
-#[test]
-fn show() {
-    let seed = number("SEED", u64::MAX);
-    if seed == u64::MAX {
-        return;
-    }
-    let file = std::env::var("TOPOLOGY").unwrap();
-    let scenario = scenario(&file, number("NODES", 1) as usize);
-    let mut plan = parity::settled(
-        &Plan::generate(&scenario, seed, &Profile::new(Mix::Parity)),
-        if std::env::var_os("WIRE").is_some() { &THREE } else { &TWO },
-    );
-    if let Ok(mix) = std::env::var("MIX") {
-        let profile =
-            Profile { engine: Engine::Virtual, ..Profile::new(Mix::named(&mix).unwrap()) };
-        plan = Plan::generate(&scenario, seed, &profile);
-    }
-    println!("{}", plan.to_yaml());
-    for engine in THREE {
-        let options = lictor_sim::outcome::Options { trace: true, ..Default::default() };
-        let Ok(ran) = engine.run(&plan, options) else { continue };
-        let trace = lictor_sim::trace::Trace::new(&plan);
-        let lines: Vec<String> = ran.trace.iter().map(|record| trace.text(record)).collect();
-        std::fs::write(format!("/tmp/x-{}.txt", engine.word()), lines.join("\n")).unwrap();
-    }
-}
-
-#[test]
-fn swarm() {
-    for (file, nodes) in
-        [("examples/pipeline.yaml", 1), ("examples/office.yaml", 1), ("examples/trio.yaml", 3)]
-    {
+    for (file, nodes) in TOPOLOGIES {
         let scenario = scenario(file, nodes);
-        let mut bad = std::collections::BTreeMap::new();
-        let mut marks = lictor_sim::marks::Marks::default();
-        for seed in seeds() {
-            let mix = Mix::named(&std::env::var("MIX").unwrap_or_default()).unwrap_or(Mix::Swarm);
-            let profile = Profile { engine: Engine::Virtual, ..Profile::new(mix) };
-            let plan = Plan::generate(&scenario, seed, &profile);
-            let ran = Engine::Virtual.run(&plan, Default::default()).unwrap();
-            marks.merge(ran.marks);
-            if let Some(violation) = &ran.violation {
-                let text = lictor_sim::trace::names(&plan.scenario, &violation.to_string());
-                let mut kinds: Vec<_> = plan
-                    .faults
-                    .iter()
-                    .filter(|f| f.kind.facts().group as u8 >= 4 || f.at <= violation.at)
-                    .map(|f| f.kind.facts().name)
-                    .collect();
-                kinds.sort_unstable();
-                kinds.dedup();
-                let text = format!("{text} {kinds:?}");
-                bad.entry(violation.invariant).or_insert_with(Vec::new).push((seed, text));
-            }
-            if seed % 8 == 0 {
-                let again = Engine::Virtual.run(&plan, Default::default()).unwrap();
-                assert_eq!(ran.digest, again.digest);
-            }
+        for seed in 0..50 {
+            let once = parity::plan(&scenario, seed, &TWO);
+            let twice = parity::settled(&once, &TWO);
+            assert_eq!(once, twice, "{file}, seed {seed}");
         }
-        println!("{file} on {nodes}: {marks:?}");
-        for (id, all) in &bad {
-            println!("  {id}: {} times", all.len());
-            for (seed, text) in all.iter().take(4) {
-                println!("    seed {seed}: {}", &text[..text.len().min(1200)]);
+    }
+}
+
+#[test]
+fn a_difference_is_found_and_told() {
+    let scenario = scenario("examples/pipeline.yaml", 1);
+    let plan = parity::plan(&scenario, 3, &TWO);
+    let mut other = plan.clone();
+    let last = other.operations.len() / 2;
+    other.operations.remove(last);
+    let options = Options { trace: true, ..Options::default() };
+    let made = [&plan, &other].map(|plan| {
+        let ran = Engine::Virtual.run(plan, options).unwrap();
+        parity::Abstract::of(plan, &ran.trace)
+    });
+    assert!(parity::compare(&made[0], &made[0]).is_none());
+    let difference = parity::compare(&made[0], &made[1]).unwrap();
+    let text = difference.text(&plan, "one", "other");
+    assert!(text.contains("one: ") && text.contains("other: "), "{text}");
+}
+
+/// Invariants, the same digest twice, and hostile schedules: with the real runtime.
+#[test]
+fn the_runtime_lives_through_swarms_the_same_way_every_time() {
+    for (file, nodes) in TOPOLOGIES {
+        let scenario = scenario(file, nodes);
+        for seed in seeds(25) {
+            let profile = Profile { engine: Engine::Virtual, ..Profile::default() };
+            let plan = Plan::generate(&scenario, seed, &profile);
+            for schedule in [Schedule::Fifo, Schedule::Seeded(seed), Schedule::pct(seed, 3)] {
+                let options = Options { schedule, ..Options::default() };
+                let ran = Engine::Virtual.run(&plan, options).unwrap();
+                let violation = ran.violation.map(|v| names(&scenario, &v.to_string()));
+                assert_eq!(violation, None, "{file}, seed {seed}, {schedule:?}");
+                if seed % 5 == 0 {
+                    let again = Engine::Virtual.run(&plan, options).unwrap();
+                    assert_eq!(ran.digest, again.digest, "{file}, seed {seed}, {schedule:?}");
+                }
             }
         }
     }
+}
+
+#[test]
+fn turmoil_runs_a_plan_the_same_way_every_time() {
+    for (file, nodes) in TOPOLOGIES {
+        let scenario = scenario(file, nodes);
+        for seed in 0..3 {
+            let plan = parity::plan(&scenario, seed, &THREE);
+            let digest = || Engine::Turmoil.run(&plan, Options::default()).unwrap().digest;
+            assert_eq!(digest(), digest(), "{file}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_engine_says_which_fault_it_cannot_do() {
+    let scenario = scenario("examples/pipeline.yaml", 1);
+    let profile = Profile { engine: Engine::Virtual, ..Profile::default() };
+    let plan = (0..).map(|seed| Plan::generate(&scenario, seed, &profile));
+    let kind = |plan: &Plan| {
+        let mut kinds = plan.faults.iter().map(|fault| fault.kind);
+        kinds.find(|kind| !kind.facts().engines.turmoil)
+    };
+    let plan = plan.into_iter().find(|plan| kind(plan).is_some()).unwrap();
+    let kind: Kind = kind(&plan).unwrap();
+    let error = Engine::Turmoil.run(&plan, Options::default()).unwrap_err();
+    assert_eq!(error, EngineError::NoFault(Engine::Turmoil, kind));
+    assert!(error.to_string().contains(kind.facts().name), "{error}");
 }

@@ -346,6 +346,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// A ticker sends, and will again.
     pub(super) fn tick(&mut self, slot: Slot) {
+        // Also one that comes just too late: elsewhere it may be in time.
+        self.notes_one_of(Some(slot));
         let Some(&mut Proc { node, process, state: State::Up, told: false, .. }) = self.live(slot)
         else {
             return;

@@ -126,6 +126,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.after(after, Event::Dies(slot, ExitReason::Crashed));
         }
         if self.behaviour(process.who).is_some_and(|b| b.ticks.is_some()) {
+            self.notes_ticker(slot);
             self.after(0, Event::Tick(slot));
         }
         let event = supervisor::Event::Started { pid: id.pid };
@@ -140,6 +141,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// The kernel wants a process to end.
     pub(super) fn signal(&mut self, node: NodeIx, process: Process, signal: Signal) {
         self.put(node, What::Signal(process, signal));
+        self.notes_one_of(None);
         let agent = &self.agents[usize::from(process.who.0)];
         let slot = agent.slots.iter().copied().find(|slot| {
             self.procs.get(slot.index as usize).is_some_and(|proc| proc.process == process)

@@ -19,6 +19,12 @@ pub(super) struct Script<'p> {
 }
 
 impl<'p> Script<'p> {
+    /// Of a world that is not told when to do what.
+    pub(super) const fn none(plan: &'p Plan) -> Self {
+        let (operation, fault) = (plan.operations.len(), plan.faults.len());
+        Self { plan, operation, fault, healed: true, calm: true, next: None }
+    }
+
     pub(super) fn new(plan: &'p Plan) -> Self {
         let (operation, fault) = (0, 0);
         let mut script = Self { plan, operation, fault, healed: false, calm: false, next: None };

@@ -11,12 +11,15 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use super::process::Slot;
+use super::script::Script;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
 use crate::outcome::Options;
 use crate::plan::{Operation, Plan, nanos};
 use crate::queue::{EventQueue, HeapQueue};
 use crate::record::Who;
+use crate::stream::mix;
 
 /// What the plan has yet to do, and when it has done what.
 #[derive(Clone, Debug)]
@@ -34,6 +37,13 @@ pub(super) struct Settling {
     /// Faults that lead to something that meets something else.
     meet: BTreeSet<u32>,
     margin: u64,
+    /// When a process was last told to end, and when a ticker last sent.
+    sweep: Option<u64>,
+    tick: Option<u64>,
+    /// A ticker that has just come up: it sends at once, which follows and does not meet.
+    fresh: Option<Slot>,
+    /// Whether those came near each other.
+    met: bool,
 }
 
 /// How often one thing is put off at most; then it happens where it is.
@@ -47,8 +57,36 @@ const STEP: u64 = 1_000_000;
 ///
 /// With `wire`, nothing is sent while real connections are between two states: some time after a
 /// link was cut, when one end may know and the other not, and some time after it was mended.
+///
+/// What comes by itself may meet too: the sweep that a restart begins, and a message of a ticker.
+/// Then all is tried a little later and with other draws, a few times.
 pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
+    let mut found = None;
+    for later in 0..SHIFTS {
+        // With other draws, too: what follows from a message of a ticker does not move against it.
+        let seed = if later == 0 { plan.seed } else { mix(plan.seed ^ later) };
+        let tried = Plan { seed, ..plan.clone() };
+        let (moved, met) = settle_from(&tried, margin, wire, later * SHIFT);
+        if !met {
+            return moved;
+        }
+        found.get_or_insert(moved);
+    }
+    found.unwrap_or_else(|| plan.clone())
+}
+
+/// How often the whole plan is tried, each time so much later.
+const SHIFTS: u64 = 32;
+const SHIFT: u64 = 7_000_000;
+
+/// How near what comes by itself may come to each other: what the coarsest clock makes of one or
+/// two waits.
+const NEAR: u64 = 4_000_000;
+
+/// As [`settle`], everything so much later; and whether things have met all the same.
+fn settle_from(plan: &Plan, margin: Duration, wire: bool, later: u64) -> (Plan, bool) {
     let mut world = World::new(plan, Options::default(), HeapQueue::default());
+    world.script = Script::none(plan);
     let mut settling = Settling {
         last: 0,
         todo: BTreeMap::new(),
@@ -60,22 +98,26 @@ pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
         wire,
         meet: BTreeSet::new(),
         margin: nanos(margin),
+        sweep: None,
+        tick: None,
+        fresh: None,
+        met: false,
     };
     for (n, operation) in (0..).zip(&plan.operations) {
-        settling.push(operation.at.as_nanos(), Event::Operation(n));
+        settling.push(operation.at.as_nanos() + later, Event::Operation(n));
     }
     for (n, fault) in (0..).zip(&plan.faults) {
-        settling.push(fault.at.as_nanos(), Event::Begins(n));
+        settling.push(fault.at.as_nanos() + later, Event::Begins(n));
     }
     world.settling = Some(Box::new(settling));
     let (heals, calm) = world.settles(nanos(margin));
-    let Some(settled) = world.settling.take() else { return plan.clone() };
+    let Some(settled) = world.settling.take() else { return (plan.clone(), false) };
     if !settled.meet.is_empty() {
         let mut without = plan.clone();
         let meets = |n: usize| u32::try_from(n).is_ok_and(|n| settled.meet.contains(&n));
         without.faults =
             (0..).zip(&plan.faults).filter(|(n, _)| !meets(*n)).map(|(_, fault)| *fault).collect();
-        return settle(&without, margin, wire);
+        return settle_from(&without, margin, wire, later);
     }
     let mut moved = plan.clone();
     let at = |(operation, at): (&Operation, &Instant)| Operation { at: *at, ..*operation };
@@ -90,7 +132,7 @@ pub(crate) fn settle(plan: &Plan, margin: Duration, wire: bool) -> Plan {
     moved.faults.sort_by_key(|fault| fault.at);
     moved.horizon = heals.saturating_since(Instant::ZERO);
     moved.calm = calm.saturating_since(heals);
-    moved
+    (moved, settled.met)
 }
 
 /// How long after a cut a connection is as it was.
@@ -248,6 +290,29 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             at = at.saturating_add(STEP);
         }
         self.now = self.now.max(Instant::from_nanos(at));
+    }
+
+    /// A ticker has come up.
+    pub(super) fn notes_ticker(&mut self, slot: Slot) {
+        if let Some(settling) = &mut self.settling {
+            settling.fresh = Some(slot);
+        }
+    }
+
+    /// A process was told to end, or a ticker sends.
+    pub(super) fn notes_one_of(&mut self, ticker: Option<Slot>) {
+        let (now, over) = (self.now.as_nanos(), self.calm);
+        let Some(settling) = self.settling.as_mut().filter(|_| !over) else { return };
+        if ticker.is_some() && ticker == settling.fresh {
+            settling.fresh = None;
+            return;
+        }
+        let (here, there) = match ticker {
+            None => (&mut settling.sweep, settling.tick),
+            Some(_) => (&mut settling.tick, settling.sweep),
+        };
+        *here = Some(now);
+        settling.met |= there.is_some_and(|there| now - there < NEAR);
     }
 
     /// Something has happened that is not the plan's doing.

@@ -9,6 +9,7 @@ mod failure;
 mod input;
 mod interrupt;
 mod meter;
+mod parity;
 mod replay;
 mod run;
 
@@ -24,6 +25,7 @@ pub(crate) enum SimCommand {
     Run(run::RunArgs),
     Explore(explore::ExploreArgs),
     Replay(replay::ReplayArgs),
+    Parity(parity::ParityArgs),
 }
 
 pub(crate) fn sim(command: &SimCommand) -> Outcome {
@@ -32,6 +34,7 @@ pub(crate) fn sim(command: &SimCommand) -> Outcome {
         SimCommand::Run(args) => run::run(args),
         SimCommand::Explore(args) => explore::explore(args),
         SimCommand::Replay(args) => replay::replay(args),
+        SimCommand::Parity(args) => parity::parity(args),
     }
 }
 
