@@ -171,7 +171,8 @@ macro_rules! kinds {
     };
 }
 
-// Columns: name, group, place, whether it lasts, unit of the amount, engines (1, 1.5, 2).
+// Columns: name, group, place, whether it lasts, unit of the amount, engines (1, 1.5, 2). What no
+// engine can do yet is in no generated plan, and is refused in others.
 kinds! {
     Partition "partition" Network Link true None [1 1 1]
         "Nothing passes between two nodes, in either direction.",
@@ -197,15 +198,15 @@ kinds! {
         "No more frames than this are under way from the first node to the second.",
     SlowReceiver "slow_receiver" Network Node true Time [1 1 0]
         "The node takes one frame in this time.",
-    Refuse "refuse" Connection Link true None [0 0 1]
+    Refuse "refuse" Connection Link true None [0 0 0]
         "Connections from the first node to the second are refused.",
     Reset "reset" Connection Link false None [1 1 1]
         "The connection breaks, and what is under way on it is lost.",
-    HalfOpen "half_open" Connection Link true None [0 0 1]
+    HalfOpen "half_open" Connection Link true None [0 0 0]
         "The first node's connection to the second stays open, and nothing comes.",
-    PartialFrame "partial_frame" Connection Link false None [0 0 1]
+    PartialFrame "partial_frame" Connection Link false None [0 0 0]
         "The connection breaks in the middle of a frame.",
-    Garbage "garbage" Connection Link false Count [0 0 1]
+    Garbage "garbage" Connection Link false Count [0 0 0]
         "This many bytes of garbage come instead of a frame.",
     Crash "crash" Process Agent false None [1 1 1]
         "The agent crashes.",
@@ -250,7 +251,7 @@ kinds! {
     Starve "starve" Scheduling Agent true None [0 1 0]
         "The agent's task runs only when no other can.",
     SlowHost "slow_host" Scheduling Node true Count [0 1 0]
-        "Tasks of the node run once while others run this many times.",
+        "Agents of the node run this many microseconds after they were woken.",
     DropFuture "drop_future" Async Agent false Count [0 1 0]
         "The agent's task is dropped at this poll of it, counted from now.",
     SpuriousWake "spurious_wake" Async Agent true Time [0 1 0]
@@ -265,11 +266,11 @@ kinds! {
         "The broker delivers the last messages to the node once more, this many.",
     HighWater "high_water" Broker Link true Count [1 0 0]
         "The socket from the first node to the second drops what is above this mark.",
-    LoseUnsynced "lose_unsynced" Storage Node false None [0 1 0]
+    LoseUnsynced "lose_unsynced" Storage Node false None [0 0 0]
         "Checkpoints that were not synced are lost.",
-    CorruptStore "corrupt_store" Storage Node true PerMillion [0 1 0]
+    CorruptStore "corrupt_store" Storage Node true PerMillion [0 0 0]
         "Checkpoints cannot be read with this chance.",
-    FullStore "full_store" Storage Node true None [0 1 0]
+    FullStore "full_store" Storage Node true None [0 0 0]
         "Checkpoints cannot be written.",
     FillMailbox "fill_mailbox" Resources Agent false Count [1 1 1]
         "This many messages come to the agent at once.",

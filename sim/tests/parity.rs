@@ -52,7 +52,6 @@ fn agree((file, nodes): (&str, usize), seeds: Range<u64>, engines: &[Engine]) {
             _ => unreachable!(),
         }
     }
-    println!("{file} on {nodes}: {seeds:?} agree on {steps} steps");
     assert!(bad.is_empty(), "{}", bad.join("\n"));
     assert!(steps as u64 > 50 * (seeds.end - seeds.start), "something happens");
 }

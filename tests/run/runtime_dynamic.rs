@@ -211,3 +211,29 @@ async fn one_spawner_cannot_use_up_what_belongs_to_all() {
     runtime.spawn("pool", "worker", "w4", Value::Null).await.expect("nobody's share");
     tree.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_static_child_is_stopped_and_started_by_its_supervisor() {
+    let log = Log::default();
+    let script = Script::new(&log);
+    let runtime = runtime_with(with_types(&script));
+    let tree = root().agent(script.agent("a")).dynamic(DynamicSupervisor::new("pool"));
+    let tree = tree.start(&runtime).await.unwrap();
+    let a = tree.agent::<Worker>("a").unwrap();
+    assert!(refusal(runtime.restart_child("a").await).contains("\"a\""), "it is up");
+    runtime.terminate_child("a").await.unwrap();
+    runtime.terminate_child("pool").await.expect("supervisors are children, too");
+    tokio::time::sleep(secs(1)).await;
+    assert!(matches!(a.try_send(Add(1)), Err(SendError::Down { .. })), "it is not restarted");
+    assert_eq!(log.of("stop"), ["stop a#1"]);
+    runtime.restart_child("a").await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(a.ask(Seen, secs(1)).await.unwrap(), [0; 0]);
+    runtime.restart_child("pool").await.unwrap();
+    tokio::time::sleep(secs(1)).await;
+    runtime.spawn("pool", "worker", "w", Value::Null).await.unwrap();
+    assert!(refusal(runtime.terminate_child("w").await).contains("static"));
+    assert!(refusal(runtime.restart_child("nobody").await).contains("nobody"));
+    tree.stop().await;
+    assert!(matches!(runtime.terminate_child("a").await, Err(ControlError::NotRunning)));
+}

@@ -227,6 +227,7 @@ fn links_of_the_documents_lead_somewhere() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "DETERMINISM.md",
         "kernel/SEMANTICS.md",
         "docs/cli.md",
         "docs/policies.md",

@@ -87,7 +87,7 @@ struct Virtual {
 fn found(stuck: &Stuck) -> Found {
     let invariant = match stuck {
         Stuck::Livelock(_) => "L6",
-        _ => "L7",
+        Stuck::Deadlock(_) | Stuck::MissedWake(_) | Stuck::ShutDown => "L7",
     };
     (invariant, stuck.to_string())
 }

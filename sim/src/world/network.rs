@@ -446,9 +446,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.turns(number);
             }
             (Kind::Flap, target) => {
-                if self.flapping.remove(&number) == Some(true) {
-                    self.cut(target, fault.kind, false);
-                }
+                let is_cut = self.flapping.remove(&number).unwrap_or(false);
+                is_cut.then(|| self.cut(target, fault.kind, false));
             }
             (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
                 self.cut(target, fault.kind, begins);

@@ -5,6 +5,7 @@
 //! is due, how long a stop takes. So the plan is run once, and what it does is put off by a
 //! millisecond at a time until its instant is quiet. It keeps its own list: in the queue of the world, what was put off would
 //! be in the way of other things that were.
+#![allow(clippy::wildcard_enum_match_arm, reason = "most events are not the plan's doing")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -139,7 +139,7 @@ fn compare(
     let summary = Mutex::new(Summary::default());
     let locked = || summary.lock().unwrap_or_else(PoisonError::into_inner);
     let cores = std::thread::available_parallelism();
-    let threads = args.threads.or(cores.ok()).map_or(1, NonZeroUsize::get);
+    let threads = args.threads.or_else(|| cores.ok()).map_or(1, NonZeroUsize::get);
     let mut meter = Meter::new();
     std::thread::scope(|scope| {
         let work = || {

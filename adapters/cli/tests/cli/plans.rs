@@ -44,6 +44,25 @@ fn the_example_plans_hold() {
 }
 
 #[test]
+fn every_engine_runs_the_example_plans_and_they_agree() {
+    for engine in ["kernel", "virtual", "turmoil"] {
+        let file = "examples/plans/crash_and_heal.yaml";
+        let ran = output(&["sim", "run", file, "--engine", engine, "--json"]);
+        assert_eq!(ran.status.code(), Some(0), "{engine}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.lines()[0]["engine"], engine);
+    }
+    let trio = ["examples/trio.yaml", "--nodes", "3", "--seeds", "3"];
+    let ran = output(&[&["sim", "parity"], &trio[..]].concat());
+    assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("kernel, virtual and turmoil agree"), "{}", ran.stdout);
+    let two = ["sim", "parity", "examples/office.yaml", "--seeds", "5", "--json"];
+    let ran = output(&[&two[..], &["--engines", "kernel,virtual"]].concat());
+    let summary = &ran.lines()[0];
+    assert_eq!((&summary["differ"], &summary["seeds"]), (&0.into(), &5.into()));
+    assert!(summary["steps"].as_u64().unwrap() > 500, "{summary}");
+}
+
+#[test]
 fn a_violation_is_status_1_and_comes_with_the_command_that_shows_it() {
     let plan = File::new(HASTY);
     let ran = output(&["sim", "run", plan.path()]);
@@ -122,8 +141,12 @@ fn bad_plans_and_flags_are_status_2() {
     assert!(ran.stderr.contains("beyond the horizon"), "{}", ran.stderr);
     let good = File::new(HASTY);
     let topology = File::new(QUIET);
+    let late = File::new(&HASTY.replace("crash: one", "late_timers: 0, amount: 1s, lasts: 1ms"));
     for (arguments, said) in [
         (vec!["sim", "run", "no/such.yaml"], "cannot read no/such.yaml"),
+        (vec!["sim", "run", good.path(), "--engine", "tokio"], "possible values"),
+        (vec!["sim", "run", late.path(), "--engine", "turmoil"], "late_timers"),
+        (vec!["sim", "parity", topology.path(), "--engines", "kernel"], "nothing to be compared"),
         (vec!["sim", "run", good.path(), "--trace", "/no/such/folder/x"], "cannot write"),
         (vec!["sim", "explore", "no/such.yaml"], "cannot read no/such.yaml"),
         (vec!["sim", "explore", topology.path(), "--seeds", "0"], "--seeds"),

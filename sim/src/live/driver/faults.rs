@@ -154,9 +154,9 @@ impl<G: Ground> Driver<G> {
                 self.turns(number);
             }
             (Kind::Flap, target) => {
-                if self.flapping.remove(&number) == Some(true) {
-                    self.ground.link(LinkChange::Cut(target, fault.kind, false));
-                }
+                let is_cut = self.flapping.remove(&number).unwrap_or(false);
+                let links = is_cut.then_some(LinkChange::Cut(target, fault.kind, false));
+                links.into_iter().for_each(|change| self.ground.link(change));
             }
             (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
                 self.ground.link(LinkChange::Cut(target, fault.kind, begins));
