@@ -241,6 +241,8 @@ kinds! {
          last crash leaves the restart window.",
     CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 1 1]
         "While this holds, whenever the supervisor stops a child, another one that is up crashes.",
+    RepeatExit "repeat_exit" Supervision Agent false None [1 0 0]
+        "The supervisor is told once more of the agent's last end, which it knows already.",
     Skew "skew" Clock Node true Time [1 0 0]
         "The node's clock is ahead by this much.",
     Drift "drift" Clock Node true PerMillion [1 0 0]

@@ -74,6 +74,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Kind::CrashInStart => count(&mut effects.crash_in_start),
             Kind::IgnoreStart => count(&mut effects.ignore_start),
             Kind::CrashInStop => count(&mut effects.crash_in_stop),
+            Kind::CrashInSweep => count(&mut effects.crash_in_sweep),
             Kind::SlowStart => slower(&mut effects.slow_start),
             Kind::SlowStop => slower(&mut effects.slow_stop),
             Kind::Slow => slower(&mut effects.slow),
@@ -105,6 +106,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Kind::Exit => self.end(who, ExitReason::Normal),
             Kind::CrashAll => self.crash_all(who),
             Kind::CrashAtEdge => self.crash_at_edge(who, amount),
+            Kind::RepeatExit => self.repeat_end(who),
             Kind::FillMailbox => self.fill(number, who, amount),
             _ => {}
         }

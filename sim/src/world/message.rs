@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lictor_kernel::{CallId, Instant};
+use lictor_kernel::{CallId, Instant, ProcessId, supervisor};
 use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
@@ -73,6 +73,8 @@ pub(super) struct AgentState {
     /// Ticks so far.
     pub(super) ticks: u32,
     pub(super) last_end: Option<Instant>,
+    /// What the kernel was told of the last end, in this boot of the node.
+    pub(super) last_fact: Option<(ProcessId, supervisor::Event)>,
     pub(super) effects: Effects,
 }
 
@@ -83,6 +85,8 @@ pub(super) struct Effects {
     pub(super) ignore_start: u32,
     pub(super) hang_in_start: u32,
     pub(super) crash_in_stop: u32,
+    /// At a supervisor: whenever it stops a child, another one crashes.
+    pub(super) crash_in_sweep: u32,
     pub(super) ignore_shutdown: u32,
     pub(super) slow_start: u64,
     pub(super) slow_stop: u64,

@@ -178,6 +178,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             if entity.node == node {
                 let state = &mut self.agents[usize::from(who.0)];
                 (state.closed, state.suspended) = (false, false);
+                state.last_fact = None;
                 state.slots.clear();
             }
         }
