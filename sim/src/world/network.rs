@@ -151,8 +151,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn answer(&mut self, node: NodeIx, question: Question, ending: Ending) {
         if question.node == node {
             self.question_ends(question.number, ending);
-        } else if self.post(node, question.node, Load::Answer(question, ending)).is_err() {
-            // The one who asked has a deadline.
+        } else if self.node(node).on
+            && self.post(node, question.node, Load::Answer(question, ending)).is_err()
+        {
+            // The one who asked has a deadline. A node that is gone answers nobody.
             self.recorder.reach(Mark::LinkOverflow);
         }
     }

@@ -386,25 +386,22 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         (this.on, this.due) = (false, None);
         self.put(node, What::Halted);
+        // All processes first: the end of a message frees whoever passes it on.
         let scenario = Arc::clone(&self.plan.scenario);
-        for (who, entity) in scenario.all() {
-            if entity.node != node {
-                continue;
-            }
+        let mut in_hand = Vec::new();
+        for (who, _) in scenario.all().filter(|(_, entity)| entity.node == node) {
             for slot in std::mem::take(&mut self.agents[usize::from(who.0)].slots) {
                 let proc = &mut self.procs[slot.index as usize];
                 proc.state = State::Gone;
-                let in_hand = proc.in_hand.take();
+                in_hand.extend(proc.in_hand.take());
                 self.free.push(slot.index);
-                if let Some(index) = in_hand {
-                    self.no_longer_waits(index);
-                    self.message_ends(node, index, Fate::Gone, Ending::Gone);
-                }
-            }
-            if matches!(entity.role, Role::Agent(_)) {
-                self.close(node, who, Fate::Gone, Ending::Gone);
             }
         }
+        for index in in_hand {
+            self.no_longer_waits(index);
+            self.message_ends(node, index, Fate::Gone, Ending::Gone);
+        }
+        self.close_all(node, Fate::Gone, Ending::Gone);
         for number in 0..self.questions.len() {
             if self.questions[number].is_some_and(|open| open.node == node) {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
