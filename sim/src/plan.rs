@@ -88,6 +88,10 @@ pub enum Act {
     End(Who, ExitReason),
     /// Stops the node's tree within this time.
     Stop(Duration),
+    /// A node says that it has a name, which is that of an agent of another node.
+    Claim(Who),
+    /// It does not say so any more.
+    Unclaim(Who),
 }
 
 /// The nature of the world.

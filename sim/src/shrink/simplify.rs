@@ -111,7 +111,9 @@ impl Search<'_, '_> {
                 | Act::Restart(_)
                 | Act::Suspend(_)
                 | Act::Resume(_)
-                | Act::End(..) => {}
+                | Act::End(..)
+                | Act::Claim(_)
+                | Act::Unclaim(_) => {}
             };
             self.smaller(1, nanos(time), &set);
         }

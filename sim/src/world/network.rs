@@ -83,7 +83,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn route(&mut self, node: NodeIx, index: u32) {
         let to = self.messages[index as usize].to;
         match self.route_to(node, to) {
-            Route::Local { .. } => self.enqueue(node, index),
+            Route::Local { .. } if self.node_of(to) == node => self.enqueue(node, index),
+            // The node only says that it has the name.
+            Route::Local { .. } => self.message_ends(node, index, Fate::Unknown, Ending::Failed),
             Route::Remote { node: at, .. } => self.send_away(node, ix(at), index),
             Route::Undeliverable(Undeliverable::Down) => {
                 self.recorder.reach(Mark::SentToDown);
@@ -93,6 +95,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.message_ends(node, index, Fate::Unknown, Ending::Failed);
             }
         }
+    }
+
+    /// Whether the receiver of a message lives on this node.
+    fn receives(&self, node: NodeIx, index: u32) -> bool {
+        self.node_of(self.messages[index as usize].to) == node
     }
 
     fn route_to(&mut self, node: NodeIx, to: Who) -> Route {
@@ -251,10 +258,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                     return self.put(to, What::Suppressed(id));
                 }
                 match self.route_to(to, self.messages[message as usize].to) {
-                    Route::Local { .. } => self.enqueue(to, message),
-                    // Whoever sent it here knew old news. It is not sent on: two nodes with old
-                    // news of each other would send it for ever.
-                    Route::Remote { .. } | Route::Undeliverable(_) => {
+                    Route::Local { .. } if self.receives(to, message) => self.enqueue(to, message),
+                    // Whoever sent it here knew old news, or this node only says that it has the
+                    // name. It is not sent on: two nodes with old news of each other would send it
+                    // for ever.
+                    Route::Local { .. } | Route::Remote { .. } | Route::Undeliverable(_) => {
                         self.message_ends(to, message, Fate::Unknown, Ending::Failed);
                     }
                 }
@@ -384,7 +392,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let scenario = Arc::clone(&self.plan.scenario);
         for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
             for (who, entity) in scenario.all() {
-                if !self.node(node).on || entity.node == node || scenario.agent(who).is_none() {
+                let here = entity.node == node || self.node(node).claims.contains_key(&who);
+                if !self.node(node).on || here || scenario.agent(who).is_none() {
                     continue;
                 }
                 let kernel = &self.node(node).kernel;

@@ -49,6 +49,8 @@ pub(super) struct SimNode {
     pub(super) due: Option<Instant>,
     /// The name of each entity on this node.
     names: Vec<Option<NameId>>,
+    /// Names of other nodes' agents that this node says it has.
+    pub(super) claims: BTreeMap<Who, NameId>,
     /// The entity behind each name.
     who: Vec<Option<Who>>,
     /// The incarnation that each supervisor runs as.
@@ -92,6 +94,7 @@ impl SimNode {
             calls: BTreeMap::new(),
             due: None,
             names: vec![None; scenario.len()],
+            claims: BTreeMap::new(),
             who: Vec::new(),
             supervisors: vec![None; scenario.len()],
             incarnations: Vec::new(),
@@ -112,8 +115,12 @@ impl SimNode {
         self.supervisors[usize::from(who.0)].map(SupervisorId)
     }
 
-    pub(super) fn bind(&mut self, who: Who, name: NameId) {
-        self.names[usize::from(who.0)] = Some(name);
+    fn bind(&mut self, who: Who, name: NameId, is_own: bool) {
+        if is_own {
+            self.names[usize::from(who.0)] = Some(name);
+        } else {
+            self.claims.insert(who, name);
+        }
         let at = name.0 as usize;
         if self.who.len() <= at {
             self.who.resize(at + 1, None);
@@ -196,7 +203,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let mut actions = std::mem::take(&mut this.actions);
         let declared = this.kernel.declare(name, kind, &tags, &mut actions);
         if let Ok(id) = declared {
-            this.bind(who, id);
+            this.bind(who, id, scenario.entity(who).node == node);
         }
         self.perform(node, actions);
         declared.is_ok()
@@ -359,7 +366,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     fn status(&mut self, node: NodeIx, name: NameId, status: Status) {
-        let Some(who) = self.node(node).who(name) else { return };
+        let Some(who) = self.node(node).who(name).filter(|who| self.node_of(*who) == node) else {
+            // A name that is only claimed: there is no process of it here.
+            return;
+        };
         self.put(node, What::Status(who, status));
         if status == Status::Down && self.plan.scenario.agent(who).is_some() {
             self.close(node, who, Fate::DeadLetter, Ending::Failed);
