@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use crate::broker::Medium;
 use crate::fault::Fault;
 use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
@@ -117,6 +118,8 @@ pub struct Knobs {
     pub lease: Duration,
     /// Frames under way from one node to another, at most.
     pub link_capacity: u32,
+    /// What carries them.
+    pub medium: Medium,
 }
 
 impl Default for Knobs {
@@ -134,6 +137,7 @@ impl Default for Knobs {
             heartbeat_threshold: 3,
             lease: Duration::from_secs(5),
             link_capacity: 10_000,
+            medium: Medium::Direct,
         }
     }
 }

@@ -10,8 +10,9 @@
 //! by node. Nothing that a node does takes effect on another within the instant.
 //!
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
-//! `message` their mailboxes, `network` the links, `faults` and `operations` the plan.
+//! `message` their mailboxes, `network` the links, `broker` what may stand between them, `faults` and `operations` the plan.
 
+mod broker;
 mod clock;
 mod faults;
 mod message;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use self::broker::{Brokered, Wire};
 use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Link};
 use self::node::SimNode;
@@ -64,6 +66,8 @@ enum Event {
     NoRoom(u32),
     /// A frame arrives.
     Arrives(u32),
+    /// Something happens on a connection to the broker.
+    Wire(Wire),
     /// The connection to this node has ended.
     Disconnected(NodeIx, NodeIx),
     /// A node whose tree has ended boots again.
@@ -108,6 +112,8 @@ struct World<'p, Q> {
     /// From node to node, by `from * nodes + to`.
     links: Vec<Link>,
     frames: Vec<Frame>,
+    /// What stands between the nodes, unless their links are direct.
+    brokered: Option<Box<Brokered>>,
     /// Faults that hold.
     active: BTreeSet<u32>,
     /// Of those, the ones that go on and off, and whether they are on.
@@ -137,6 +143,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             questions: Vec::new(),
             links: vec![Link::default(); nodes * nodes],
             frames: Vec::new(),
+            brokered: Brokered::new(plan.knobs.medium, nodes).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
             recorder: Recorder::new(plan, options.trace),
@@ -227,6 +234,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Event::Deadline(number) => self.deadline(number),
             Event::NoRoom(message) => self.no_room(message),
             Event::Arrives(frame) => self.arrives(frame),
+            Event::Wire(wire) => self.over_wire(wire),
             Event::Disconnected(node, peer) => self.disconnected(node, peer),
             Event::Mend(node) => self.mend(node),
             Event::Heals => self.heals(),

@@ -13,6 +13,7 @@ use lictor_topology::document::{Format, Item, Limits, Quoted, Reader, Schema, Sp
 use lictor_topology::{Diagnostics, Environment, NoEnvironment, Severity, Topology};
 
 use super::{FAULTS_MAX, HORIZON_MAX, Knobs, OPERATIONS_MAX, Plan};
+use crate::broker::Medium;
 use crate::engine::Engine;
 use crate::record::{NodeIx, Who};
 use crate::scenario::{NODES_MAX, Scenario, ScenarioError};
@@ -37,8 +38,20 @@ const KNOBS: Schema = Schema::new(
         "heartbeat_threshold",
         "lease",
         "link_capacity",
+        "medium",
     ],
 );
+
+/// The word of each medium.
+const MEDIA: &[(&str, Medium)] = &{
+    let mut words = [("", Medium::Direct); Medium::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = (Medium::ALL[at].word(), Medium::ALL[at]);
+        at += 1;
+    }
+    words
+};
 
 /// The longest time of a knob.
 const KNOB_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -192,6 +205,7 @@ fn knobs(reader: &mut Reader<'_>, item: Item) -> Option<Knobs> {
     let heartbeat = time("heartbeat", HEARTBEAT_MIN, usual.heartbeat);
     let heartbeat_timeout = time("heartbeat_timeout", nanosecond, usual.heartbeat_timeout);
     let lease = time("lease", HEARTBEAT_MIN, usual.lease);
+    let medium = reader.field(&fields, "medium", |r, item| r.word(item, MEDIA)).or(usual.medium);
     let mut whole =
         |key, most, usual| reader.field(&fields, key, |r, item| r.whole(item, 1, most)).or(usual);
     Some(Knobs {
@@ -205,6 +219,7 @@ fn knobs(reader: &mut Reader<'_>, item: Item) -> Option<Knobs> {
         heartbeat_threshold: whole("heartbeat_threshold", 1_000_000, usual.heartbeat_threshold),
         lease,
         link_capacity: whole("link_capacity", 10_000_000, usual.link_capacity),
+        medium,
     })
 }
 

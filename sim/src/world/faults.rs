@@ -183,6 +183,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.node(node).late = if begins { amount } else { 0 };
                 self.reset_due(node);
             }
+            (Kind::SlowConsumer | Kind::RestartBroker | Kind::Redeliver | Kind::HighWater, _) => {
+                self.at_broker_fault(fault, begins)
+            }
             (_, target) => self.at_link(number, target, fault, begins),
         }
     }

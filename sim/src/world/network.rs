@@ -43,26 +43,56 @@ pub(super) struct Link {
     seen: BTreeSet<u64>,
 }
 
+impl Link {
+    pub(super) const fn cuts(&self) -> bool {
+        self.cuts > 0
+    }
+
+    pub(super) const fn jammed(&self) -> bool {
+        self.jams > 0
+    }
+}
+
 /// How many numbers of frames a receiver remembers.
 const WINDOW: usize = 1024;
 
 /// Something on a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
-    from: NodeIx,
-    to: NodeIx,
-    number: u64,
+    pub(super) from: NodeIx,
+    pub(super) to: NodeIx,
+    pub(super) number: u64,
     /// In which boot of the sender.
-    boot: u32,
-    load: Load,
+    pub(super) boot: u32,
+    pub(super) load: Load,
+    /// On which connection to the broker it is published.
+    pub(super) connection: u32,
+    /// In how many places it is, of those from which it can still arrive.
+    pub(super) copies: u16,
+    /// How often it was published again.
+    pub(super) published: u8,
+    /// It goes by a stream, which keeps it.
+    pub(super) stored: bool,
+    /// Its sender keeps it, to publish it again.
+    pub(super) outbox: bool,
+    /// Its receiver has it.
+    pub(super) taken: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Load {
+pub(super) enum Load {
     /// What one kernel says to another, and of whom.
     Said(Said, Option<Who>),
     Message(u32),
     Answer(Question, Ending),
+}
+
+impl Frame {
+    const fn new(from: NodeIx, to: NodeIx, number: u64, boot: u32, load: Load) -> Self {
+        let (connection, copies, published) = (0, 1, 0);
+        let (stored, outbox, taken) = (false, false, false);
+        Self { from, to, number, boot, load, connection, copies, published, stored, outbox, taken }
+    }
 }
 
 const fn id(node: NodeIx) -> NodeId {
@@ -132,6 +162,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.message_ends(node, index, Fate::LinkFull, Ending::Failed);
             return;
         }
+        self.settles(index);
         if let Some(slot) = self.messages[index as usize].holder.take() {
             self.passed_on(slot);
         }
@@ -178,8 +209,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let number = link.sent;
         link.sent += 1;
         let index = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
-        self.frames.push(Frame { from, to, number, boot, load });
+        self.frames.push(Frame::new(from, to, number, boot, load));
         self.put(from, What::FrameSent(to));
+        if !self.leaves(index) {
+            return Ok(());
+        }
         let whose = u64::from(from.0) << 8 | u64::from(to.0);
         let link = self.link(from, to);
         let (loss, duplicate) = (link.loss, link.duplicate);
@@ -195,10 +229,17 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         self.carry(index, 0);
         if self.streams.chance(Purpose::Duplicate, whose, number, duplicate) {
-            self.link(from, to).under_way += 1;
-            self.carry(index, 1);
+            self.frames[index as usize].copies += 1;
+            self.carry_again(index, 1);
         }
         Ok(())
+    }
+
+    /// Carries another copy of a frame.
+    pub(super) fn carry_again(&mut self, index: u32, copy: u64) {
+        let Frame { from, to, .. } = self.frames[index as usize];
+        self.link(from, to).under_way += 1;
+        self.carry(index, copy);
     }
 
     /// Carries a frame to its end of the link; `copy` tells a second one from the first.
@@ -210,7 +251,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.streams.between(Purpose::Latency, whose, number, nanos(least), nanos(most));
         let reorder = self.link(from, to).reorder;
         let overtakes = self.streams.chance(Purpose::Reorder, whose, number, reorder);
-        let slow = self.node(to).slow;
+        let slow = if self.brokered.is_some() { 0 } else { self.node(to).slow };
         let now = self.now.as_nanos();
         let link = self.link(from, to);
         let mut at = now.saturating_add(takes).saturating_add(link.latency);
@@ -224,19 +265,27 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.queue.push(at, Event::Arrives(index));
     }
 
-    /// A frame is lost, and with it the message that it carried.
-    fn lose(&mut self, index: u32) {
+    /// A frame is lost, and with it the message that it carried, unless there is another copy.
+    pub(super) fn lose(&mut self, index: u32) {
         let Frame { from, to, load, .. } = self.frames[index as usize];
         self.put(from, What::FrameLost(to));
+        if self.brokered.is_some() {
+            return self.one_copy_less(index);
+        }
         if let Load::Message(message) = load {
             self.message_lost(from, message);
         }
     }
 
     pub(super) fn arrives(&mut self, index: u32) {
-        let Frame { from, to, number, boot, load } = self.frames[index as usize];
+        let frame = self.frames[index as usize];
+        let Frame { from, to, number, load, .. } = frame;
         let link = self.link(from, to);
         link.under_way = link.under_way.saturating_sub(1);
+        if self.brokered.is_some() {
+            return self.at_broker(index);
+        }
+        let link = self.link(from, to);
         let cut = link.cuts > 0;
         if cut || !self.node(to).on {
             let first = !self.link(from, to).seen.contains(&number);
@@ -245,31 +294,39 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             }
             return;
         }
+        if let Load::Message(message) = load {
+            let link = self.link(from, to);
+            let first = link.seen.insert(number);
+            if link.seen.len() > WINDOW {
+                link.seen.pop_first();
+            }
+            if !first || self.messages[message as usize].ended {
+                let id = self.messages[message as usize].id;
+                return self.put(to, What::Suppressed(id));
+            }
+        }
+        self.received(frame);
+    }
+
+    /// A frame has come to its receiver, which has not had it before.
+    pub(super) fn received(&mut self, Frame { from, to, load, .. }: Frame) {
         match load {
             Load::Said(said, who) => self.hears(to, from, said, who),
-            Load::Message(message) => {
-                let link = self.link(from, to);
-                let first = link.seen.insert(number);
-                if link.seen.len() > WINDOW {
-                    link.seen.pop_first();
-                }
-                if !first || self.messages[message as usize].ended {
-                    let id = self.messages[message as usize].id;
-                    return self.put(to, What::Suppressed(id));
-                }
-                match self.route_to(to, self.messages[message as usize].to) {
-                    Route::Local { .. } if self.receives(to, message) => self.enqueue(to, message),
-                    // Whoever sent it here knew old news, or this node only says that it has the
-                    // name. It is not sent on: two nodes with old news of each other would send it
-                    // for ever.
-                    Route::Local { .. } | Route::Remote { .. } | Route::Undeliverable(_) => {
-                        self.message_ends(to, message, Fate::Unknown, Ending::Failed);
-                    }
-                }
-            }
+            Load::Message(message) => self.accept(to, message),
             Load::Answer(question, ending) => self.answered(to, question, ending),
         }
-        let _ = boot;
+    }
+
+    /// A message has come to a node.
+    pub(super) fn accept(&mut self, node: NodeIx, message: u32) {
+        match self.route_to(node, self.messages[message as usize].to) {
+            Route::Local { .. } if self.receives(node, message) => self.enqueue(node, message),
+            // Whoever sent it here knew old news, or this node only says that it has the name. It
+            // is not sent on: two nodes with old news of each other would send it for ever.
+            Route::Local { .. } | Route::Remote { .. } | Route::Undeliverable(_) => {
+                self.message_ends(node, message, Fate::Unknown, Ending::Failed);
+            }
+        }
     }
 
     /// An answer has come to the node of who asked.
@@ -357,6 +414,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// A node that has booted looks for the others.
     pub(super) fn joins(&mut self, node: NodeIx) {
         let scenario = Arc::clone(&self.plan.scenario);
+        self.joins_broker(node);
         for other in scenario.node_ids().filter(|other| *other != node) {
             self.link(other, node).seen.clear();
             self.step_kernel(node, |kernel, now, actions| {
@@ -367,6 +425,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// The peers of a node see their connections to it end.
     pub(super) fn hang_up(&mut self, node: NodeIx) {
+        if self.brokered.is_some() {
+            return self.hangs_up_broker(node);
+        }
         let scenario = Arc::clone(&self.plan.scenario);
         for other in scenario.node_ids().filter(|other| *other != node) {
             let (least, most) = self.plan.knobs.latency;
@@ -478,6 +539,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             let link = self.link(a, b);
             link.cuts = if begins { link.cuts + 1 } else { link.cuts.saturating_sub(1) };
         }
+        if let (Target::Node(node), Kind::Isolate) = (target, kind) {
+            self.cut_from_broker(node, begins);
+        }
     }
 
     fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) {
@@ -501,6 +565,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             let link = self.link(from, to);
             link.under_way = link.under_way.saturating_sub(1);
             self.lose(index);
+        }
+        if self.brokered.is_some() {
+            return self.breaks(from);
         }
         self.disconnected(to, from);
     }

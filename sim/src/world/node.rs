@@ -396,6 +396,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         (this.on, this.due) = (false, None);
         self.put(node, What::Halted);
+        self.leaves_broker(node);
         // All processes first: the end of a message frees whoever passes it on.
         let scenario = Arc::clone(&self.plan.scenario);
         let mut in_hand = Vec::new();
