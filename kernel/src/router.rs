@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::{
-    ChildKind, Entry, Glob, Instant, Match, NameId, Names, NodeId, Owner, Prng, ProcessId,
-    Registry, Status,
+    ChildKind, Glob, Instant, Match, NameId, Names, NodeId, Owner, Prng, ProcessId, Registry,
+    Status,
 };
 
 /// How many capability queries, of either [`Match`], keep their place in a round robin. Beyond it
@@ -100,8 +100,8 @@ impl Router {
     /// Where a message to `name` goes at `now`. `O(log n)`. (T1, T2)
     #[must_use]
     pub fn route(now: Instant, registry: &Registry, name: NameId) -> Route {
-        match registry.lookup(name) {
-            Some(entry) => route_to(now, name, &entry),
+        match registry.owner(name) {
+            Some((owner, status)) => route_to(now, name, owner, status),
             None => Route::Undeliverable(Undeliverable::NoSuchName),
         }
     }
@@ -125,7 +125,7 @@ impl Router {
             if Some(name) == sender || entry.kind == ChildKind::Supervisor || is_system(name) {
                 continue;
             }
-            match route_to(now, name, &entry) {
+            match route_to(now, name, entry.owner, entry.status) {
                 Route::Undeliverable(_) => {}
                 route @ (Route::Local { .. } | Route::Remote { .. }) => routes.push(route),
             }
@@ -152,7 +152,10 @@ impl Router {
         let is_up = |name: &NameId| {
             registry.lookup(*name).is_some_and(|entry| {
                 entry.status == Status::Up
-                    && !matches!(route_to(now, *name, &entry), Route::Undeliverable(_))
+                    && !matches!(
+                        route_to(now, *name, entry.owner, entry.status),
+                        Route::Undeliverable(_)
+                    )
             })
         };
         found.retain(is_up);
@@ -194,8 +197,8 @@ impl Router {
     }
 }
 
-fn route_to(now: Instant, name: NameId, entry: &Entry) -> Route {
-    match (entry.owner, entry.status) {
+fn route_to(now: Instant, name: NameId, owner: Owner, status: Status) -> Route {
+    match (owner, status) {
         // A lease that ends at just this instant may still be renewed in it.
         (Owner::Remote { lease_until, .. }, _) if lease_until < now => {
             Route::Undeliverable(Undeliverable::LeaseExpired)

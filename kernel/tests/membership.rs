@@ -66,6 +66,34 @@ fn only_an_answer_to_a_question_since_the_last_end_counts() {
     assert_eq!(net.remote(1).len(), 1);
 }
 
+// Rule: M2
+#[test]
+fn questions_never_asked_or_asked_before_the_end_are_not_answered() {
+    let (mut node, mut out) = (net::node(config(0)), Vec::new());
+    let up = |node: &lictor_kernel::Node| node.membership().is_up(NodeId(1));
+    let alive = |seq| {
+        let summary = Summary::default();
+        Event::Peer(NodeId(1), Frame::Alive { epoch: 1, seq, summary })
+    };
+    assert_eq!(node.add_peer(at(0), NodeId(1), &mut out), Ok(true));
+    node.handle(at(0), alive(2), &mut out);
+    assert_eq!(up(&node), None, "it was not asked yet");
+    node.handle(at(0), Event::PeerDown(NodeId(1)), &mut out);
+    node.handle(at(1), alive(1), &mut out);
+    assert_eq!(up(&node), None, "it was asked before the link went down");
+    out.clear();
+    // It can be heard: it is asked at once, but not each time.
+    for expected in [true, false] {
+        let hello = Frame::Hello { epoch: 1, seq: 1 };
+        node.handle(at(1), Event::Peer(NodeId(1), hello), &mut out);
+        let asked = Action::Send(NodeId(1), Frame::Hello { epoch: 1, seq: 2 });
+        assert_eq!(out.contains(&asked), expected);
+        out.clear();
+    }
+    node.handle(at(1), alive(2), &mut out);
+    assert_eq!(up(&node), Some(1));
+}
+
 // Rules: M2, M3
 #[test]
 fn a_wire_that_works_one_way_only_is_cut_at_both_ends() {
@@ -313,8 +341,9 @@ proptest! {
         // Nothing is left of what has gone: the names of all nodes, and no others.
         for node in &mut net.nodes {
             node.handle_timeout(net.now, &mut Vec::new());
-            let known = node.names().with_prefix("").filter(|(_, id)| node.registry().contains(*id));
-            prop_assert_eq!(known.count(), node.names().len());
+            let known = node.names().with_prefix("");
+            let kept = known.filter(|(_, id)| node.registry().contains(*id));
+            prop_assert_eq!(kept.count(), node.names().len());
         }
     }
 
@@ -354,7 +383,10 @@ proptest! {
                 0 => Frame::Hello { epoch, seq: number },
                 1 => Frame::Probe { epoch, seq: number },
                 2 => Frame::Alive { epoch, seq: number, summary },
-                3 => Frame::Claim { epoch, name, claim: Claim { capabilities: TagSet(7), ..claim } },
+                3 => {
+                    let claim = Claim { capabilities: TagSet(7), ..claim };
+                    Frame::Claim { epoch, name, claim }
+                }
                 4 => Frame::Withdraw { epoch, name, incarnation: number },
                 _ => Frame::Bye { epoch },
             };

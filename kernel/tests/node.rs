@@ -404,22 +404,16 @@ fn an_answer_of_a_peer_moves_the_deadline() {
         DetectorConfig::Heartbeat { interval: 5 * second, timeout: second, threshold: 2 };
     let membership = membership::Config { detector, ..membership::Config::default() };
     let mut node = Node::new(Config { membership, ..Config::default() });
-    let (at, mut said, peer) = (Instant::from_secs, Vec::new(), NodeId(7));
-    node.add_peer(Instant::ZERO, peer, &mut said).expect("a sound configuration");
-    let answers = |said: &mut Vec<Action>| {
-        let seq = said.drain(..).find_map(|action| match action {
-            Action::Send(_, Frame::Hello { seq, .. } | Frame::Probe { seq, .. }) => Some(seq),
-            _ => None,
-        });
-        let (seq, summary) = (seq.expect("the peer is asked"), Summary::default());
-        Event::Peer(peer, Frame::Alive { epoch: 1, seq, summary })
+    let (at, mut said) = (Instant::from_secs, Vec::new());
+    let alive = |seq| {
+        let summary = Summary::default();
+        Event::Peer(NodeId(7), Frame::Alive { epoch: 1, seq, summary })
     };
-    let answer = answers(&mut said);
-    node.handle(Instant::ZERO, answer, &mut said);
-    said.clear();
+    assert_eq!(node.add_peer(at(0), NodeId(7), &mut said), Ok(true));
+    node.handle(at(0), alive(1), &mut said);
+    assert_eq!(node.poll_timeout(), Some(at(5)), "the first probe");
     node.handle_timeout(at(5), &mut said);
     assert_eq!(node.poll_timeout(), Some(at(6)), "the probe is open");
-    let answer = answers(&mut said);
-    node.handle(at(5), answer, &mut said);
+    node.handle(at(5), alive(2), &mut said);
     assert_eq!(node.poll_timeout(), Some(at(10)), "the probe is answered");
 }

@@ -237,8 +237,8 @@ kinds! {
     CrashAll "crash_all" Supervision Supervisor false None [1 1 1]
         "All agents below the supervisor crash in one instant.",
     CrashAtEdge "crash_at_edge" Supervision Agent false Count [1 1 0]
-        "The agent crashes a nanosecond before (0), exactly when (1), or a nanosecond after (2) its \
-         last crash leaves the restart window.",
+        "The agent crashes a nanosecond before (0), exactly when (1), or a nanosecond after (2) \
+         its last crash leaves the restart window.",
     CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 1 1]
         "While this holds, whenever the supervisor stops a child, another one that is up crashes.",
     RepeatExit "repeat_exit" Supervision Agent false None [1 0 0]

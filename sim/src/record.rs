@@ -227,8 +227,9 @@ impl Process {
 impl Record {
     /// Takes this record into a digest.
     pub fn digest(&self, digest: &mut Digest) {
-        digest.word(self.at.as_nanos());
-        self.what.digest(u64::from(self.node.0) << 8, digest);
+        let (small, [first, second, third]) = self.what.payload();
+        let head = u64::from(self.node.0) << 8 | u64::from(self.what.code());
+        digest.words([self.at.as_nanos(), head, small, first, second, third]);
     }
 }
 
@@ -271,14 +272,6 @@ impl What {
             Self::Over => 31,
             Self::Calm => 32,
             Self::Refused(_) => 33,
-        }
-    }
-
-    fn digest(&self, node: u64, digest: &mut Digest) {
-        let (small, words) = self.payload();
-        digest.word(node | u64::from(self.code()) | small << 16);
-        for word in words {
-            digest.word(word);
         }
     }
 

@@ -232,6 +232,10 @@ impl Facts<'_, '_> {
                 }
                 "operation"
             }
+            What::Refused(number) => {
+                self.put("number", number);
+                "refused"
+            }
             What::Fault(number, begins) => {
                 self.put("number", number);
                 if let Some(fault) = self.trace.plan.faults.get(number as usize) {
@@ -288,7 +292,7 @@ pub fn message_text(message: MessageId, scenario: &Scenario) -> String {
     text
 }
 
-const fn reason_word(reason: ExitReason) -> &'static str {
+pub(crate) const fn reason_word(reason: ExitReason) -> &'static str {
     match reason {
         ExitReason::Normal => "normal",
         ExitReason::Shutdown => "shutdown",
@@ -308,7 +312,7 @@ const fn signal_word(signal: Signal) -> &'static str {
     }
 }
 
-const fn status_word(status: Status) -> &'static str {
+pub(crate) const fn status_word(status: Status) -> &'static str {
     match status {
         Status::Starting => "starting",
         Status::Up => "up",

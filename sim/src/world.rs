@@ -21,6 +21,7 @@ mod node;
 mod operations;
 mod process;
 mod recorder;
+mod script;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,6 +34,7 @@ use self::network::{Frame, Link};
 use self::node::SimNode;
 use self::process::{Proc, Slot};
 use self::recorder::Recorder;
+use self::script::Script;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
 use crate::queue::{CalendarQueue, EventQueue, HeapQueue};
@@ -94,6 +96,7 @@ struct World<'p, Q> {
     plan: &'p Plan,
     options: Options,
     streams: Streams,
+    script: Script<'p>,
     queue: Q,
     now: Instant,
     events: u64,
@@ -129,6 +132,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             plan,
             options,
             streams: Streams::new(plan.seed),
+            script: Script::new(plan),
             queue,
             now: Instant::ZERO,
             events: 0,
@@ -154,14 +158,6 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         for node in self.plan.scenario.node_ids() {
             self.boots(node);
         }
-        for (n, operation) in (0..).zip(&self.plan.operations) {
-            self.queue.push(operation.at.as_nanos(), Event::Operation(n));
-        }
-        for (n, fault) in (0..).zip(&self.plan.faults) {
-            self.queue.push(fault.at.as_nanos(), Event::Begins(n));
-        }
-        self.queue.push(self.plan.heals().as_nanos(), Event::Heals);
-        self.queue.push(self.plan.ends().as_nanos(), Event::Calm);
         let end = self.plan.ends().saturating_add(LAST_STOP);
         let until = self.options.until.unwrap_or(Instant::MAX).min(end);
         let cut = self.options.until.is_some_and(|until| until < end);
@@ -183,7 +179,13 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// Lets the next thing happen, unless it lies after `until`. Says whether something did.
     fn step(&mut self, until: Instant) -> bool {
-        let event_at = self.queue.next_at();
+        let (scripted, queued) = (self.script.next_at(), self.queue.next_at());
+        // Of one instant what the plan says comes before what follows from it.
+        let from_script = match (scripted, queued) {
+            (Some(scripted), Some(queued)) => scripted <= queued,
+            (scripted, _) => scripted.is_some(),
+        };
+        let event_at = if from_script { scripted } else { queued };
         let mut due: Option<(Instant, NodeIx)> = None;
         for node in &self.nodes {
             if let Some(at) = node.due
@@ -212,7 +214,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         match (deadline_first, due) {
             (true, Some((_, node))) => self.wake(node),
             _ => {
-                if let Some((_, event)) = self.queue.pop() {
+                let event =
+                    if from_script { self.script.pop() } else { self.queue.pop().map(|(_, e)| e) };
+                if let Some(event) = event {
                     self.happens(event);
                 }
             }

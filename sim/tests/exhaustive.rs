@@ -163,7 +163,7 @@ fn a_dynamic_supervisor_with_either_budget() {
         ];
         let moves = Moves { commands, ..everything() };
         let session = begun(Dynamic::new(&config).expect("a valid configuration"), true);
-        search(session, &moves, 6, 7_600);
+        search(session, &moves, 6, 7_400);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Every fault that the kernel's engine says it has comes to something.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use lictor_kernel::Instant;
 use lictor_sim::engine::Engine;

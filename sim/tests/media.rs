@@ -1,5 +1,5 @@
 //! Worlds with a broker between their nodes.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -53,12 +53,12 @@ pub enum Role<'a> {
     Driver,
     /// The one sleep of a runtime: none, or one.
     Timers,
+    /// What moves the frames of a runtime that has a transport.
+    Wire,
     /// One incarnation of the agent of this name.
     Agent(&'a str),
     /// A message that the agent of this name has delayed.
     Delayed(&'a str),
-    /// The transport to other nodes: none, or one.
-    Wire,
     /// A message of another node to the agent of this name, which waits for room or its answer.
     Remote(&'a str),
 }

@@ -219,7 +219,7 @@ impl Node {
 
     fn set_process(&mut self, process: ProcessId, status: Status, actions: &mut Vec<Action>) {
         let name = NameId(process.pid.child.0);
-        let before = self.registry.lookup(name).map(|entry| entry.status);
+        let before = self.registry.owner(name).map(|(_, status)| status);
         if self.registry.set_process(name, process, status, &mut self.changes.0).is_ok()
             && before != Some(status)
         {
@@ -229,7 +229,7 @@ impl Node {
     }
 
     fn put_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
-        let before = self.registry.lookup(name).map(|entry| entry.status);
+        let before = self.registry.owner(name).map(|(_, status)| status);
         if before != Some(status)
             && self.registry.set_status(name, status, &mut self.changes.0).is_ok()
         {

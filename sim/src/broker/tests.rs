@@ -1,3 +1,5 @@
+#![allow(clippy::wildcard_enum_match_arm, reason = "most actions are not what a test looks at")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;

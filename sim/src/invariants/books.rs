@@ -176,20 +176,7 @@ impl Books {
                 child[usize::from(who.0)].position = position;
             }
         }
-        let mut clock_is_odd = vec![false; scenario.nodes()];
-        let mut late = vec![false; scenario.nodes()];
-        for fault in &plan.faults {
-            use crate::fault::{Kind, Target};
-            let Target::Node(node) = fault.target else { continue };
-            let odd = match fault.kind {
-                Kind::Skew | Kind::Drift => clock_is_odd.get_mut(usize::from(node.0)),
-                Kind::LateTimers => late.get_mut(usize::from(node.0)),
-                _ => None,
-            };
-            if let Some(odd) = odd {
-                *odd = true;
-            }
-        }
+        let (clock_is_odd, late) = odd_clocks(plan);
         Self {
             child,
             supervisor,
@@ -434,4 +421,23 @@ impl Books {
         };
         self.command = Some(Command { at: now, of });
     }
+}
+
+/// The nodes whose clocks are not the world's, and those whose timers may be late.
+fn odd_clocks(plan: &Plan) -> (Vec<bool>, Vec<bool>) {
+    use crate::fault::{Kind, Target};
+    let mut clock_is_odd = vec![false; plan.scenario.nodes()];
+    let mut late = clock_is_odd.clone();
+    for fault in &plan.faults {
+        let Target::Node(node) = fault.target else { continue };
+        let odd = match fault.kind {
+            Kind::Skew | Kind::Drift => clock_is_odd.get_mut(usize::from(node.0)),
+            Kind::LateTimers => late.get_mut(usize::from(node.0)),
+            _ => None,
+        };
+        if let Some(odd) = odd {
+            *odd = true;
+        }
+    }
+    (clock_is_odd, late)
 }

@@ -1,5 +1,5 @@
-//! L1, L2, L3, L6: after healing and a bounded time everything that must be up is up and stays up, and
-//! the last stop ends.
+//! L1, L2, L3, L6: after healing and a bounded time everything that must be up is up and stays up,
+//! and the last stop ends.
 //!
 //! Source: simulation.md section 3. What must be up: every child of a node that runs, but for those
 //! that ended well, found nothing to start, were taken down by somebody, or hang below a

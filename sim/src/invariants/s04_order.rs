@@ -180,7 +180,7 @@ fn touches(books: &Books, strategy: Strategy, first: Who, walk: &Walk) -> Verdic
             let in_front = walk.stopped.iter().find(|(_, place)| *place < position);
             match (strategy, in_front) {
                 (Strategy::RestForOne, Some((other, _))) => Err(format!(
-                    "rest_for_one starts {first:?} and has stopped {other:?}, which stands before it"
+                    "rest_for_one starts {first:?} and has stopped {other:?}, before it"
                 )),
                 _ => Ok(()),
             }

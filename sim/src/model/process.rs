@@ -31,7 +31,7 @@ impl Program<'_> {
                 continue;
             }
             let reason = match event {
-                // The start deadline was faster. It is up all the same: from now on it can only exit.
+                // The start deadline was faster. It is up all the same: now it can only exit.
                 Event::Started { .. } if killed => {
                     let now = self.now;
                     self.child_mut(id).up_since = Some(now);

@@ -148,12 +148,9 @@ impl Maker<'_> {
     fn allows(&self, kind: Kind) -> bool {
         let medium = self.knobs.medium;
         self.profile.allows(kind, self.scenario.nodes())
-            && match kind {
-                Kind::SlowConsumer | Kind::RestartBroker => medium != Medium::Direct,
-                Kind::Redeliver => medium == Medium::JetStream,
-                Kind::HighWater => medium == Medium::ZeroMq,
-                _ => true,
-            }
+            && (kind.facts().group != Group::Broker || medium != Medium::Direct)
+            && (kind != Kind::Redeliver || medium == Medium::JetStream)
+            && (kind != Kind::HighWater || medium == Medium::ZeroMq)
     }
 
     /// What stands between the nodes. With a broker each frame goes two ways, and heartbeats must

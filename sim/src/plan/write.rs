@@ -109,6 +109,14 @@ impl Knobs {
 }
 
 impl Operation {
+    /// The operation as a plan has it.
+    #[must_use]
+    pub fn text(&self, scenario: &Scenario) -> String {
+        let mut text = String::new();
+        self.write(scenario, &mut text);
+        text
+    }
+
     /// What the operation is, without its place: `ask: parse, timeout: 1s`.
     fn write(&self, scenario: &Scenario, text: &mut String) {
         let name = |who: Who| name_text(scenario, who);
@@ -184,6 +192,14 @@ pub(super) fn home(scenario: &Scenario, act: Act) -> NodeIx {
 }
 
 impl Fault {
+    /// The fault as a plan has it.
+    #[must_use]
+    pub fn text(&self, scenario: &Scenario) -> String {
+        let mut text = String::new();
+        self.write(scenario, &mut text);
+        text
+    }
+
     fn write(&self, scenario: &Scenario, text: &mut String) {
         let facts = self.kind.facts();
         let _ = write!(text, "at: {}, {}: ", instant_text(self.at), facts.name);

@@ -472,6 +472,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
     /// A fault of links begins or ends.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the other kinds are not of links")]
     pub(super) fn at_link(&mut self, number: u32, at: Target, fault: &Fault, begins: bool) {
         let amount = fault.amount;
         match (fault.kind, at) {
@@ -479,10 +480,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.flapping.insert(number, false);
                 self.turns(number);
             }
-            (Kind::Flap, target) => {
-                if self.flapping.remove(&number) == Some(true) {
-                    self.cut(target, fault.kind, false);
-                }
+            (Kind::Flap, target) if self.flapping.remove(&number) == Some(true) => {
+                self.cut(target, fault.kind, false);
             }
             (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
                 self.cut(target, fault.kind, begins);

@@ -397,10 +397,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         (this.on, this.due) = (false, None);
         self.put(node, What::Halted);
         self.leaves_broker(node);
-        // All processes first: the end of a message frees whoever passes it on.
         let scenario = Arc::clone(&self.plan.scenario);
+        let here = || scenario.all().filter(|(_, entity)| entity.node == node);
+        // First nobody lives any more: what ends below must not give anybody a next message.
         let mut in_hand = Vec::new();
-        for (who, _) in scenario.all().filter(|(_, entity)| entity.node == node) {
+        for (who, _) in here() {
             for slot in std::mem::take(&mut self.agents[usize::from(who.0)].slots) {
                 let proc = &mut self.procs[slot.index as usize];
                 proc.state = State::Gone;
@@ -412,7 +413,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.no_longer_waits(index);
             self.message_ends(node, index, Fate::Gone, Ending::Gone);
         }
-        self.close_all(node, Fate::Gone, Ending::Gone);
+        for (who, _) in here().filter(|(who, _)| scenario.agent(*who).is_some()) {
+            self.close(node, who, Fate::Gone, Ending::Gone);
+        }
         for number in 0..self.questions.len() {
             if self.questions[number].is_some_and(|open| open.node == node) {
                 let number = u32::try_from(number).unwrap_or(u32::MAX);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lictor_sim::campaign::{self, Campaign, Progress, Summary};
 use lictor_sim::engine::Engine;
+use lictor_sim::fault::Kind;
 use lictor_sim::marks::Mark;
 use lictor_sim::outcome::Options;
 use lictor_sim::plan::{Mix, OPERATIONS_MAX, Plan, Profile};
@@ -52,9 +53,10 @@ pub(crate) struct ExploreArgs {
     /// Over how many nodes the children of the root are dealt out.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes)]
     nodes: usize,
-    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity` (those
-    /// that all engines have, far apart), or the kinds of one group: `network`, `connection`,
-    /// `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`, `resources`.
+    /// Which faults: `swarm` (all kinds; each seed switches some off), `calm` (none), `parity`
+    /// (those that all engines have, far apart), or the kinds of one group: `network`,
+    /// `connection`, `process`, `supervision`, `clock`, `scheduling`, `async`, `broker`, `storage`,
+    /// `resources`.
     #[arg(long, value_name = "MIX", default_value = "swarm", value_parser = mix)]
     faults: Mix,
     /// Operations of a plan, at most; 1000 by default.
@@ -111,8 +113,30 @@ impl ExploreArgs {
     }
 }
 
+/// What is wrong with a mix that has no fault at all here: it would only look green.
+fn without_faults(profile: &Profile, nodes: usize) -> Option<String> {
+    let some = |nodes| Kind::ALL.iter().any(|kind| profile.allows(*kind, nodes));
+    if profile.mix == Mix::Calm || some(nodes) {
+        return None;
+    }
+    let mix = profile.mix.word();
+    Some(if some(2) {
+        format!("error: faults of `{mix}` are between nodes\n  = help: add `--nodes 2` or more\n")
+    } else {
+        let engine = profile.engine.word();
+        format!(
+            "error: the engine `{engine}` has no faults of `{mix}`\n  = help: docs/simulation.md \
+             lists the faults of each engine\n"
+        )
+    })
+}
+
 pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
+    if let Some(fault) = without_faults(&args.profile(engine), args.nodes) {
+        output::complain(&fault);
+        return Outcome::BadInput;
+    }
     let source = Source::read_tree(&args.file);
     let Some(topology) = source.topology.clone() else {
         output::complain(&source.render(output::style(&std::io::stderr())));

@@ -8,10 +8,8 @@ use lictor_sim::campaign::{Found, differs};
 use lictor_sim::engine::Engine;
 use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::Plan;
-use lictor_sim::record::What;
+use lictor_sim::report::Failure;
 use lictor_sim::shrink::{Budget, Shrunk, shrink};
-use lictor_sim::trace::Trace;
-use serde_json::json;
 
 use super::meter::Meter;
 
@@ -62,8 +60,27 @@ pub(super) fn keep(
     meter.end();
     let options = Options { trace: true, ..Options::default() };
     let ran = engine.run(&shrunk.plan, options).map_err(io::Error::other)?;
+    // Two runs that differ are shown side by side.
+    let again = match invariant {
+        "S14" => engine.run(&shrunk.plan, options).ok(),
+        _ => None,
+    };
+    let failure = Failure {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: option_env!("LICTOR_COMMIT").unwrap_or("unknown"),
+        engine,
+        seed: found.seed,
+        found: &found.violation,
+        original: plan,
+        shrunk: &shrunk,
+        ran: &ran,
+        again: again.as_ref(),
+    };
     let folder = out.join(format!("{invariant}-seed-{}", found.seed));
-    write(&folder, plan, found, &shrunk, &ran)?;
+    fs::create_dir_all(&folder)?;
+    for (name, text) in failure.files() {
+        fs::write(folder.join(name), text)?;
+    }
     Ok(Kept { shrunk, ran, folder })
 }
 
@@ -80,86 +97,13 @@ fn violated(engine: Engine, plan: &Plan, invariant: &str) -> Option<&'static str
     None
 }
 
-fn write(folder: &Path, plan: &Plan, found: &Found, shrunk: &Shrunk, ran: &Ran) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let sizes = |plan: &Plan| {
-        let (faults, operations, nodes) = plan.size();
-        json!({ "faults": faults, "operations": operations, "nodes": nodes })
-    };
-    let facts = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "seed": found.seed,
-        "invariant": found.violation.invariant,
-        "found": found.violation,
-        "violation": ran.violation,
-        "original": sizes(plan),
-        "shrunk": sizes(&shrunk.plan),
-        "shrink_runs": shrunk.runs,
-        "minimal": shrunk.minimal,
-        "digest": format!("{:016x}", ran.digest),
-    });
-    let facts = serde_json::to_string_pretty(&facts).map_err(io::Error::other)?;
-    fs::write(folder.join("failure.json"), facts + "\n")?;
-    fs::write(folder.join("plan.yaml"), plan.to_yaml())?;
-    fs::write(folder.join("plan.min.yaml"), shrunk.plan.to_yaml())?;
-    let trace = Trace::new(&shrunk.plan);
-    let timeline: String = ran.trace.iter().map(|record| trace.text(record) + "\n").collect();
-    fs::write(folder.join("timeline.txt"), timeline)
-}
-
-/// What led to the violation, or to the last of the records that are shown: as yet all that
-/// concerns whom it concerns.
-pub(super) fn explain(plan: &Plan, ran: &Ran, shown: usize) -> String {
-    let trace = Trace::new(plan);
-    let records = &ran.trace[..shown];
-    let Some(last) = records.last() else { return String::new() };
-    let whom = who(&last.what);
-    let concerns = |what: &What| whom.is_none() || who(what) == whom || who(what).is_none();
-    records
-        .iter()
-        .filter(|record| concerns(&record.what))
-        .map(|record| trace.text(record) + "\n")
-        .collect()
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "all others concern nobody")]
-fn who(what: &What) -> Option<u16> {
-    let who = match what {
-        What::Start(process)
-        | What::Signal(process, _)
-        | What::Started(process)
-        | What::StartIgnored(process)
-        | What::StartFailed(process)
-        | What::Exited(process, _)
-        | What::ShutdownError(process, _)
-        | What::Stale(process)
-        | What::Delivered(_, process) => process.who,
-        What::Supervisor { who, .. }
-        | What::RestartScheduled { who, .. }
-        | What::RestartsExhausted { child: who, .. }
-        | What::Removed(who)
-        | What::Status(who, _)
-        | What::Sent(_, who, _)
-        | What::Queued(_, who)
-        | What::PutBack(_, who)
-        | What::Sees(who, _) => *who,
-        _ => return None,
-    };
-    Some(who.0)
-}
-
-/// Writes a page that shows a run.
-pub(super) fn write_html(file: &Path, plan: &Plan, ran: &Ran) -> io::Result<()> {
-    let _ = (plan, ran, file);
-    Err(io::Error::other("the page is not part of this version"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use lictor_sim::plan::{Act, Mix, Profile, Reading};
     use lictor_sim::scenario::Scenario;
+    use serde_json::json;
 
     use super::*;
 
@@ -197,6 +141,16 @@ mod tests {
         let facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
         assert_eq!((&facts["seed"], &facts["invariant"]), (&json!(17), &json!("L1")));
         assert_eq!(facts["shrunk"], json!({ "faults": 1, "operations": 0, "nodes": 1 }));
+        let mut names: Vec<String> = fs::read_dir(&kept.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        let manual = include_str!("../../../../docs/simulation.md");
+        for name in &names {
+            assert!(manual.contains(&format!("| `{name}` |")), "the manual does not know {name}");
+        }
+        assert_eq!(names.len(), 7);
         assert!(kept.replay().ends_with("--explain") && kept.replay().contains("plan.min.yaml"));
         fs::remove_dir_all(out).unwrap();
     }

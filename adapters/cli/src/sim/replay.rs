@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::Plan;
+use lictor_sim::report::Report;
 use lictor_sim::trace::Trace;
 
 use super::run::{size_text, verdict, write_trace};
-use super::{EngineArg, failure, input};
+use super::{EngineArg, input};
 use crate::{Outcome, output};
 
 /// Runs a plan again, and shows what happened in it.
@@ -26,7 +27,7 @@ pub(crate) struct ReplayArgs {
     /// Shows only what led to the violation, or to the last record that is shown.
     #[arg(long)]
     explain: bool,
-    /// Writes a page that shows the whole run to this file.
+    /// Writes a page that shows the run to this file; it is complete in itself.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Writes everything that happened to this file, a line of JSON each.
@@ -45,7 +46,10 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
             return Outcome::BadInput;
         }
     };
-    let html = args.html.as_ref().map(|file| (file, failure::write_html(file, &plan, &ran)));
+    let report = Report::new(&plan, &ran, engine);
+    let report = args.until.map_or(report, |until| report.until(until.saturating_add(1)));
+    let page = |file| std::fs::write(file, report.timeline_html());
+    let html = args.html.as_ref().map(|file| (file, page(file)));
     let trace = args.trace.as_ref().map(|file| (file, write_trace(file, &plan, &ran)));
     for (file, written) in html.into_iter().chain(trace) {
         if let Err(error) = written {
@@ -53,18 +57,15 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
             return Outcome::BadInput;
         }
     }
-    if output::print(&text(args, &plan, &ran)).is_err() { Outcome::Failed } else { verdict(&ran) }
+    if output::print(&text(args, &plan, &ran, report)).is_err() {
+        Outcome::Failed
+    } else {
+        verdict(&ran)
+    }
 }
 
-fn text(args: &ReplayArgs, plan: &Plan, ran: &Ran) -> String {
-    let shown = args.until.map_or(ran.trace.len(), |until| ran.trace.len().min(until + 1));
-    let records = &ran.trace[..shown];
-    let mut text = if args.explain {
-        failure::explain(plan, ran, shown)
-    } else {
-        let trace = Trace::new(plan);
-        records.iter().map(|record| trace.text(record) + "\n").collect()
-    };
+fn text(args: &ReplayArgs, plan: &Plan, ran: &Ran, report: Report<'_>) -> String {
+    let mut text = if args.explain { report.explain() } else { report.timeline_text() };
     text += &format!("{}: {}\n", args.file.display(), size_text(plan));
     text += &match &ran.violation {
         Some(violation) => {
