@@ -39,9 +39,9 @@
 //! - BK18: what is published is delivered, dropped with a reason, or held; nothing else.
 //! - BK19: the same events give the same actions.
 //!
-//! **Not guaranteed**, so nobody may need it: that anything published on NATS or ZeroMQ arrives; any
-//! order between two publishers or two subjects; any order of what JetStream delivers again, or that
-//! it comes only once; that an id is known after the window or a restart without state; that a
+//! **Not guaranteed**, so nobody may need it: that anything published on NATS or ZeroMQ arrives;
+//! any order between two publishers or two subjects; any order of what JetStream delivers again, or
+//! that it comes only once; that an id is known after the window or a restart without state; that a
 //! publisher hears of drops; that those cut off or lost are told what they missed. Nor is anything
 //! said here of queue groups, wildcards, streams with several consumers, or clusters.
 

@@ -10,7 +10,8 @@
 //! by node. Nothing that a node does takes effect on another within the instant.
 //!
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
-//! `message` their mailboxes, `network` the links, `broker` what may stand between them, `faults` and `operations` the plan.
+//! `message` their mailboxes, `network` the links, `broker` what may stand between
+//! them, `faults` and `operations` the plan.
 
 mod broker;
 mod clock;

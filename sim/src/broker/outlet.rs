@@ -1,4 +1,4 @@
-//! What a broker has for one client: a connection that takes so much, and what is pending behind it.
+//! What a broker has for one client: a connection that takes so much, and what is pending.
 
 use std::collections::VecDeque;
 

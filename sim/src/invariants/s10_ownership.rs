@@ -3,8 +3,8 @@
 //! that one.
 //!
 //! Source: kernel rules R4 and R7. Judged where the world says what each node sees, which is after
-//! the time to heal: until then news are under way. How often a node has booted is known here, which
-//! incarnation of a claim it is about is not; so of equal epochs only the agreement is judged.
+//! the time to heal: until then news are under way. How often a node has booted is known here, but
+//! not which incarnation of a claim it is about; so of equal epochs only the agreement is judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 

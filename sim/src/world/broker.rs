@@ -477,7 +477,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
     }
 
-    /// A node is gone. The broker sees that if it is told, and else when nobody takes what it sends.
+    /// A node is gone. The broker sees that if it is told, or when nobody takes what it sends.
     pub(super) fn leaves_broker(&mut self, node: NodeIx) {
         self.ends_connection(node);
     }

@@ -160,7 +160,7 @@ impl Maker<'_> {
         self.operations.push(Operation { at, node, act });
     }
 
-    /// A node that is not the agent's: mostly the same one, so that what it says it also takes back.
+    /// A node that is not the agent's: mostly the same one, so that it takes back what it says.
     fn other_node(&self, who: Who, dice: &mut Dice) -> NodeIx {
         let nodes = u64::from(self.stock.nodes);
         let others = nodes.saturating_sub(1).max(1);
