@@ -246,10 +246,6 @@ impl Facts<'_, '_> {
             What::Halted => "halted",
             What::Healed => "healed",
             What::Calm => "calm",
-            What::Refused(number) => {
-                self.put("number", number);
-                "refused"
-            }
             _ => "over",
         }
     }

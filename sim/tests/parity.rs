@@ -1,5 +1,11 @@
 //! One plan, several engines, one abstract trace.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 use std::sync::Arc;
 

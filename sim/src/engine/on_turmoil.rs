@@ -184,7 +184,6 @@ impl Ground for Turmoil {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an engine is not given what it cannot do")]
     fn link(&mut self, change: LinkChange) {
         match change {
             LinkChange::Cut(target, kind, begins) => {

@@ -37,6 +37,7 @@ pub(super) fn name_of(payload: &Value) -> Option<(MessageId, u32)> {
 }
 
 /// What a refusal means for the message.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest is a wrong address")]
 pub(super) const fn fate_of(error: &SendError) -> Fate {
     match error {
         SendError::Down { .. } => Fate::Down,
