@@ -240,7 +240,7 @@ kinds! {
     CrashAtEdge "crash_at_edge" Supervision Agent false Count [1 1 0]
         "The agent crashes a nanosecond before (0), exactly when (1), or a nanosecond after (2) \
          its last crash leaves the restart window.",
-    CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 1 1]
+    CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 0 0]
         "While this holds, whenever the supervisor stops a child, another one that is up crashes.",
     RepeatExit "repeat_exit" Supervision Agent false None [1 0 0]
         "The supervisor is told once more of the agent's last end, which it knows already.",
