@@ -124,7 +124,7 @@ pub(super) struct Books {
     pub(super) stopped: Vec<bool>,
     pub(super) command: Option<Command>,
     /// How the child of the last command was before it: whether it rested, was terminated.
-    undo: Option<(Who, bool, bool)>,
+    undo: Vec<(Who, bool, bool)>,
     /// The number of the record that is judged.
     pub(super) index: u64,
     pub(super) healed: Option<Instant>,
@@ -187,7 +187,7 @@ impl Books {
             tree_gone: vec![false; scenario.nodes()],
             stopped: vec![false; scenario.nodes()],
             command: None,
-            undo: None,
+            undo: Vec::new(),
             index: 0,
             healed: None,
             calm: false,
@@ -389,20 +389,39 @@ impl Books {
     /// Nothing has come of the last command.
     fn refused(&mut self) {
         self.command = None;
-        if let Some((who, rests, terminated)) = self.undo.take() {
+        for (who, rests, terminated) in self.undo.drain(..) {
             let book = &mut self.child[usize::from(who.0)];
             (book.rests, book.terminated) = (rests, terminated);
         }
     }
 
+    /// Children that are down until this one is restarted stay down when somebody takes it down
+    /// instead (V10, V21; so in OTP).
+    fn rest_behind(&mut self, who: Who) {
+        let (parent, position) = (self.of(who).parent, self.of(who).position);
+        let Some(parent) = parent.filter(|_| self.of(who).life == Life::None) else { return };
+        let boss = &self.supervisor[usize::from(parent.0)];
+        if !matches!(boss.strategy, Some(Strategy::OneForAll | Strategy::RestForOne)) {
+            return;
+        }
+        for child in &boss.children {
+            let book = &mut self.child[usize::from(child.0)];
+            if book.position > position && book.life == Life::None {
+                self.undo.push((*child, book.rests, book.terminated));
+                book.rests = true;
+            }
+        }
+    }
+
     fn operation(&mut self, now: Instant, node: NodeIx, number: u32) {
-        self.undo = None;
+        self.undo.clear();
         let Some(act) = self.acts.get(number as usize) else { return };
         let of = match *act {
             Act::Terminate(who) | Act::Despawn(who) => {
                 let book = &mut self.child[usize::from(who.0)];
-                self.undo = Some((who, book.rests, book.terminated));
+                self.undo.push((who, book.rests, book.terminated));
                 (book.rests, book.terminated) = (true, true);
+                self.rest_behind(who);
                 who
             }
             Act::Spawn(who) | Act::Restart(who) => who,
