@@ -1,5 +1,5 @@
 //! The kernel's own engine, from outside.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::sync::Arc;
 
@@ -35,8 +35,9 @@ fn the_examples_live_through_their_faults() {
             let plan = Plan::generate(&scenario, seed, &Profile::default());
             let outcome = run(&plan, Options::default());
             if let Some(violation) = &outcome.violation {
-                let entry =
-                    bad.entry(violation.invariant).or_insert((0, seed, violation.to_string()));
+                let entry = bad
+                    .entry(violation.invariant)
+                    .or_insert_with(|| (0, seed, violation.to_string()));
                 entry.0 += 1;
             }
             if seed % 8 == 0 {

@@ -1,7 +1,7 @@
 //! Tier 2: a plan with the real runtime on tokio, over turmoil's simulated TCP.
 //!
-//! Each node is a host of turmoil, with an executor and a transport of its own. Time goes in steps of
-//! a millisecond, so what the plan does is done between two steps. Only what happens inside of a
+//! Each node is a host of turmoil, with an executor and a transport of its own. Time goes in steps
+//! of a millisecond, so what the plan does is done between two steps. Only what happens inside of a
 //! host may ask for the time there: from outside, tokio would give the real one.
 
 use std::collections::BTreeMap;

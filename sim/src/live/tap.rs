@@ -13,8 +13,8 @@ use super::Live;
 use super::client::name_of;
 use crate::record::{Fate, MessageId, NodeIx};
 
-/// The message in a frame between runtimes: its name, its hop, for which boot it is, and how long it
-/// may wait for room.
+/// The message in a frame between runtimes: its name, its hop, for which boot it is, and how long
+/// it may wait for room.
 pub(crate) fn message_in(frame: &Frame) -> Option<(MessageId, u32, u64, Option<u64>)> {
     // A byte of version, then JSON.
     let json = frame.as_bytes().get(1..)?;

@@ -3,8 +3,8 @@
 //!
 //! A run knows what a plan cannot: when agents send by themselves, when a restart that was put off
 //! is due, how long a stop takes. So the plan is run once, and what it does is put off by a
-//! millisecond at a time until its instant is quiet. It keeps its own list: in the queue of the world, what was put off would
-//! be in the way of other things that were.
+//! millisecond at a time until its instant is quiet. It keeps its own list:
+//! in the queue of the world, what was put off would be in the way of other things that were.
 #![allow(clippy::wildcard_enum_match_arm, reason = "most events are not the plan's doing")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -277,7 +277,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
     }
 
-    /// Lets time pass until nothing has happened for a while, and nothing will, but not before `at`.
+    /// Lets time pass until nothing has happened for a while, and nothing will; not before `at`.
     fn waits_for_quiet(&mut self, mut at: u64, margin: u64) {
         for _ in 0..TRIES {
             while self.step(Instant::from_nanos(at)) {}
