@@ -120,10 +120,10 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What no seed has reached.
-    pub fn missing(&self) -> impl Iterator<Item = Mark> {
+    /// What no seed has reached, of what can be reached in this scenario.
+    pub fn missing(&self, scenario: &Scenario) -> impl Iterator<Item = Mark> {
         let marks = self.marks;
-        Mark::ALL.iter().copied().filter(move |mark| !marks.has(*mark))
+        Mark::reachable(scenario).filter(move |mark| !marks.has(*mark))
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) struct Effects {
     pub(crate) ignore_start: u32,
     pub(crate) hang_in_start: u32,
     pub(crate) crash_in_stop: u32,
+    /// At a supervisor: whenever it stops a child, another one crashes.
+    pub(crate) crash_in_sweep: u32,
     pub(crate) ignore_shutdown: u32,
     pub(crate) slow_start: u64,
     pub(crate) slow_stop: u64,
@@ -30,6 +32,7 @@ impl Effects {
             Kind::CrashInStart => count(&mut self.crash_in_start),
             Kind::IgnoreStart => count(&mut self.ignore_start),
             Kind::CrashInStop => count(&mut self.crash_in_stop),
+            Kind::CrashInSweep => count(&mut self.crash_in_sweep),
             Kind::HangInStart => count(&mut self.hang_in_start),
             Kind::IgnoreShutdown => count(&mut self.ignore_shutdown),
             Kind::SlowStart => slower(&mut self.slow_start),

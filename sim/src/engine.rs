@@ -7,9 +7,10 @@ mod wire;
 
 use std::fmt;
 
+use crate::broker::Medium;
 use crate::fault::{Engines, Kind};
 use crate::outcome::{Options, Outcome};
-use crate::plan::Plan;
+use crate::plan::{Act, Plan};
 use crate::world;
 
 /// An engine that runs plans.
@@ -56,16 +57,35 @@ impl Engine {
         }
     }
 
-    /// Whether the engine has every fault of the plan.
+    /// Whether the engine has all that the plan needs.
     ///
     /// # Errors
-    /// [`EngineError::NoFault`] for the first that it has not.
+    /// [`EngineError::NoFault`] for the first fault that it has not, [`EngineError::NoClaims`] and
+    /// [`EngineError::NoMedium`] as well.
     pub fn can(self, plan: &Plan) -> Result<(), EngineError> {
         let mut kinds = plan.faults.iter().map(|fault| fault.kind);
         match kinds.find(|kind| !kind.facts().engines.has(self)) {
-            Some(kind) => Err(EngineError::NoFault(self, kind)),
-            None => Ok(()),
+            Some(kind) => return Err(EngineError::NoFault(self, kind)),
+            None if self.is_modelled() => return Ok(()),
+            None => {}
         }
+        let claims = |act: Act| matches!(act, Act::Claim(_) | Act::Unclaim(_));
+        match plan.knobs.medium {
+            _ if plan.operations.iter().any(|operation| claims(operation.act)) => {
+                Err(EngineError::NoClaims(self))
+            }
+            Medium::Direct => Ok(()),
+            medium @ (Medium::NatsCore | Medium::JetStream | Medium::ZeroMq) => {
+                Err(EngineError::NoMedium(self, medium))
+            }
+        }
+    }
+
+    /// Whether all but the kernel is a model: only then can a node say that it has a name behind
+    /// which there is nobody, and only then is there a broker between the nodes.
+    #[must_use]
+    pub const fn is_modelled(self) -> bool {
+        matches!(self, Self::Kernel)
     }
 
     /// Whether this program has the engine.
@@ -113,6 +133,10 @@ pub enum EngineError {
     NotBuiltIn(Engine),
     /// The plan has a fault of a kind that the engine cannot do.
     NoFault(Engine, Kind),
+    /// In the plan a node says that it has a name of another one, which nobody can on the engine.
+    NoClaims(Engine),
+    /// In the plan something is between the nodes that the engine does not have.
+    NoMedium(Engine, Medium),
 }
 
 impl From<NotBuiltIn> for EngineError {
@@ -128,6 +152,13 @@ impl fmt::Display for EngineError {
             Self::NoFault(engine, kind) => {
                 let name = kind.facts().name;
                 write!(f, "the engine `{}` cannot do the fault `{name}`", engine.word())
+            }
+            Self::NoClaims(engine) => {
+                write!(f, "the engine `{}` cannot do the operation `claim`", engine.word())
+            }
+            Self::NoMedium(engine, medium) => {
+                let medium = medium.word();
+                write!(f, "the engine `{}` does not have the medium `{medium}`", engine.word())
             }
         }
     }

@@ -242,6 +242,8 @@ kinds! {
          its last crash leaves the restart window.",
     CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 1 1]
         "While this holds, whenever the supervisor stops a child, another one that is up crashes.",
+    RepeatExit "repeat_exit" Supervision Agent false None [1 0 0]
+        "The supervisor is told once more of the agent's last end, which it knows already.",
     Skew "skew" Clock Node true Time [1 0 0]
         "The node's clock is ahead by this much.",
     Drift "drift" Clock Node true PerMillion [1 0 0]
@@ -259,13 +261,14 @@ kinds! {
     PanicInPoll "panic_in_poll" Async Agent false Count [0 1 0]
         "The agent's task panics at this poll of it, counted from now.",
     SlowConsumer "slow_consumer" Broker Node true None [1 0 0]
-        "The broker drops what the node does not take in time.",
+        "The node takes nothing from the broker: NATS cuts it off when too much is pending, \
+         JetStream delivers again, ZeroMQ drops.",
     RestartBroker "restart_broker" Broker World false Count [1 0 0]
         "The broker restarts, without its state (0) or with it (1).",
     Redeliver "redeliver" Broker Node false Count [1 0 0]
-        "The broker delivers the last messages to the node once more, this many.",
-    HighWater "high_water" Broker Link true Count [1 0 0]
-        "The socket from the first node to the second drops what is above this mark.",
+        "JetStream delivers the last messages to the node once more, this many, 64 at most.",
+    HighWater "high_water" Broker Node true Count [1 0 0]
+        "The ZeroMQ proxy drops what is above this mark of what is pending for the node.",
     LoseUnsynced "lose_unsynced" Storage Node false None [0 0 0]
         "Checkpoints that were not synced are lost.",
     CorruptStore "corrupt_store" Storage Node true PerMillion [0 0 0]

@@ -21,6 +21,7 @@ mod s06_backoff;
 mod s07_no_orphan;
 mod s08_dead_deadlines;
 mod s09_names;
+mod s10_ownership;
 mod s11_routing;
 mod s12_conservation;
 
@@ -30,7 +31,7 @@ use lictor_kernel::Instant;
 use serde::Serialize;
 
 use self::books::Books;
-use crate::marks::Marks;
+use crate::marks::{Mark, Marks};
 use crate::plan::Plan;
 use crate::record::{NodeIx, Record, What};
 
@@ -72,6 +73,7 @@ pub struct Checks {
     windows: s03_intensity::Windows,
     order: s04_order::Order,
     waits: s06_backoff::Waits,
+    ownership: s10_ownership::Ownership,
     routing: s11_routing::Routing,
     conservation: s12_conservation::Conservation,
     observer: observer::Observer,
@@ -86,6 +88,7 @@ impl Checks {
             windows: s03_intensity::Windows::new(plan),
             order: s04_order::Order::new(plan),
             waits: s06_backoff::Waits::new(plan),
+            ownership: s10_ownership::Ownership::new(plan),
             routing: s11_routing::Routing::new(plan),
             conservation: s12_conservation::Conservation::default(),
             observer: observer::Observer::new(plan),
@@ -104,6 +107,9 @@ impl Checks {
         } else {
             self.supervision(record)
         };
+        if self.ownership.resolved {
+            marks.reach(Mark::ConflictResolved);
+        }
         self.observer.see(&self.books, record, marks);
         let index = self.books.index;
         self.books.update(record);
@@ -124,7 +130,7 @@ impl Checks {
     }
 
     fn supervision(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, windows, order, waits, .. } = self;
+        let Self { books, windows, order, waits, ownership, .. } = self;
         by("S1", s01_one_incarnation::see(books, record))?;
         by("S8", s08_dead_deadlines::see(books, record))?;
         by("S3", windows.see(books, record))?;
@@ -133,9 +139,11 @@ impl Checks {
         by("S6", waits.see(books, record))?;
         by("S7", s07_no_orphan::see(books, record))?;
         by("S9", s09_names::see(books, record))?;
+        by("S10", ownership.see(record))?;
         by("L6", liveness::no_livelock(books, record))?;
         match record.what {
             What::Halted => self.routing.see(record),
+            What::Sees(who, _) if ownership.is_claimed(who) => Ok(()),
             What::Sees(..) => by("L3", liveness::registries_agree(books, record)),
             What::Calm => by("L1", liveness::all_up(books, record)),
             What::Over => {

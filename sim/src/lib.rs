@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
+pub mod broker;
 pub mod campaign;
 pub mod digest;
 mod effects;

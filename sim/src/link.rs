@@ -15,7 +15,7 @@ use crate::stream::{Purpose, Streams};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Link {
     /// Faults that cut it.
-    pub(crate) cuts: u32,
+    cuts: u32,
     /// Faults that hold what it carries.
     jams: u32,
     held: Vec<u32>,
@@ -65,6 +65,16 @@ pub(crate) enum Offered {
 }
 
 impl Link {
+    /// Whether something cuts it.
+    pub(crate) const fn cuts(&self) -> bool {
+        self.cuts > 0
+    }
+
+    /// Whether something holds what it carries.
+    pub(crate) const fn jammed(&self) -> bool {
+        self.jams > 0
+    }
+
     /// The number of the next frame; `None` if there is no room for one.
     pub(crate) fn admit(&mut self, knobs: &Knobs) -> Option<u64> {
         let most = knobs.link_capacity;
@@ -89,13 +99,13 @@ impl Link {
         }
         let first = self.arrival(way, number, 0);
         let twice = way.streams.chance(Purpose::Duplicate, whose, number, self.duplicate);
-        Offered::Arrives(
-            first,
-            twice.then(|| {
-                self.under_way += 1;
-                self.arrival(way, number, 1)
-            }),
-        )
+        Offered::Arrives(first, twice.then(|| self.again(way, number, 1)))
+    }
+
+    /// Carries a frame once more: when it arrives.
+    pub(crate) fn again(&mut self, way: &Way<'_>, number: u64, copy: u64) -> u64 {
+        self.under_way += 1;
+        self.arrival(way, number, copy)
     }
 
     /// When a frame arrives; `copy` tells a second one from the first.

@@ -3,6 +3,13 @@
 
 use std::fmt;
 
+use lictor_kernel::dynamic_supervisor::Budget;
+use lictor_kernel::{Curve, Restart, Shutdown};
+use lictor_topology::InHand;
+
+use crate::record::Who;
+use crate::scenario::{Role, Scenario};
+
 macro_rules! marks {
     ($($(#[$doc:meta])* $mark:ident $name:literal,)*) => {
         /// Something that must be reached once.
@@ -68,6 +75,96 @@ marks! {
     LinkOverflow "link_overflow",
 }
 
+impl Mark {
+    /// Those that a run of this scenario can reach, whatever its plan: a world of one node has no
+    /// peer to lose, and without a dynamic supervisor no name comes and goes.
+    pub fn reachable(scenario: &Scenario) -> impl Iterator<Item = Self> {
+        let has = Has::of(scenario);
+        Self::ALL.iter().copied().filter(move |mark| has.can_reach(*mark))
+    }
+}
+
+/// What a scenario has, as far as it matters to what can be reached.
+struct Has {
+    nodes: usize,
+    agents: bool,
+    /// A child whose crash is followed by a restart, of a supervisor that counts them.
+    restarts: bool,
+    /// The same of a supervisor that is itself a child.
+    subtree: bool,
+    siblings: bool,
+    backoff: bool,
+    shutdown_deadline: bool,
+    small_mailbox: bool,
+    drops_in_hand: bool,
+    dynamic: bool,
+}
+
+impl Has {
+    fn of(scenario: &Scenario) -> Self {
+        let restarts = |who: Who| scenario.entity(who).spec.restart != Restart::Temporary;
+        let agents = || scenario.all().filter_map(|(who, _)| Some((who, scenario.agent(who)?)));
+        let below = |role: &Role| match role {
+            Role::Supervisor(_, below) => below.clone(),
+            Role::Dynamic(config, below) if config.budget == Budget::Shared => below.clone(),
+            Role::Dynamic(..) | Role::Agent(_) => Vec::new(),
+        };
+        let counting = |root: bool| {
+            let all = scenario.all().filter(move |(_, entity)| entity.parent.is_none() == root);
+            let all = all.filter(move |(who, _)| root || restarts(*who));
+            all.flat_map(move |(_, entity)| below(&entity.role)).any(restarts)
+        };
+        let (mut siblings, mut backoff, mut dynamic) = (false, false, false);
+        for (_, entity) in scenario.all() {
+            let (wait, children) = match &entity.role {
+                Role::Supervisor(config, children) => (config.backoff, children),
+                Role::Dynamic(config, children) => (config.backoff, children),
+                Role::Agent(_) => continue,
+            };
+            dynamic |= matches!(entity.role, Role::Dynamic(..));
+            siblings |= children.iter().filter(|who| scenario.agent(**who).is_some()).count() > 1;
+            backoff |= wait.curve != Curve::None && children.iter().any(|who| restarts(*who));
+        }
+        let mut shutdowns = agents().map(|(who, _)| scenario.entity(who).spec.shutdown);
+        Self {
+            nodes: scenario.nodes(),
+            agents: agents().next().is_some(),
+            restarts: counting(true) || counting(false),
+            subtree: counting(false),
+            siblings,
+            backoff,
+            shutdown_deadline: shutdowns.any(|how| matches!(how, Shutdown::Timeout(_))),
+            small_mailbox: agents().any(|(_, agent)| agent.mailbox.size <= FILLED),
+            drops_in_hand: agents().any(|(_, agent)| agent.in_hand == InHand::Drop),
+            dynamic,
+        }
+    }
+
+    const fn can_reach(&self, mark: Mark) -> bool {
+        match mark {
+            Mark::Rebooted => true,
+            Mark::EscalatedToRoot | Mark::WindowEdge | Mark::FailedRestart => self.restarts,
+            Mark::SubtreeRestarted => self.subtree,
+            Mark::FailureMidSweep | Mark::SimultaneousDeaths => self.siblings,
+            Mark::KilledAtDeadline => self.shutdown_deadline,
+            Mark::ShutdownDuringBackoff => self.backoff,
+            Mark::MailboxFull => self.small_mailbox,
+            Mark::AskedCrashed => self.drops_in_hand,
+            Mark::QueuedOverRestart
+            | Mark::StaleFact
+            | Mark::SentToDown
+            | Mark::AskTimedOut
+            | Mark::LateAnswer => self.agents,
+            Mark::NameReused => self.dynamic,
+            Mark::DuplicateSuppressed | Mark::Reconnected | Mark::LinkOverflow => self.nodes > 1,
+            Mark::ConflictResolved => self.nodes > 2,
+        }
+    }
+}
+
+/// The largest mailbox that plans fill.
+const FILLED: u32 = 1_000;
+
 /// Which marks were reached. A set: merging runs is a union.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Marks(u64);
@@ -98,5 +195,43 @@ impl Marks {
 impl fmt::Debug for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.reached().map(Mark::name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn missing(children: &str, nodes: usize) -> BTreeSet<&'static str> {
+        let text = format!("supervision: {{backoff: NONE, children: [{children}]}}");
+        let options = lictor_topology::Options::default();
+        let topology = lictor_topology::parse("t", text.as_bytes(), &options).unwrap();
+        let scenario = Scenario::new(topology, nodes).unwrap();
+        let can: BTreeSet<Mark> = Mark::reachable(&scenario).collect();
+        Mark::ALL.iter().filter(|mark| !can.contains(mark)).map(|mark| mark.name()).collect()
+    }
+
+    #[test]
+    fn a_scenario_reaches_what_it_has_the_means_for() {
+        const NETWORK: [&str; 3] = ["duplicate_suppressed", "link_overflow", "reconnected"];
+        let one = "{agent: {name: a, type: t}}";
+        let mut alone = missing(one, 1);
+        for mark in NETWORK {
+            assert!(alone.remove(mark), "{mark}");
+        }
+        let pairs = ["failure_mid_sweep", "simultaneous_deaths"];
+        let others =
+            ["conflict_resolved", "name_reused", "shutdown_during_backoff", "subtree_restarted"];
+        assert_eq!(alone, pairs.into_iter().chain(others).collect());
+        let all = "{agent: {name: a, type: t}}, {agent: {name: b, type: t}}, \
+                   {type: dynamic_supervisor, name: d}, {supervisor: {name: s, children: \
+                   [{agent: {name: c, type: t}}]}}";
+        assert_eq!(missing(all, 3), BTreeSet::new());
+        assert_eq!(missing(all, 2), BTreeSet::from(["conflict_resolved"]));
+        let temporary = missing("{agent: {name: a, type: t, restart: temporary}}", 1);
+        let restarts = ["escalated_to_root", "failed_restart", "window_edge"];
+        assert!(restarts.iter().all(|mark| temporary.contains(mark)), "{temporary:?}");
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use crate::broker::Medium;
 use crate::fault::Fault;
 use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
@@ -88,6 +89,10 @@ pub enum Act {
     End(Who, ExitReason),
     /// Stops the node's tree within this time.
     Stop(Duration),
+    /// A node says that it has a name, which is that of an agent of another node.
+    Claim(Who),
+    /// It does not say so any more.
+    Unclaim(Who),
 }
 
 /// The nature of the world.
@@ -113,6 +118,8 @@ pub struct Knobs {
     pub lease: Duration,
     /// Frames under way from one node to another, at most.
     pub link_capacity: u32,
+    /// What carries them.
+    pub medium: Medium,
 }
 
 impl Default for Knobs {
@@ -130,6 +137,7 @@ impl Default for Knobs {
             heartbeat_threshold: 3,
             lease: Duration::from_secs(5),
             link_capacity: 10_000,
+            medium: Medium::Direct,
         }
     }
 }

@@ -10,8 +10,10 @@
 //! by node. Nothing that a node does takes effect on another within the instant.
 //!
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
-//! `message` their mailboxes, `network` the links, `faults` and `operations` the plan.
+//! `message` their mailboxes, `network` the links, `broker` what may stand between
+//! them, `faults` and `operations` the plan.
 
+mod broker;
 mod clock;
 mod faults;
 mod message;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant};
 
+use self::broker::{Brokered, Wire};
 use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Relay};
 use self::node::SimNode;
@@ -69,6 +72,8 @@ enum Event {
     NoRoom(u32),
     /// A frame arrives.
     Arrives(u32),
+    /// Something happens on a connection to the broker.
+    Wire(Wire),
     /// The connection to this node has ended.
     Disconnected(NodeIx, NodeIx),
     /// A node whose tree has ended boots again.
@@ -115,6 +120,8 @@ struct World<'p, Q> {
     frames: Vec<Frame>,
     /// Nodes that have passed a question on to another.
     relays: Vec<Relay>,
+    /// What stands between the nodes, unless their links are direct.
+    brokered: Option<Box<Brokered>>,
     /// Faults that hold.
     active: BTreeSet<u32>,
     /// Of those, the ones that go on and off, and whether they are on.
@@ -147,6 +154,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             links: Links::new(scenario.nodes()),
             frames: Vec::new(),
             relays: Vec::new(),
+            brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
             recorder: Recorder::new(plan, options.trace),
@@ -252,6 +260,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Event::Deadline(number) => self.deadline(number),
             Event::NoRoom(message) => self.no_room(message),
             Event::Arrives(frame) => self.arrives(frame),
+            Event::Wire(wire) => self.over_wire(wire),
             Event::Disconnected(node, peer) => self.disconnected(node, peer),
             Event::Mend(node) => self.mend(node),
             Event::Heals => self.heals(),

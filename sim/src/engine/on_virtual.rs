@@ -84,6 +84,7 @@ struct Virtual {
     hosts: Vec<Arc<LateHost>>,
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the rest is one invariant")]
 fn found(stuck: &Stuck) -> Found {
     let invariant = match stuck {
         Stuck::Livelock(_) => "L6",

@@ -88,7 +88,7 @@ impl Network {
         let others = (0..u8::try_from(state.ends.len()).unwrap_or(u8::MAX)).map(NodeIx);
         let mut wakers = Vec::new();
         for other in others.filter(|other| seen && *other != node) {
-            if state.links.at(node, other).cuts == 0 {
+            if !state.links.at(node, other).cuts() {
                 let (least, most) = self.live.plan.knobs.latency;
                 let whose = u64::from(node.0) << 8 | u64::from(other.0) | 1 << 17;
                 let (least, most) = (nanos(least), nanos(most));
@@ -196,7 +196,7 @@ impl Network {
             let Carried { from, to, .. } = state.frames[index as usize];
             let link = state.links.at(from, to);
             link.leaves();
-            if link.cuts == 0 {
+            if !link.cuts() {
                 return Some((from, Some(state.frames[index as usize].frame.clone())));
             }
             self.lose(&state.frames[index as usize]);

@@ -415,7 +415,9 @@ impl Books {
             | Act::Broadcast
             | Act::Suspend(_)
             | Act::Resume(_)
-            | Act::End(..) => return,
+            | Act::End(..)
+            | Act::Claim(_)
+            | Act::Unclaim(_) => return,
         };
         self.command = Some(Command { at: now, of });
     }

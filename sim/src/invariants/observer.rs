@@ -1,6 +1,6 @@
 //! Notes what a run has reached, as far as the records show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use lictor_kernel::{ExitReason, Instant};
 
@@ -9,13 +9,16 @@ use crate::marks::{Mark, Marks};
 use crate::plan::Plan;
 use crate::record::{MessageId, Process, Record, Stage, What, Who};
 
+/// Ends that are remembered for each supervisor: those that an edge is about, in most plans.
+const ENDS: usize = 16;
+
 #[derive(Clone, Debug)]
 pub(super) struct Observer {
     /// Into which incarnation's time a message was queued; only those of names that were down or
     /// restarting then.
     queued_between: BTreeMap<MessageId, Option<Process>>,
-    /// By number of the supervisor's name: the last end that nobody asked for, and whose.
-    last_end: Vec<Option<(Instant, Who)>>,
+    /// By number of the supervisor's name: the last ends that nobody asked for, and whose.
+    ends: Vec<VecDeque<(Instant, Who)>>,
     periods: Vec<Option<std::time::Duration>>,
     /// Peers that were given up.
     lost: Vec<bool>,
@@ -27,7 +30,7 @@ impl Observer {
         let periods = scenario.all().map(|(who, _)| scenario.intensity_over(who).map(|i| i.period));
         Self {
             queued_between: BTreeMap::new(),
-            last_end: vec![None; scenario.len()],
+            ends: vec![VecDeque::new(); scenario.len()],
             periods: periods.collect(),
             lost: vec![false; scenario.nodes() * scenario.nodes()],
         }
@@ -109,16 +112,17 @@ impl Observer {
         if reason.is_clean() {
             return;
         }
-        let last = &mut self.last_end[usize::from(parent.0)];
-        if let Some((at, who)) = *last {
-            if at == now && who != process.who {
-                marks.reach(Mark::SimultaneousDeaths);
-            }
-            let period = self.periods[usize::from(process.who.0)];
-            if period == Some(now.saturating_since(at)) {
-                marks.reach(Mark::WindowEdge);
-            }
+        let ends = &mut self.ends[usize::from(parent.0)];
+        if ends.back().is_some_and(|(at, who)| *at == now && *who != process.who) {
+            marks.reach(Mark::SimultaneousDeaths);
         }
-        *last = Some((now, process.who));
+        let period = self.periods[usize::from(process.who.0)];
+        if ends.iter().any(|(at, _)| period == Some(now.saturating_since(*at))) {
+            marks.reach(Mark::WindowEdge);
+        }
+        if ends.len() == ENDS {
+            ends.pop_front();
+        }
+        ends.push_back((now, process.who));
     }
 }

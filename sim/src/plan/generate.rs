@@ -17,7 +17,8 @@ use lictor_kernel::{Curve, Instant, Shutdown};
 
 use super::dice::{Dice, Of};
 use super::{FAULTS_MAX, HORIZON_MAX, Knobs, Mix, OPERATIONS_MAX, Operation, Plan, Profile, nanos};
-use crate::fault::{Fault, Kind};
+use crate::broker::Medium;
+use crate::fault::{Fault, Group, Kind};
 use crate::record::{NodeIx, Who};
 use crate::scenario::{Role, Scenario};
 use crate::stream::Streams;
@@ -54,7 +55,9 @@ impl Plan {
         if profile.mix == Mix::Parity {
             maker.parity(operations, faults);
         } else {
-            maker.knobs = knobs(&mut Dice::new(streams, Of::Knobs), scenario.nodes());
+            let dice = &mut Dice::new(streams, Of::Knobs);
+            maker.knobs = knobs(dice, scenario.nodes());
+            maker.medium(dice);
             maker.swarm(faults);
             maker.operate(operations);
         }
@@ -141,8 +144,27 @@ impl Maker<'_> {
         self.faults.push(Fault { lasts, ..fault });
     }
 
+    /// Whether the plan may have this kind of fault, and something comes of it.
     fn allows(&self, kind: Kind) -> bool {
+        let medium = self.knobs.medium;
         self.profile.allows(kind, self.scenario.nodes())
+            && (kind.facts().group != Group::Broker || medium != Medium::Direct)
+            && (kind != Kind::Redeliver || medium == Medium::JetStream)
+            && (kind != Kind::HighWater || medium == Medium::ZeroMq)
+    }
+
+    /// What stands between the nodes. With a broker each frame goes two ways, and heartbeats must
+    /// leave time for that.
+    fn medium(&mut self, dice: &mut Dice) {
+        let must = self.profile.mix == Mix::Only(Group::Broker);
+        let may = self.stock.nodes > 1 && self.profile.engine.is_modelled();
+        if !may || !(must || dice.one_in(2)) {
+            return;
+        }
+        let brokers = [Medium::NatsCore, Medium::JetStream, Medium::ZeroMq];
+        self.knobs.medium = dice.pick(&brokers).unwrap_or_default();
+        let there_and_back = self.knobs.latency.1.saturating_mul(5);
+        self.knobs.heartbeat_timeout = self.knobs.heartbeat_timeout.max(there_and_back);
     }
 
     fn finish(mut self, seed: u64) -> Plan {
@@ -193,7 +215,9 @@ pub(super) fn calm(scenario: &Scenario, knobs: &Knobs) -> Duration {
         .saturating_add(knobs.heartbeat_timeout)
         .saturating_mul(knobs.heartbeat_threshold.saturating_add(1))
         .saturating_add(knobs.lease.saturating_mul(2));
-    [backoff.saturating_mul(2), start, stop, peers, Duration::from_secs(6)]
+    // Clients connect anew, and what was not acknowledged comes again.
+    let broker = Duration::from_secs(if knobs.medium == Medium::Direct { 0 } else { 10 });
+    [backoff.saturating_mul(2), start, stop, peers, broker, Duration::from_secs(6)]
         .into_iter()
         .fold(Duration::ZERO, Duration::saturating_add)
         .min(HORIZON_MAX)
@@ -229,6 +253,7 @@ fn knobs(dice: &mut Dice, nodes: usize) -> Knobs {
         heartbeat_threshold: dice.small(1, 5),
         lease: beat.saturating_mul(dice.small(3, 10)),
         link_capacity: dice.pick(&[8, 64, 1_000, usual.link_capacity]).unwrap_or(64),
+        medium: usual.medium,
     }
 }
 

@@ -13,6 +13,7 @@ use lictor_topology::document::{Format, Item, Limits, Quoted, Reader, Schema, Sp
 use lictor_topology::{Diagnostics, Environment, NoEnvironment, Severity, Topology};
 
 use super::{FAULTS_MAX, HORIZON_MAX, Knobs, OPERATIONS_MAX, Plan};
+use crate::broker::Medium;
 use crate::engine::Engine;
 use crate::record::{NodeIx, Who};
 use crate::scenario::{NODES_MAX, Scenario, ScenarioError};
@@ -37,8 +38,20 @@ const KNOBS: Schema = Schema::new(
         "heartbeat_threshold",
         "lease",
         "link_capacity",
+        "medium",
     ],
 );
+
+/// The word of each medium.
+const MEDIA: &[(&str, Medium)] = &{
+    let mut words = [("", Medium::Direct); Medium::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = (Medium::ALL[at].word(), Medium::ALL[at]);
+        at += 1;
+    }
+    words
+};
 
 /// The longest time of a knob.
 const KNOB_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -106,7 +119,8 @@ fn plan(reader: &mut Reader<'_>, root: Item, options: &Reading<'_>) -> Option<Pl
     let seed = reader.field(&fields, "seed", |r, item| r.whole_u64(item, 0, u64::MAX)).or(0);
     let horizon = reader.required(&fields, "horizon", |r, item| up_to(r, item, HORIZON_MAX, false));
     let calm = reader.field(&fields, "calm", |r, item| up_to(r, item, HORIZON_MAX, true));
-    let knobs = reader.field(&fields, "knobs", knobs).or_default();
+    let knobs =
+        reader.field(&fields, "knobs", |r, item| knobs(r, item, options.engine)).or_default();
     let topology = reader.required(&fields, "topology", |r, item| topology(r, item, options));
     let scenario = match (topology, nodes) {
         (Some(topology), Some(nodes)) => {
@@ -175,7 +189,7 @@ fn topology(reader: &mut Reader<'_>, item: Item, options: &Reading<'_>) -> Optio
     }
 }
 
-fn knobs(reader: &mut Reader<'_>, item: Item) -> Option<Knobs> {
+fn knobs(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<Knobs> {
     let usual = Knobs::default();
     let fields = reader.fields(item, item.span(), &KNOBS)?;
     let mut span = |key, usual| reader.field(&fields, key, from_to).or(usual);
@@ -192,6 +206,8 @@ fn knobs(reader: &mut Reader<'_>, item: Item) -> Option<Knobs> {
     let heartbeat = time("heartbeat", HEARTBEAT_MIN, usual.heartbeat);
     let heartbeat_timeout = time("heartbeat_timeout", nanosecond, usual.heartbeat_timeout);
     let lease = time("lease", HEARTBEAT_MIN, usual.lease);
+    let medium = reader.field(&fields, "medium", |r, item| medium(r, item, engine));
+    let medium = medium.or(usual.medium);
     let mut whole =
         |key, most, usual| reader.field(&fields, key, |r, item| r.whole(item, 1, most)).or(usual);
     Some(Knobs {
@@ -205,7 +221,21 @@ fn knobs(reader: &mut Reader<'_>, item: Item) -> Option<Knobs> {
         heartbeat_threshold: whole("heartbeat_threshold", 1_000_000, usual.heartbeat_threshold),
         lease,
         link_capacity: whole("link_capacity", 10_000_000, usual.link_capacity),
+        medium,
     })
+}
+
+fn medium(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<Medium> {
+    let medium = reader.word(item, MEDIA)?;
+    let needs_model = medium != Medium::Direct;
+    if let Some(engine) = engine.filter(|engine| needs_model && !engine.is_modelled()) {
+        let (engine, medium) = (engine.word(), medium.word());
+        let message = format_args!("the engine `{engine}` does not have the medium `{medium}`");
+        if let Some(d) = reader.error("not-available", item.span(), message) {
+            d.help("it runs on `kernel`");
+        }
+    }
+    Some(medium)
 }
 
 /// A duration, or a list of the least and the most.

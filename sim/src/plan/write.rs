@@ -104,6 +104,7 @@ impl Knobs {
         }
         let _ = writeln!(text, "  heartbeat_threshold: {}", self.heartbeat_threshold);
         let _ = writeln!(text, "  link_capacity: {}", self.link_capacity);
+        let _ = writeln!(text, "  medium: {}", self.medium.word());
     }
 }
 
@@ -128,7 +129,9 @@ impl Operation {
             | Act::Terminate(who)
             | Act::Restart(who)
             | Act::Suspend(who)
-            | Act::Resume(who) => write!(text, "{word}: {}", name(who)),
+            | Act::Resume(who)
+            | Act::Claim(who)
+            | Act::Unclaim(who) => write!(text, "{word}: {}", name(who)),
             Act::Ask(who, timeout) => {
                 write!(text, "{word}: {}, timeout: {}", name(who), duration_text(timeout))
             }
@@ -162,12 +165,15 @@ impl Act {
             Self::Resume(_) => "resume",
             Self::End(..) => "end",
             Self::Stop(_) => "stop",
+            Self::Claim(_) => "claim",
+            Self::Unclaim(_) => "unclaim",
         }
     }
 }
 
 /// On which node something is done if the plan does not say: where the name lives, for what is done
-/// to a name; the first one, for what may come from anywhere.
+/// to a name; the first other one, for who says that it has the name; the first one, for what may
+/// come from anywhere.
 pub(super) fn home(scenario: &Scenario, act: Act) -> NodeIx {
     match act {
         Act::Tell(_) | Act::Ask(..) | Act::Broadcast | Act::Stop(_) => NodeIx(0),
@@ -178,6 +184,10 @@ pub(super) fn home(scenario: &Scenario, act: Act) -> NodeIx {
         | Act::Suspend(who)
         | Act::Resume(who)
         | Act::End(who, _) => scenario.entity(who).node,
+        Act::Claim(who) | Act::Unclaim(who) => {
+            let owner = scenario.entity(who).node;
+            scenario.node_ids().find(|node| *node != owner).unwrap_or(owner)
+        }
     }
 }
 

@@ -545,6 +545,11 @@ const fn at_whom(act: Act) -> Option<Who> {
         | Act::Suspend(who)
         | Act::Resume(who)
         | Act::End(who, _) => Some(who),
-        Act::Tell(_) | Act::Ask(..) | Act::Broadcast | Act::Stop(_) => None,
+        Act::Tell(_)
+        | Act::Ask(..)
+        | Act::Broadcast
+        | Act::Stop(_)
+        | Act::Claim(_)
+        | Act::Unclaim(_) => None,
     }
 }

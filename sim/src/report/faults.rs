@@ -112,6 +112,7 @@ fn touches(kind: Kind, what: &What) -> bool {
         Kind::IgnoreShutdown | Kind::SlowStop => killed || matches!(what, What::Exited(..)),
         Kind::Slow | Kind::Starve | Kind::SpuriousWake => matches!(what, What::Ended(..)),
         Kind::FillMailbox => matches!(what, What::Ended(..)),
+        Kind::RepeatExit => matches!(what, What::Stale(_)),
         Kind::Crash
         | Kind::CrashLoop
         | Kind::CrashInStop

@@ -63,6 +63,8 @@ impl Mapped<'_> {
             Act::Suspend(who) => self.home(who, Act::Suspend)?,
             Act::Resume(who) => self.home(who, Act::Resume)?,
             Act::End(who, reason) => self.home(who, |who| Act::End(who, reason))?,
+            Act::Claim(who) => (Act::Claim(self.elsewhere(who, operation.node)?), None),
+            Act::Unclaim(who) => (Act::Unclaim(self.elsewhere(who, operation.node)?), None),
         };
         // Messages come from somewhere else if their node is gone.
         let sender = || self.node(operation.node).unwrap_or(NodeIx(0));
@@ -73,6 +75,12 @@ impl Mapped<'_> {
     fn home(&self, who: Who, act: impl FnOnce(Who) -> Act) -> Option<(Act, Option<NodeIx>)> {
         let who = self.who(who)?;
         Some((act(who), Some(self.new.entity(who).node)))
+    }
+
+    /// A name that lives on another node than this one, which is still there.
+    fn elsewhere(&self, who: Who, node: NodeIx) -> Option<Who> {
+        self.node(node)?;
+        self.who(who).filter(|who| self.new.entity(*who).node != node)
     }
 
     fn fault(&self, fault: Fault) -> Option<Fault> {

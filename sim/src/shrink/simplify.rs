@@ -39,7 +39,7 @@ impl Search<'_, '_> {
         if self.with_knobs(|knobs| *knobs = usual) {
             return;
         }
-        let set: [fn(&mut Knobs, Knobs); 10] = [
+        let set: [fn(&mut Knobs, Knobs); 11] = [
             |knobs, usual| knobs.start = usual.start,
             |knobs, usual| knobs.stop = usual.stop,
             |knobs, usual| knobs.handle = usual.handle,
@@ -50,6 +50,7 @@ impl Search<'_, '_> {
             |knobs, usual| knobs.heartbeat_threshold = usual.heartbeat_threshold,
             |knobs, usual| knobs.lease = usual.lease,
             |knobs, usual| knobs.link_capacity = usual.link_capacity,
+            |knobs, usual| knobs.medium = usual.medium,
         ];
         for set in set {
             self.with_knobs(|knobs| set(knobs, usual));
@@ -111,7 +112,9 @@ impl Search<'_, '_> {
                 | Act::Restart(_)
                 | Act::Suspend(_)
                 | Act::Resume(_)
-                | Act::End(..) => {}
+                | Act::End(..)
+                | Act::Claim(_)
+                | Act::Unclaim(_) => {}
             };
             self.smaller(1, nanos(time), &set);
         }

@@ -87,6 +87,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Kind::Exit => self.end(who, ExitReason::Normal),
             Kind::CrashAll => self.crash_all(who),
             Kind::CrashAtEdge => self.crash_at_edge(who, amount),
+            Kind::RepeatExit => self.repeat_end(who),
             Kind::FillMailbox => self.fill(number, who, amount),
             _ => {}
         }
@@ -162,6 +163,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             (Kind::LateTimers, Target::Node(node)) => {
                 self.node(node).late = if begins { amount } else { 0 };
                 self.reset_due(node);
+            }
+            (Kind::SlowConsumer | Kind::RestartBroker | Kind::Redeliver | Kind::HighWater, _) => {
+                self.at_broker_fault(fault, begins)
             }
             (_, target) => self.at_link(number, target, fault, begins),
         }

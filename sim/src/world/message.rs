@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use lictor_kernel::{CallId, Instant};
+use lictor_kernel::{CallId, Instant, ProcessId, supervisor};
 use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
@@ -31,6 +31,9 @@ pub(super) struct Message {
     pub(super) attempt: u32,
     /// Who passes it on and is not free until it is in.
     pub(super) holder: Option<Slot>,
+    /// The frame by which it came, if a broker keeps that until the message has ended here, and to
+    /// whom it was then.
+    pub(super) carried: Option<(u32, Who)>,
     pub(super) ended: bool,
 }
 
@@ -76,6 +79,8 @@ pub(super) struct AgentState {
     /// Ticks so far.
     pub(super) ticks: u32,
     pub(super) last_end: Option<Instant>,
+    /// What the kernel was told of the last end, in this boot of the node.
+    pub(super) last_fact: Option<(ProcessId, supervisor::Event)>,
     pub(super) effects: Effects,
 }
 
@@ -88,8 +93,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn send(&mut self, node: NodeIx, id: MessageId, to: Who, within: Option<Duration>) {
         let question = within.map(|within| self.ask(node, id, within));
         self.put(node, What::Sent(id, to, question.is_some()));
-        let (via, holder) = (None, None);
-        let message = Message { id, to, question, via, attempt: 0, holder, ended: false };
+        let (via, holder, carried) = (None, None, None);
+        let message = Message { id, to, question, via, attempt: 0, holder, carried, ended: false };
         let index = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         self.messages.push(message);
         self.route(node, index);
@@ -292,10 +297,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// A message has ended on this node, and so has the question that it was.
     pub(super) fn message_ends(&mut self, node: NodeIx, index: u32, fate: Fate, ending: Ending) {
-        let message = &mut self.messages[index as usize];
-        if message.ended {
+        if self.messages[index as usize].ended || (fate == Fate::Gone && self.comes_again(index)) {
             return;
         }
+        self.settles(index);
+        let message = &mut self.messages[index as usize];
         message.ended = true;
         let (id, question, holder) = (message.id, message.question, message.holder.take());
         let via = message.via;

@@ -22,16 +22,28 @@ use crate::stream::Purpose;
 /// Something on a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
-    from: NodeIx,
-    to: NodeIx,
-    number: u64,
+    pub(super) from: NodeIx,
+    pub(super) to: NodeIx,
+    pub(super) number: u64,
     /// In which boot of the sender.
-    boot: u32,
-    load: Load,
+    pub(super) boot: u32,
+    pub(super) load: Load,
+    /// On which connection to the broker it is published.
+    pub(super) connection: u32,
+    /// In how many places it is, of those from which it can still arrive.
+    pub(super) copies: u16,
+    /// How often it was published again.
+    pub(super) published: u8,
+    /// It goes by a stream, which keeps it.
+    pub(super) stored: bool,
+    /// Its sender keeps it, to publish it again.
+    pub(super) outbox: bool,
+    /// Its receiver has it.
+    pub(super) taken: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Load {
+pub(super) enum Load {
     /// What one kernel says to another, and of whom.
     Said(Said, Option<Who>),
     /// A message, for this boot of the receiver.
@@ -59,6 +71,14 @@ pub(super) struct Relay {
     back: Option<u32>,
 }
 
+impl Frame {
+    const fn new(from: NodeIx, to: NodeIx, number: u64, boot: u32, load: Load) -> Self {
+        let (connection, copies, published) = (0, 1, 0);
+        let (stored, outbox, taken) = (false, false, false);
+        Self { from, to, number, boot, load, connection, copies, published, stored, outbox, taken }
+    }
+}
+
 const fn id(node: NodeIx) -> NodeId {
     NodeId(node.0 as u64)
 }
@@ -76,7 +96,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn route(&mut self, node: NodeIx, index: u32) {
         let to = self.messages[index as usize].to;
         match self.route_to(node, to) {
-            Route::Local { .. } => self.enqueue(node, index),
+            Route::Local { .. } if self.node_of(to) == node => self.enqueue(node, index),
+            // The node only says that it has the name.
+            Route::Local { .. } => self.message_ends(node, index, Fate::Unknown, Ending::Failed),
             Route::Remote { node: at, epoch, .. } => self.send_away(node, (ix(at), epoch), index),
             Route::Undeliverable(Undeliverable::Down) => {
                 self.recorder.reach(Mark::SentToDown);
@@ -86,6 +108,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
                 self.message_ends(node, index, Fate::Unknown, Ending::Failed);
             }
         }
+    }
+
+    /// Whether the receiver of a message lives on this node.
+    fn receives(&self, node: NodeIx, index: u32) -> bool {
+        self.node_of(self.messages[index as usize].to) == node
     }
 
     fn route_to(&mut self, node: NodeIx, to: Who) -> Route {
@@ -121,6 +148,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             self.message_ends(node, index, Fate::LinkFull, Ending::Failed);
             return;
         }
+        self.settles(index);
         if let Some(slot) = self.messages[index as usize].holder.take() {
             self.passed_on(slot);
         }
@@ -168,6 +196,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         ending: Ending,
     ) {
         let to = via.map_or(question.node, |relay| self.relays[relay as usize].node);
+        if to != node && !self.node(node).on {
+            // A node that is gone answers nobody.
+            return;
+        }
         if let Some(relay) = via.filter(|_| to == node) {
             // It could not be passed on.
             return self.relay_answered(node, relay, ending);
@@ -209,8 +241,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             return Err(());
         };
         let index = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
-        self.frames.push(Frame { from, to, number, boot, load });
+        self.frames.push(Frame::new(from, to, number, boot, load));
         self.put(from, What::FrameSent(to));
+        if !self.leaves(index) {
+            return Ok(());
+        }
         let way = self.way(from, to);
         match self.links.at(from, to).offer(&way, number, index) {
             Offered::Lost => self.lose(index),
@@ -218,6 +253,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Offered::Arrives(at, again) => {
                 self.queue.push(at, Event::Arrives(index));
                 if let Some(at) = again {
+                    self.frames[index as usize].copies += 1;
                     self.queue.push(at, Event::Arrives(index));
                 }
             }
@@ -226,14 +262,18 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     fn way(&self, from: NodeIx, to: NodeIx) -> Way<'p> {
-        Way {
-            streams: self.streams,
-            knobs: &self.plan.knobs,
-            from,
-            to,
-            now: self.now.as_nanos(),
-            slow: self.nodes[usize::from(to.0)].slow,
-        }
+        // With a broker it is the way from there that a slow receiver makes longer.
+        let slow = if self.brokered.is_some() { 0 } else { self.nodes[usize::from(to.0)].slow };
+        let (knobs, now) = (&self.plan.knobs, self.now.as_nanos());
+        Way { streams: self.streams, knobs, from, to, now, slow }
+    }
+
+    /// Carries another copy of a frame.
+    pub(super) fn carry_again(&mut self, index: u32, copy: u64) {
+        let Frame { from, to, number, .. } = self.frames[index as usize];
+        let way = self.way(from, to);
+        let at = self.links.at(from, to).again(&way, number, copy);
+        self.queue.push(at, Event::Arrives(index));
     }
 
     /// Carries a frame to its end of the link.
@@ -244,52 +284,76 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.queue.push(at, Event::Arrives(index));
     }
 
-    /// A frame is lost, and with it the message that it carried.
-    fn lose(&mut self, index: u32) {
+    /// A frame is lost, and with it the message that it carried, unless there is another copy.
+    pub(super) fn lose(&mut self, index: u32) {
         let Frame { from, to, load, .. } = self.frames[index as usize];
         self.put(from, What::FrameLost(to));
+        if self.brokered.is_some() {
+            return self.one_copy_less(index);
+        }
         if let Load::Message(message, _) = load {
             self.message_lost(from, message);
         }
     }
 
     pub(super) fn arrives(&mut self, index: u32) {
-        let Frame { from, to, number, boot, load } = self.frames[index as usize];
-        let link = self.link(from, to);
-        link.leaves();
-        let cut = link.cuts > 0;
-        if cut || !self.node(to).on {
+        let frame = self.frames[index as usize];
+        let Frame { from, to, number, load, .. } = frame;
+        self.link(from, to).leaves();
+        if self.brokered.is_some() {
+            return self.at_broker(index);
+        }
+        if self.link(from, to).cuts() || !self.node(to).on {
             let first = !self.link(from, to).seen.contains(&number);
             if first {
                 self.lose(index);
             }
             return;
         }
+        if self.is_of_old(&frame) {
+            return self.lose(index);
+        }
+        if let Load::Message(message, _) = load {
+            let first = self.link(from, to).is_first(number);
+            if !first || self.messages[message as usize].ended {
+                let id = self.messages[message as usize].id;
+                return self.put(to, What::Suppressed(id));
+            }
+        }
+        self.received(frame);
+    }
+
+    /// Whether a message is for an earlier boot of its receiver: whoever sent it did not know yet
+    /// that the node has booted again. What a stream keeps outlives that, and is for any boot.
+    pub(super) fn is_of_old(&mut self, frame: &Frame) -> bool {
+        match frame.load {
+            Load::Message(_, meant) if !frame.stored => {
+                meant != u64::from(self.node(frame.to).boot)
+            }
+            Load::Message(..) | Load::Said(..) | Load::Answer(..) => false,
+        }
+    }
+
+    /// A frame has come to its receiver, which has not had it before.
+    pub(super) fn received(&mut self, Frame { from, to, load, .. }: Frame) {
         match load {
             Load::Said(said, who) => self.hears(to, from, said, who),
-            Load::Message(_, meant) if meant != u64::from(self.node(to).boot) => {
-                // Whoever sent it did not know yet that the node has booted again.
-                self.lose(index);
-            }
-            Load::Message(message, _) => {
-                let first = self.link(from, to).is_first(number);
-                if !first || self.messages[message as usize].ended {
-                    let id = self.messages[message as usize].id;
-                    return self.put(to, What::Suppressed(id));
-                }
-                match self.route_to(to, self.messages[message as usize].to) {
-                    Route::Local { .. } => self.enqueue(to, message),
-                    // Whoever sent it here knew old news. It is not sent on: two nodes with old
-                    // news of each other would send it for ever.
-                    Route::Remote { .. } | Route::Undeliverable(_) => {
-                        self.message_ends(to, message, Fate::Unknown, Ending::Failed);
-                    }
-                }
-            }
+            Load::Message(message, _) => self.accept(to, message),
             Load::Answer(_, Some(relay), ending) => self.relay_answered(to, relay, ending),
             Load::Answer(question, None, ending) => self.answered(to, question, ending),
         }
-        let _ = boot;
+    }
+
+    /// A message has come to a node.
+    pub(super) fn accept(&mut self, node: NodeIx, message: u32) {
+        match self.route_to(node, self.messages[message as usize].to) {
+            Route::Local { .. } if self.receives(node, message) => self.enqueue(node, message),
+            // Whoever sent it here knew old news, or this node only says that it has the name. It
+            // is not sent on: two nodes with old news of each other would send it for ever.
+            Route::Local { .. } | Route::Remote { .. } | Route::Undeliverable(_) => {
+                self.message_ends(node, message, Fate::Unknown, Ending::Failed);
+            }
+        }
     }
 
     /// An answer has come to the node of who asked.
@@ -384,6 +448,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     /// A node that has booted looks for the others.
     pub(super) fn joins(&mut self, node: NodeIx) {
         let scenario = Arc::clone(&self.plan.scenario);
+        self.joins_broker(node);
         for other in scenario.node_ids().filter(|other| *other != node) {
             self.link(other, node).seen.clear();
             self.step_kernel(node, |kernel, now, actions| {
@@ -394,13 +459,16 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// The peers of a node see their connections to it end.
     pub(super) fn hang_up(&mut self, node: NodeIx) {
+        if self.brokered.is_some() {
+            return self.hangs_up_broker(node);
+        }
         let scenario = Arc::clone(&self.plan.scenario);
         for other in scenario.node_ids().filter(|other| *other != node) {
             let (least, most) = self.plan.knobs.latency;
             let whose = u64::from(node.0) << 8 | u64::from(other.0) | 1 << 17;
             let n = self.node(node).boot.into();
             let takes = self.streams.between(Purpose::Latency, whose, n, nanos(least), nanos(most));
-            if self.link(node, other).cuts == 0 {
+            if !self.link(node, other).cuts() {
                 self.after(takes, Event::Disconnected(other, node));
             }
         }
@@ -420,7 +488,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
             for (who, entity) in scenario.all() {
                 let runs = self.node(node).on && !self.node(node).ended;
-                if !runs || entity.node == node || scenario.agent(who).is_none() {
+                let here = entity.node == node || self.node(node).claims.contains_key(&who);
+                if !runs || here || scenario.agent(who).is_none() {
                     continue;
                 }
                 let kernel = &self.node(node).kernel;
@@ -438,6 +507,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
     /// A fault of links begins or ends.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the other kinds are not of links")]
     pub(super) fn at_link(&mut self, number: u32, at: Target, fault: &Fault, begins: bool) {
         let amount = fault.amount;
         match (fault.kind, at) {
@@ -445,9 +515,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.flapping.insert(number, false);
                 self.turns(number);
             }
-            (Kind::Flap, target) => {
-                let is_cut = self.flapping.remove(&number).unwrap_or(false);
-                is_cut.then(|| self.cut(target, fault.kind, false));
+            (Kind::Flap, target) if self.flapping.remove(&number) == Some(true) => {
+                self.cut(target, fault.kind, false);
             }
             (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
                 self.cut(target, fault.kind, begins);
@@ -472,6 +541,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     fn cut(&mut self, target: Target, kind: Kind, begins: bool) {
         self.links.cut(target, kind, begins);
+        if let (Target::Node(node), Kind::Isolate) = (target, kind) {
+            self.cut_from_broker(node, begins);
+        }
     }
 
     fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) {
@@ -484,6 +556,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     fn reset(&mut self, from: NodeIx, to: NodeIx) {
         for index in self.link(from, to).reset() {
             self.lose(index);
+        }
+        if self.brokered.is_some() {
+            return self.breaks(from);
         }
         self.disconnected(to, from);
     }

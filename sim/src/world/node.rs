@@ -50,6 +50,8 @@ pub(super) struct SimNode {
     pub(super) due: Option<Instant>,
     /// The name of each entity on this node.
     names: Vec<Option<NameId>>,
+    /// Names of other nodes' agents that this node says it has.
+    pub(super) claims: BTreeMap<Who, NameId>,
     /// The entity behind each name.
     who: Vec<Option<Who>>,
     /// The incarnation that each supervisor runs as.
@@ -93,6 +95,7 @@ impl SimNode {
             calls: BTreeMap::new(),
             due: None,
             names: vec![None; scenario.len()],
+            claims: BTreeMap::new(),
             who: Vec::new(),
             supervisors: vec![None; scenario.len()],
             incarnations: Vec::new(),
@@ -113,8 +116,12 @@ impl SimNode {
         self.supervisors[usize::from(who.0)].map(SupervisorId)
     }
 
-    pub(super) fn bind(&mut self, who: Who, name: NameId) {
-        self.names[usize::from(who.0)] = Some(name);
+    fn bind(&mut self, who: Who, name: NameId, is_own: bool) {
+        if is_own {
+            self.names[usize::from(who.0)] = Some(name);
+        } else {
+            self.claims.insert(who, name);
+        }
         let at = name.0 as usize;
         if self.who.len() <= at {
             self.who.resize(at + 1, None);
@@ -179,6 +186,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             if entity.node == node {
                 let state = &mut self.agents[usize::from(who.0)];
                 (state.closed, state.suspended) = (false, false);
+                state.last_fact = None;
                 state.slots.clear();
             }
         }
@@ -196,7 +204,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let mut actions = std::mem::take(&mut this.actions);
         let declared = this.kernel.declare(name, kind, &tags, &mut actions);
         if let Ok(id) = declared {
-            this.bind(who, id);
+            this.bind(who, id, scenario.entity(who).node == node);
         }
         self.perform(node, actions);
         declared.is_ok()
@@ -317,6 +325,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let calm = self.calm && !self.ending;
         let this = self.node(node);
         this.ended = true;
+        this.claims.clear();
         // Its last crash was before the healing, and it took its time to end.
         if calm && !std::mem::replace(&mut this.mended, true) {
             self.after(0, Event::Mend(node));
@@ -371,7 +380,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     fn status(&mut self, node: NodeIx, name: NameId, status: Status) {
-        let Some(who) = self.node(node).who(name) else { return };
+        let Some(who) = self.node(node).who(name).filter(|who| self.node_of(*who) == node) else {
+            // A name that is only claimed: there is no process of it here.
+            return;
+        };
         self.put(node, What::Status(who, status));
         if status == Status::Down && self.plan.scenario.agent(who).is_some() {
             self.close(node, who, Fate::DeadLetter, Ending::Failed);
@@ -398,6 +410,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         (this.on, this.due) = (false, None);
         self.put(node, What::Halted);
+        self.leaves_broker(node);
         let scenario = Arc::clone(&self.plan.scenario);
         let here = || scenario.all().filter(|(_, entity)| entity.node == node);
         // First nobody lives any more: what ends below must not give anybody a next message.

@@ -35,6 +35,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Act::Resume(who) => self.resume(who),
             Act::End(who, reason) => self.end(who, reason),
             Act::Stop(within) => self.stop_tree(node, within),
+            Act::Claim(who) if self.claim(node, who) => {}
+            Act::Unclaim(who) if self.unclaim(node, who) => {}
+            Act::Claim(_) | Act::Unclaim(_) => self.put(node, What::Refused(number)),
         }
     }
 
@@ -142,6 +145,26 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.step_kernel(node, |kernel, now, actions| {
             act(kernel, now, supervisor, ChildId(id), actions)
         })
+    }
+
+    /// The node says that it has a name, which is that of an agent of another one. There is no
+    /// process behind it.
+    fn claim(&mut self, node: NodeIx, who: Who) -> bool {
+        let has_left = self.node(node).ended;
+        if has_left || self.node_of(who) == node || self.node(node).claims.contains_key(&who) {
+            return false;
+        }
+        let kind = self.plan.scenario.kind(who);
+        let claimed = self.declare(node, who, kind);
+        self.reset_due(node);
+        claimed
+    }
+
+    /// The node does not say so any more.
+    fn unclaim(&mut self, node: NodeIx, who: Who) -> bool {
+        let Some(name) = self.node(node).claims.remove(&who) else { return false };
+        self.step_kernel(node, |kernel, _, actions| kernel.retract(name, actions));
+        true
     }
 
     fn suspend(&mut self, who: Who) {

@@ -7,6 +7,7 @@ use super::{Event, World};
 use crate::marks::Mark;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, What, Who};
+use crate::scenario::Role;
 use crate::stream::Purpose;
 
 /// A process of the world. Generations tell it from others that have had its place.
@@ -142,6 +143,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn signal(&mut self, node: NodeIx, process: Process, signal: Signal) {
         self.put(node, What::Signal(process, signal));
         self.notes_one_of(None);
+        self.crash_in_sweep(process.who);
         let agent = &self.agents[usize::from(process.who.0)];
         let slot = agent.slots.iter().copied().find(|slot| {
             self.procs.get(slot.index as usize).is_some_and(|proc| proc.process == process)
@@ -249,7 +251,38 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let agent = &mut self.agents[usize::from(who.0)];
         agent.slots.retain(|other| *other != slot);
         agent.last_end = Some(self.now);
-        self.tell_kernel(node, id, event(id.pid));
+        let event = event(id.pid);
+        agent.last_fact = Some((id, event));
+        self.tell_kernel(node, id, event);
+    }
+
+    /// The kernel is told once more how the last incarnation of an agent ended.
+    pub(super) fn repeat_end(&mut self, who: Who) {
+        let node = self.node_of(who);
+        if let Some((id, event)) = self.agents[usize::from(who.0)].last_fact
+            && self.node(node).on
+        {
+            self.tell_kernel(node, id, event);
+        }
+    }
+
+    /// While a fault wants it, the stop of a child is the crash of another one.
+    fn crash_in_sweep(&mut self, who: Who) {
+        let entity = |who: Who| self.plan.scenario.entity(who);
+        let Some(parent) = entity(who).parent else { return };
+        if self.agents[usize::from(parent.0)].effects.crash_in_sweep == 0 {
+            return;
+        }
+        let (Role::Supervisor(_, children) | Role::Dynamic(_, children)) = &entity(parent).role
+        else {
+            return;
+        };
+        let spared = |slot: &Slot| !self.procs[slot.index as usize].told;
+        let other = children.iter().filter(|child| **child != who);
+        let other = other.filter_map(|child| self.up(*child)).find(spared);
+        if let Some(slot) = other {
+            self.after(0, Event::Dies(slot, ExitReason::Crashed));
+        }
     }
 
     /// The incarnation of an agent that is up, if there is one.

@@ -111,7 +111,7 @@ fn settle_from(plan: &Plan, margin: Duration, wire: bool, later: u64) -> (Plan, 
         settling.push(fault.at.as_nanos() + later, Event::Begins(n));
     }
     world.settling = Some(Box::new(settling));
-    let (heals, calm) = world.settles(nanos(margin));
+    let (heals, calm) = world.settles_down(nanos(margin));
     let Some(settled) = world.settling.take() else { return (plan.clone(), false) };
     if !settled.meet.is_empty() {
         let mut without = plan.clone();
@@ -194,7 +194,8 @@ impl Settling {
 impl<Q: EventQueue<Event>> World<'_, Q> {
     /// Does all that the plan does, each when it is quiet. Says when the world healed, and when it
     /// was to be calm.
-    fn settles(&mut self, margin: u64) -> (Instant, Instant) {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is not the plan's doing")]
+    fn settles_down(&mut self, margin: u64) -> (Instant, Instant) {
         for node in self.plan.scenario.node_ids() {
             self.boots(node);
         }
@@ -228,6 +229,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     /// Until when something has to wait for the wire.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the rest does not wait for it")]
     fn is_shut(&mut self, at: u64, event: Event) -> Option<u64> {
         let plan = self.plan;
         let settling = self.settling.as_mut().filter(|settling| settling.wire)?;

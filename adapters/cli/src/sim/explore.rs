@@ -265,7 +265,7 @@ impl Report<'_> {
             _ => plural(violations, "violation"),
         };
         let stopped = if self.interrupted { ", interrupted" } else { "" };
-        let missing: Vec<&str> = summary.missing().map(Mark::name).collect();
+        let missing: Vec<&str> = summary.missing(self.scenario).map(Mark::name).collect();
         let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
         let seeds = usize::try_from(summary.seeds).unwrap_or(usize::MAX);
         let mut text = format!(
@@ -342,7 +342,7 @@ impl Report<'_> {
             "found": summary.found,
             "failures": failures,
             "sometimes_reached": summary.marks.reached().map(Mark::name).collect::<Vec<_>>(),
-            "sometimes_missing": summary.missing().map(Mark::name).collect::<Vec<_>>(),
+            "sometimes_missing": summary.missing(self.scenario).map(Mark::name).collect::<Vec<_>>(),
         })
     }
 }

@@ -43,6 +43,8 @@ impl<G: Ground> Driver<G> {
             Act::Resume(who) => self.resume(who),
             Act::End(who, reason) => self.live.end(who, reason),
             Act::Stop(within) => self.stop_tree(node, within),
+            // `Engine::can` has refused the plan.
+            Act::Claim(_) | Act::Unclaim(_) => self.live.put(node, What::Refused(number)),
         }
     }
 

@@ -7,12 +7,13 @@ use lictor_kernel::{ExitReason, Instant};
 use super::super::dice::{Dice, Of};
 use super::super::{Act, Operation, nanos};
 use super::Maker;
-use crate::record::Who;
+use crate::record::{NodeIx, Who};
 
 /// What is done with an agent by turns.
 const TERMINATED: u8 = 1;
 const SUSPENDED: u8 = 2;
 const SPAWNED: u8 = 4;
+const CLAIMED: u8 = 8;
 
 /// How likely each kind of operation is in this plan.
 struct Weights {
@@ -23,10 +24,11 @@ struct Weights {
     terminate: u64,
     suspend: u64,
     end: u64,
+    claim: u64,
 }
 
 impl Weights {
-    fn draw(dice: &mut Dice, spawns: bool) -> Self {
+    fn draw(dice: &mut Dice, spawns: bool, claims: bool) -> Self {
         let tell = dice.between(0, 60);
         let ask = dice.between(if tell == 0 { 10 } else { 0 }, 60);
         let mut rare = |most: u64| if dice.one_in(2) { dice.between(1, most) } else { 0 };
@@ -38,12 +40,13 @@ impl Weights {
             terminate: rare(4),
             suspend: rare(4),
             end: rare(3),
+            claim: if claims { rare(3) } else { 0 },
         }
     }
 
-    fn list(&self) -> [u64; 7] {
-        let Self { tell, ask, broadcast, spawn, terminate, suspend, end } = *self;
-        [tell, ask, broadcast, spawn, terminate, suspend, end]
+    fn list(&self) -> [u64; 8] {
+        let Self { tell, ask, broadcast, spawn, terminate, suspend, end, claim } = *self;
+        [tell, ask, broadcast, spawn, terminate, suspend, end, claim]
     }
 }
 
@@ -51,7 +54,8 @@ impl Maker<'_> {
     /// Adds so many operations, in the order of their instants.
     pub(super) fn operate(&mut self, count: u32) {
         let mut dice = Dice::new(self.streams, Of::Swarm);
-        let weights = Weights::draw(&mut dice, !self.stock.pool.is_empty()).list();
+        let claims = self.stock.nodes > 1 && self.profile.engine.is_modelled();
+        let weights = Weights::draw(&mut dice, !self.stock.pool.is_empty(), claims).list();
         let total: u64 = weights.iter().sum();
         // In bursts of so many; within one, all in an instant or a little apart.
         let burst = 1 << dice.below(6);
@@ -115,6 +119,11 @@ impl Maker<'_> {
                 let suspended = turn(states, who, SUSPENDED, dice);
                 if suspended { Act::Suspend(who) } else { Act::Resume(who) }
             }
+            7 => {
+                let who = dice.pick(&stock.agents)?;
+                let claimed = turn(states, who, CLAIMED, dice);
+                if claimed { Act::Claim(who) } else { Act::Unclaim(who) }
+            }
             _ => {
                 let reasons = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::Crashed];
                 Act::End(self.receiver(states, dice)?, dice.pick(&reasons)?)
@@ -146,8 +155,18 @@ impl Maker<'_> {
             | Act::Suspend(who)
             | Act::Resume(who)
             | Act::End(who, _) => self.scenario.entity(who).node,
+            Act::Claim(who) | Act::Unclaim(who) => self.other_node(who, dice),
         };
         self.operations.push(Operation { at, node, act });
+    }
+
+    /// A node that is not the agent's: mostly the same one, so that it takes back what it says.
+    fn other_node(&self, who: Who, dice: &mut Dice) -> NodeIx {
+        let nodes = u64::from(self.stock.nodes);
+        let others = nodes.saturating_sub(1).max(1);
+        let which = u64::from(who.0).saturating_add(u64::from(dice.one_in(4))) % others;
+        let owner = u64::from(self.scenario.entity(who).node.0);
+        NodeIx(u8::try_from((owner + 1 + which) % nodes).unwrap_or(0))
     }
 
     /// Now and then a node is stopped near the end.

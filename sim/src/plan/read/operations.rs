@@ -24,6 +24,8 @@ const OPERATION: Schema = Schema::new(
         "resume",
         "end",
         "stop",
+        "claim",
+        "unclaim",
         "node",
         "timeout",
         "reason",
@@ -43,6 +45,8 @@ const ACTS: &[&str] = &[
     "resume",
     "end",
     "stop",
+    "claim",
+    "unclaim",
 ];
 
 pub(super) fn operation(
@@ -60,7 +64,24 @@ pub(super) fn operation(
         act(reader, &fields, word, known)
     });
     let (at, act) = (at?, act?);
-    let node = node.valid_or(home(known.scenario?, act))?;
+    let claims = matches!(act, Act::Claim(_) | Act::Unclaim(_));
+    if let Some(engine) = known.engine.filter(|engine| claims && !engine.is_modelled()) {
+        let message = format_args!("on the engine `{}` no node can do that", engine.word());
+        if let Some(d) = reader.error("not-available", item.span(), message) {
+            d.help("it runs on `kernel`");
+        }
+    }
+    let scenario = known.scenario?;
+    let node = node.valid_or(home(scenario, act))?;
+    if let Act::Claim(who) | Act::Unclaim(who) = act
+        && scenario.entity(who).node == node
+    {
+        let message = format_args!("node {} has this name by right", node.0);
+        if let Some(d) = reader.error("wrong-target", item.span(), message) {
+            d.help("give another one with `node`; it takes two nodes to disagree about a name");
+        }
+        return None;
+    }
     Some(Operation { at, node, act })
 }
 
@@ -100,6 +121,8 @@ fn act<'a>(
         "restart" => Act::Restart(who),
         "suspend" => Act::Suspend(who),
         "resume" => Act::Resume(who),
+        "claim" => Act::Claim(who),
+        "unclaim" => Act::Unclaim(who),
         _ => Act::Tell(who),
     })
 }
