@@ -1,13 +1,13 @@
 //! What must be the same on every engine: the abstract trace of a run.
 //!
 //! Engines differ in how long things take and in what happens between two nodes at the same time.
-//! What each supervisor decides, how each name fares, which incarnation gets which message, how
-//! each question ends and who is seen where at the end must not differ. Incarnations are counted, since
+//! What each supervisor decides, how each name fares, which incarnation gets which message, how a
+//! question ends and who is seen where at the end must not differ. Incarnations are counted, since
 //! their numbers are the engine's own; nothing here has a time but for people.
 //!
-//! The hard case is a plan in which two things meet: a crash in the microseconds in which a
-//! message is in hand is another story on an engine that takes a millisecond over it. Such plans say nothing
-//! about who is right, so [`settled`] moves what they do until nothing meets.
+//! The hard case is a plan in which two things meet: a crash in the microseconds in which a message
+//! is in hand is another story on an engine that takes a millisecond over it. Such plans say
+//! nothing about who is right, so [`settled`] moves what they do until nothing meets.
 
 mod settle;
 

@@ -334,7 +334,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.close_all(node, Fate::DeadLetter, Ending::Failed);
     }
 
-    /// A node without a tree says goodbye, as the runtime's does: what it asked has failed.
+    /// A node without a tree says goodbye, as a runtime does: what it asked of others has failed.
     fn parts(&mut self, node: NodeIx) {
         self.step_kernel(node, |kernel, now, actions| {
             kernel.leave(actions);
