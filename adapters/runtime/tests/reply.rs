@@ -115,6 +115,15 @@ fn a_spare_counts_for_nothing_until_it_is_taken_in_hand() {
 }
 
 #[test]
+fn a_second_answer_does_not_replace_the_first() {
+    let (reply_to, mut reply) = reply_slot();
+    let spare = reply_to.duplicate();
+    assert_eq!(reply_to.send(1), Ok(()));
+    assert_eq!(spare.send(2), Err(2));
+    assert_eq!(poll(&mut reply), Poll::Ready(Ok(1)));
+}
+
+#[test]
 fn a_redelivered_question_stays_open() {
     let (reply_to, mut reply) = reply_slot();
     let spare = reply_to.duplicate();

@@ -357,16 +357,19 @@ impl World {
         for live in self.live.iter().filter(|live| !live.supervisor) {
             let Some(watch) = self.supervisors.get(&live.process.supervisor) else { continue };
             let Some(spec) = watch.spec(live.process.pid.child) else { continue };
+            let standing = subject.standing(live.process.supervisor);
             let due = match live.told {
                 Some((Signal::Kill, _)) => continue,
                 Some((Signal::Shutdown, at)) => match spec.shutdown {
                     Shutdown::Timeout(timeout) => Some(at.saturating_add(timeout)),
                     Shutdown::BrutalKill | Shutdown::Infinity => None,
                 },
-                None if live.up => None,
+                // A supervisor that stops drops start deadlines: the child's turn to stop will come.
+                None if live.up || matches!(standing, Standing::Stopping | Standing::Killing) => {
+                    None
+                }
                 None => spec.start_timeout.map(|timeout| live.since.saturating_add(timeout)),
             };
-            let standing = subject.standing(live.process.supervisor);
             let bound = self.stopping.flatten().filter(|_| standing != Standing::Settled);
             let due = [due, bound].into_iter().flatten().min();
             if due.is_some_and(|due| due <= now) {
