@@ -10,7 +10,7 @@ use lictor_sim::engine::Engine;
 use lictor_sim::fault::Kind;
 use lictor_sim::marks::Mark;
 use lictor_sim::outcome::{Options, Outcome as Ran};
-use lictor_sim::plan::{Mix, OPERATIONS_MAX, Plan, Profile};
+use lictor_sim::plan::{HORIZON_MAX, Mix, OPERATIONS_MAX, Plan, Profile};
 use lictor_sim::scenario::{NODES_MAX, Scenario};
 use lictor_sim::trace;
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ use crate::{Outcome, duration, output};
 
 /// How long a failure is shrunk, at most.
 const SHRINK: Duration = Duration::from_secs(20);
+
+/// Threads, at most: all are started before the first result is taken.
+const THREADS_MAX: usize = 1024;
 
 /// Violations that are shrunk and kept.
 const KEEP: usize = 5;
@@ -63,13 +66,13 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "N", value_parser = operations)]
     operations: Option<u32>,
     /// How long operations and faults come, at most; 32s by default.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = horizon)]
     horizon: Option<Duration>,
     /// What runs the plans.
     #[arg(long, value_enum, default_value = "kernel")]
     engine: EngineArg,
     /// On how many threads; all cores by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
     /// Writes the result as one line of JSON.
     #[arg(long)]
@@ -89,6 +92,18 @@ pub(crate) struct ExploreArgs {
 fn nodes(text: &str) -> Result<usize, String> {
     let nodes = text.parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
     nodes.ok_or_else(|| format!("a world has 1 to {NODES_MAX} nodes"))
+}
+
+/// A longer one would make plans that `replay` refuses.
+fn horizon(text: &str) -> Result<Duration, String> {
+    let horizon = duration::parse(text)?;
+    let fits = !horizon.is_zero() && horizon <= HORIZON_MAX;
+    fits.then_some(horizon).ok_or_else(|| "a horizon is more than 0, and at most 366d".to_owned())
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= THREADS_MAX);
+    threads.ok_or_else(|| format!("1 to {THREADS_MAX} threads are possible"))
 }
 
 fn operations(text: &str) -> Result<u32, String> {
