@@ -6,7 +6,7 @@
 mod support;
 
 use lictor::prelude::*;
-use lictor::{EventKind, InHandPolicy, Overflow, ReplyFailure};
+use lictor::{EventKind, InHandPolicy, Overflow, ReplyFailure, SendOptions};
 use proptest::prelude::*;
 use serde_json::json;
 use support::*;
@@ -319,4 +319,16 @@ async fn a_generic_server_has_calls_casts_and_information() {
     assert_eq!(runtime.call("cache", json!("get"), secs(1)).await, Ok(json!(13)));
     assert!(tree.print().contains("[srv] cache (RUNNING)"), "{}", tree.print());
     tree.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_outlives_its_time_is_not_handled() {
+    let log = Log::default();
+    let (runtime, a) = one(Script::new(&log).agent("a")).await;
+    a.send(Sleep(100)).await.unwrap();
+    a.send_with(Add(1), SendOptions::new().ttl(ms(50))).await.unwrap();
+    a.send_with(Add(2), SendOptions::new().ttl(ms(150))).await.unwrap();
+    assert_eq!(a.ask(Seen, ms(500)).await.unwrap(), vec![2]);
+    assert_eq!(info(&runtime, "a").dead_letters, 1);
+    assert_conserved(&runtime);
 }
