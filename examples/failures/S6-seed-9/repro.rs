@@ -68,6 +68,7 @@ knobs:
   lease: 5s
   heartbeat_threshold: 3
   link_capacity: 10000
+  medium: direct
 operations:
   - { at: 530ms, terminate: stages }
 faults:
