@@ -40,7 +40,7 @@
 //! let fault = faults.iter().next().unwrap();
 //! assert_eq!((fault.line, fault.column, fault.code), (1, 11, "unknown-key"));
 //! assert_eq!(fault.help.as_deref(), Some("did you mean `after`?"));
-//! assert_eq!(faults.len(), 2, "`times` is out of range, too");
+//! assert_eq!(faults.len(), 3, "what `aftr` holds and `times` are out of range, too");
 //! ```
 
 use crate::decode::decode;

@@ -364,7 +364,7 @@ impl World {
                     Shutdown::Timeout(timeout) => Some(at.saturating_add(timeout)),
                     Shutdown::BrutalKill | Shutdown::Infinity => None,
                 },
-                // A supervisor that stops drops start deadlines: the child's turn to stop will come.
+                // A supervisor that stops drops start deadlines: the child's turn to stop comes.
                 None if live.up || matches!(standing, Standing::Stopping | Standing::Killing) => {
                     None
                 }
