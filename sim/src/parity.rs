@@ -207,7 +207,7 @@ pub fn compare(first: &Abstract, second: &Abstract) -> Option<Difference> {
         let b = second.steps.get(&about).unwrap_or(&none);
         let step = (0..a.len().max(b.len())).find(|at| {
             let what = |steps: &[(Instant, Step)]| steps.get(*at).map(|(_, step)| *step);
-            what(a) != what(b)
+            !same(what(a), what(b))
         })?;
         let (first, second) = (a.get(step).copied(), b.get(step).copied());
         Some(Difference { about, step, first, second })
@@ -217,6 +217,20 @@ pub fn compare(first: &Abstract, second: &Abstract) -> Option<Difference> {
         when(difference.first).min(when(difference.second))
     };
     differences.min_by_key(at)
+}
+
+/// Of a crash whose handling was held up only the rest of its wait is left, and that depends on when
+/// it was handled; an engine with ticks is up to one of them off.
+const TICK: u64 = 1_000_000;
+
+/// Whether two steps are the same but for time.
+fn same(one: Option<Step>, other: Option<Step>) -> bool {
+    match (one, other) {
+        (Some(Step::Scheduled(who, wait)), Some(Step::Scheduled(whose, other))) => {
+            who == whose && wait.abs_diff(other) <= TICK
+        }
+        (one, other) => one == other,
+    }
 }
 
 impl Difference {
