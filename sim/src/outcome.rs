@@ -18,19 +18,11 @@ pub struct Options {
     pub queue: Queue,
     /// Which of the tasks that are ready runs next, on the virtual executor.
     pub schedule: Schedule,
-    /// Whether the reference model runs beside every static supervisor. Slow.
-    pub model: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            trace: false,
-            until: None,
-            queue: Queue::Heap,
-            schedule: Schedule::Fifo,
-            model: false,
-        }
+        Self { trace: false, until: None, queue: Queue::Heap, schedule: Schedule::Fifo }
     }
 }
 
