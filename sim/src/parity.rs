@@ -219,8 +219,8 @@ pub fn compare(first: &Abstract, second: &Abstract) -> Option<Difference> {
     differences.min_by_key(at)
 }
 
-/// Of a crash whose handling was held up only the rest of its wait is left, and that depends on when
-/// it was handled; an engine with ticks is up to one of them off.
+/// Of a crash whose handling was held up only the rest of its wait is left, and that depends on
+/// when it was handled; an engine with ticks is up to one of them off.
 const TICK: u64 = 1_000_000;
 
 /// Whether two steps are the same but for time.
