@@ -3,6 +3,8 @@
 //! Kept once for all invariants. It follows from records alone; it shares nothing with the kernel.
 //! Invariants look at it as it was *before* the record that they judge.
 
+use std::time::Duration;
+
 use lictor_kernel::{ExitReason, Instant, Restart, Signal, Status, Strategy};
 
 use crate::plan::{Act, Plan};
@@ -63,7 +65,7 @@ pub(super) struct ChildBook {
     pub(super) position: usize,
     pub(super) node: NodeIx,
     pub(super) restart: Restart,
-    pub(super) has_start_timeout: bool,
+    pub(super) start_timeout: Option<Duration>,
     pub(super) pool: bool,
     pub(super) agent: bool,
     /// The newest incarnation.
@@ -71,6 +73,10 @@ pub(super) struct ChildBook {
     pub(super) life: Life,
     /// The record at which the newest incarnation was begun.
     pub(super) begun: u64,
+    /// When the newest incarnation must be up.
+    up_by: Instant,
+    /// It was killed since it was not up by then (V24): a start that failed, and no stop.
+    pub(super) late: bool,
     /// Somebody wanted it begun: if that fails, it is not tried again.
     by_command: bool,
     pub(super) told: Option<Signal>,
@@ -143,12 +149,14 @@ impl Books {
                 position: 0,
                 node: entity.node,
                 restart: entity.spec.restart,
-                has_start_timeout: entity.spec.start_timeout.is_some(),
+                start_timeout: entity.spec.start_timeout,
                 pool: agent.is_some_and(|agent| agent.pool),
                 agent: agent.is_some(),
                 newest: None,
                 life: Life::None,
                 begun: 0,
+                up_by: Instant::MAX,
+                late: false,
                 by_command: false,
                 told: None,
                 told_at: Instant::ZERO,
@@ -227,6 +235,11 @@ impl Books {
                 if book.newest == Some(process) && book.life != Life::None {
                     if book.told.is_none() {
                         book.told_at = now;
+                        let odd = self.clock_is_odd[usize::from(book.node.0)];
+                        book.late = signal == Signal::Kill
+                            && book.life == Life::Starting
+                            && book.start_timeout.is_some()
+                            && (odd || now >= book.up_by);
                     }
                     book.told = Some(signal);
                 }
@@ -280,6 +293,8 @@ impl Books {
         book.newest = Some(process);
         book.life = Life::Starting;
         book.begun = index;
+        book.up_by = book.start_timeout.map_or(Instant::MAX, |within| now.saturating_add(within));
+        book.late = false;
         book.by_command = by_command;
         book.told = None;
         book.starts += 1;
@@ -303,7 +318,8 @@ impl Books {
             let starting = &mut self.supervisor[usize::from(parent.0)].starting;
             *starting = starting.saturating_sub(1);
         }
-        let told = book.told.is_some();
+        let how = if book.late { How::StartFailed } else { how };
+        let told = book.told.is_some() && !book.late;
         let end = End { at, index, how, told, supervisor: process.supervisor };
         book.end = Some(end);
         book.life = Life::None;

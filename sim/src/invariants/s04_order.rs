@@ -117,7 +117,7 @@ impl Order {
             return Err(format!("{process:?} is told to stop, and is not alive"));
         }
         let again = book.told.is_some();
-        let late_start = book.life == Life::Starting && book.has_start_timeout;
+        let late_start = book.life == Life::Starting && book.start_timeout.is_some();
         if books.is_commanded(now, process.who) || again || late_start {
             return Ok(());
         }
