@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lictor_kernel::{ExitReason, Instant, Restart, Signal, Status, Strategy};
 
+use super::is_clean;
 use crate::plan::{Act, Plan};
 use crate::record::{NodeIx, Process, Record, Stage, What, Who};
 use crate::scenario::Role;
@@ -52,7 +53,7 @@ impl End {
         match (self.how, restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => false,
             (How::StartFailed, _) | (How::Exited(_), Restart::Permanent) => true,
-            (How::Exited(reason), Restart::Transient) => !reason.is_clean(),
+            (How::Exited(reason), Restart::Transient) => !is_clean(reason),
         }
     }
 }
@@ -91,6 +92,8 @@ pub(super) struct ChildBook {
     /// Somebody has terminated it, and nobody has started it since.
     pub(super) terminated: bool,
     pub(super) status: Option<Status>,
+    /// It has been suspended, and nobody has wanted it resumed since.
+    pub(super) suspended: bool,
 }
 
 /// What is known of a supervisor.
@@ -166,6 +169,7 @@ impl Books {
                 rests: agent.is_some_and(|agent| agent.pool),
                 terminated: false,
                 status: None,
+                suspended: false,
             });
             supervisor.push(match &entity.role {
                 Role::Supervisor(config, children) => SupervisorBook {
@@ -275,7 +279,10 @@ impl Books {
                 let book = &mut self.child[usize::from(who.0)];
                 (book.rests, book.starts, book.waits) = (true, 0, None);
             }
-            What::Status(who, status) => self.child[usize::from(who.0)].status = Some(status),
+            What::Status(who, status) => {
+                let book = &mut self.child[usize::from(who.0)];
+                (book.status, book.suspended) = (Some(status), status == Status::Suspended);
+            }
             What::Booted(_) => self.on[usize::from(record.node.0)] = true,
             What::Halted => self.halted(record.node),
             What::Operation(number) => self.operation(now, record.node, number),
@@ -301,6 +308,9 @@ impl Books {
         book.waits = None;
         book.rests = false;
         book.terminated = false;
+        if book.status == Some(Status::Down) {
+            book.status = None;
+        }
         if let Some(parent) = parent {
             self.supervisor[usize::from(parent.0)].starting += 1;
         }
@@ -326,7 +336,7 @@ impl Books {
         let ended_well = match (how, book.restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => true,
             (How::StartFailed, _) if book.by_command => true,
-            (How::Exited(reason), Restart::Transient) => reason.is_clean() && !told,
+            (How::Exited(reason), Restart::Transient) => is_clean(reason) && !told,
             (How::Exited(_) | How::StartFailed, _) => false,
         };
         book.rests |= ended_well;
@@ -396,6 +406,7 @@ impl Books {
                 (child.newest, child.life, child.told) = (None, Life::None, None);
                 (child.end, child.starts, child.waits) = (None, 0, None);
                 (child.rests, child.terminated, child.status) = (child.pool, false, None);
+                child.suspended = false;
                 (supervisor.id, supervisor.ready, supervisor.exit) = (None, false, None);
                 (supervisor.exhausted, supervisor.starting) = (false, 0);
             }
@@ -445,11 +456,14 @@ impl Books {
                 self.stopped[usize::from(node.0)] = true;
                 return;
             }
+            Act::Resume(who) => {
+                self.child[usize::from(who.0)].suspended = false;
+                return;
+            }
             Act::Tell(_)
             | Act::Ask(..)
             | Act::Broadcast
             | Act::Suspend(_)
-            | Act::Resume(_)
             | Act::End(..)
             | Act::Claim(_)
             | Act::Unclaim(_) => return,
