@@ -84,7 +84,9 @@ impl World {
                 Frame::Withdraw { epoch, name, incarnation }
             }
             Body::Bye { epoch } => Frame::Bye { epoch },
-            Body::Post(_) | Body::Answer(_) | Body::Dead(_) => return None,
+            Body::Post(_) | Body::Answer(_) | Body::Dead(_) | Body::Credit(_) | Body::HowFar(_) => {
+                return None;
+            }
         })
     }
 
