@@ -201,6 +201,9 @@ fn dependencies_point_one_way() {
                 "serde_json",
                 "zeroize",
             ],
+            "lictor-civitas" => {
+                &["lictor-kernel", "lictor-runtime", "lictor-wire", "serde_json", "tracing"]
+            }
             "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
             "lictor-sim" => &[
                 "lictor-kernel",

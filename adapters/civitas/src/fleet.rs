@@ -7,8 +7,8 @@
 //! because its events have none (Z15).
 //!
 //! Which process has a name is decided by the age of the processes, not by the order of arrival:
-//! a health channel carries the UUIDv7 of its process, which begins with the time of its start. So a
-//! replacement takes over whether or not its predecessor said goodbye (Z34, Z34b), and an
+//! a health channel carries the UUIDv7 of its process, which begins with the time of its start. So
+//! a replacement takes over whether or not its predecessor said goodbye (Z34, Z34b), and an
 //! announcement of the predecessor that comes late changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};

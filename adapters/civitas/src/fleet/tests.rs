@@ -100,7 +100,7 @@ fn an_announced_agent_is_there_and_its_process_is_asked() {
     assert_eq!(play.fleet.life("w"), Some(1));
 }
 
-// Row: Z15
+// Defect: Z15
 #[test]
 fn one_crash_is_told_once_and_the_next_life_begins_with_a_later_answer() {
     let mut play = Play::new();
@@ -122,7 +122,7 @@ fn one_crash_is_told_once_and_the_next_life_begins_with_a_later_answer() {
     assert_eq!(play.lives(), [], "an answer that comes late");
 }
 
-// Row: Z34
+// Defect: Z34
 #[test]
 fn a_rolling_restart_needs_no_epoch() {
     let mut play = Play::new();
@@ -134,7 +134,7 @@ fn a_rolling_restart_needs_no_epoch() {
     assert_eq!(play.lives(), [alive("w", 2)]);
 }
 
-// Row: Z34b
+// Defect: Z34b
 #[test]
 fn a_replacement_takes_over_and_the_old_process_is_not_asked_for_it() {
     let mut play = Play::new();

@@ -65,7 +65,7 @@ fn the_supervisor_may_start_before_the_worker() {
     });
 }
 
-// Rows: Z15, Z16
+// Defects: Z15, Z16
 #[test]
 fn a_crash_there_is_one_crash_here_and_what_was_queued_is_handled_after_it() {
     on_paused(async {
@@ -85,7 +85,7 @@ fn a_crash_there_is_one_crash_here_and_what_was_queued_is_handled_after_it() {
     });
 }
 
-// Row: Z16
+// Defect: Z16
 #[test]
 fn a_worker_that_starts_nobody_anew_any_more_is_found_out() {
     on_paused(async {
@@ -107,7 +107,7 @@ fn a_worker_that_starts_nobody_anew_any_more_is_found_out() {
     });
 }
 
-// Rows: X4, Z34b
+// Defects: X4, Z34b
 #[test]
 fn a_process_that_is_killed_ends_its_questions_and_a_replacement_takes_over() {
     on_paused(async {
@@ -130,7 +130,7 @@ fn a_process_that_is_killed_ends_its_questions_and_a_replacement_takes_over() {
     });
 }
 
-// Row: X1
+// Defect: X1
 #[test]
 fn one_for_all_starts_a_foreign_sibling_anew_and_once() {
     on_paused(async {
@@ -197,7 +197,7 @@ fn streams_are_consumed_whole_or_with_an_error() {
     });
 }
 
-// Rows: Z19, X6, X7
+// Defects: Z19, X6, X7
 #[test]
 fn hostile_messages_are_counted_and_change_nothing() {
     on_paused(async {

@@ -125,7 +125,7 @@ fn health_is_answered_and_orders_only_of_those_who_may() {
     });
 }
 
-// Rows: Z20, D66
+// Defects: Z20, D66
 #[test]
 fn a_full_mailbox_stops_nobody_else_and_a_message_may_be_too_old() {
     on_paused(async {
