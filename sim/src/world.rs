@@ -166,7 +166,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
-            recorder: Recorder::with_calls_by_kernel(plan, options.trace),
+            recorder: Recorder::of_kernel_world(plan, options.trace),
             settling: None,
         }
     }
