@@ -7,6 +7,7 @@
 //! S13: a mailbox never holds more than its bound, but for one message that was put back.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lictor_kernel::Instant;
 
@@ -33,6 +34,8 @@ pub(super) struct Routing {
     within: Vec<Option<u64>>,
     ticks: Vec<Option<u64>>,
     odd_clocks: bool,
+    /// How far time goes in one step, in nanoseconds; 0 where it goes to the next thing.
+    pub(super) tick: u64,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -65,6 +68,7 @@ impl Routing {
             ended: 0,
             within: within.collect(),
             ticks: ticks.collect(),
+            tick: 0,
             odd_clocks: plan
                 .faults
                 .iter()
@@ -150,11 +154,12 @@ impl Routing {
         }
         let deadline = question.deadline;
         self.ended += 1;
+        let tick = Duration::from_nanos(self.tick);
         match (ending, deadline) {
-            (Ending::Answered, Some(deadline)) if now > deadline => {
+            (Ending::Answered, Some(deadline)) if now > deadline.saturating_add(tick) => {
                 Err(format!("{message:?} is answered after its deadline at {deadline:?}"))
             }
-            (Ending::TimedOut, Some(deadline)) if now < deadline => {
+            (Ending::TimedOut, Some(deadline)) if now.saturating_add(tick) < deadline => {
                 Err(format!("{message:?} times out before its deadline at {deadline:?}"))
             }
             _ => Ok(()),
