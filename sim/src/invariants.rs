@@ -108,6 +108,13 @@ impl Checks {
         Self { routing: all.routing.by_kernel(), limits, ..all }
     }
 
+    /// On an engine whose time goes in steps of this length: a deadline within a step shows at its
+    /// end.
+    #[cfg(feature = "turmoil")]
+    pub(crate) const fn in_steps_of(&mut self, tick: std::time::Duration) {
+        self.routing.tick = crate::plan::nanos(tick);
+    }
+
     /// Takes a record in, and notes what it reaches. Allocates nothing once warm, unless something
     /// is wrong.
     ///

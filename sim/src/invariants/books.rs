@@ -504,7 +504,7 @@ impl Books {
 fn odd_clocks(plan: &Plan) -> (Vec<bool>, Vec<bool>) {
     use crate::fault::{Kind, Target};
     let mut clock_is_odd = vec![false; plan.scenario.nodes()];
-    let mut late = clock_is_odd.clone();
+    let mut late = vec![plan.knobs.buggify; plan.scenario.nodes()];
     for fault in &plan.faults {
         let Target::Node(node) = fault.target else { continue };
         let odd = match fault.kind {
