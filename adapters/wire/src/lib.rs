@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod fuzz;
 mod json;
 mod key;
 mod keyfile;
