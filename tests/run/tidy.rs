@@ -181,6 +181,15 @@ fn dependencies_point_one_way() {
             "lictor-turmoil" => {
                 &["lictor-kernel", "lictor-runtime", "lictor-tokio", "tokio", "turmoil"]
             }
+            "lictor-nats" => &[
+                "lictor-kernel",
+                "lictor-runtime",
+                "async-nats",
+                "bytes",
+                "futures-util",
+                "tracing",
+                "tokio",
+            ],
             "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
             "lictor-sim" => &[
                 "lictor-kernel",
