@@ -160,7 +160,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Whether a probe should follow what was sent. `idle` is whether it has been quiet for a while.
+    /// Whether a probe should follow what was sent; `idle`: it has been quiet for a while.
     pub(crate) fn wants_probe(&self, idle: bool) -> bool {
         let behind = self.sent - self.probed;
         behind >= PROBE_BYTES

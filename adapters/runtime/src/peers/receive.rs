@@ -201,7 +201,7 @@ impl Back {
         deadline: Instant,
         reply: Option<Reply<Value>>,
     ) {
-        if let Err(error) = cell.send_raw(way, message).await {
+        if let Err(error) = cell.put_raw(way, message, None).await {
             return self.refuse(failure_of(&error));
         }
         let Some(reply) = reply else { return };
@@ -245,7 +245,7 @@ impl Back {
     }
 }
 
-fn failure_of(error: &SendError) -> ReplyFailure {
+pub(crate) fn failure_of(error: &SendError) -> ReplyFailure {
     match error {
         SendError::NotUnderstood { .. } | SendError::Reserved { .. } => ReplyFailure::NotUnderstood,
         SendError::Full { .. } | SendError::Timeout { .. } => ReplyFailure::Refused,
@@ -258,6 +258,9 @@ fn failure_of(error: &SendError) -> ReplyFailure {
         | SendError::Unreachable { .. }
         | SendError::WireFull { .. }
         | SendError::TooLarge { .. }
+        | SendError::StreamFull { .. }
+        | SendError::NotStored { .. }
+        | SendError::Unconfirmed { .. }
         | SendError::Remote { .. } => ReplyFailure::Down,
     }
 }
