@@ -352,6 +352,10 @@ impl Inner {
         let Some(session) = &mut self.session else {
             return self.traffic(now, frame, wire, events);
         };
+        if frame.kind == (Kind::Part { more: true }) {
+            // What follows is said inside the box, where nobody can change it.
+            return Err(ConnectionError::BadFlags { flags: 1 });
+        }
         let mut plain = core::mem::take(&mut self.plain);
         let opened = session.open(frame.body, &mut plain);
         let result = opened.and_then(|kind| {

@@ -23,9 +23,9 @@ impl<'a> Choices<'a> {
         *byte
     }
 
-    /// Up to `most` bytes, as many as the next one says.
+    /// As many bytes as the next one says, up to `most`.
     fn bytes(&mut self, most: u8) -> &'a [u8] {
-        let length = usize::from(self.byte() % (most + 1));
+        let length = usize::from(self.byte().min(most));
         let (bytes, rest) = self.0.split_at(length.min(self.0.len()));
         self.0 = rest;
         bytes

@@ -83,7 +83,7 @@ impl Watch {
             return Ok(false);
         }
         self.ping = Some(now.saturating_add(heartbeat.every));
-        self.answer = self.answer.or(Some(now.saturating_add(heartbeat.timeout)));
+        self.answer.get_or_insert_with(|| now.saturating_add(heartbeat.timeout));
         Ok(true)
     }
 }

@@ -97,31 +97,8 @@ fn step(choices: &mut Choices<'_>, proxy: &mut Proxy, model: &mut Model) {
             let gone = model.subscribers.remove(&subscriber);
             assert_eq!(left, gone.map_or(0, |(_, queue)| queue.len()));
         }
-        4..=6 => {
-            let prefix = topic(choices);
-            let wish = Wish::Subscribe(Bytes::from(prefix.clone()));
-            let taken = proxy.wish(subscriber, wish, &mut woken).is_ok();
-            let Some((wants, _)) = model.subscribers.get_mut(&subscriber) else {
-                assert!(!taken);
-                return;
-            };
-            let costs: usize = wants.iter().map(|prefix| prefix.len() + COST).sum();
-            let fits = costs + prefix.len() + COST <= LIMITS.subscription_bytes;
-            assert_eq!(taken, fits || wants.contains(&prefix));
-            if taken {
-                wants.insert(prefix);
-            }
-        }
-        7 => {
-            let prefix = topic(choices);
-            let wish = Wish::Cancel(Bytes::from(prefix.clone()));
-            let taken = proxy.wish(subscriber, wish, &mut woken).is_ok();
-            let known = model.subscribers.get_mut(&subscriber);
-            assert_eq!(taken, known.is_some());
-            if let Some((wants, _)) = known {
-                wants.remove(&prefix);
-            }
-        }
+        4..=6 => subscribe(choices, proxy, model, subscriber),
+        7 => cancel(choices, proxy, model, subscriber),
         8..=11 => {
             let message = Message::new(&topic(choices), &[choices.bytes(90)]);
             let published = proxy.message(&message, &mut woken);
@@ -129,19 +106,7 @@ fn step(choices: &mut Choices<'_>, proxy: &mut Proxy, model: &mut Model) {
             assert_eq!(found, model.message(&message));
             woken.iter().for_each(|peer| assert_eq!(proxy.subscribers().waiting(*peer).0, 1));
         }
-        12 | 13 => {
-            let (bytes, mut taken) = (usize::from(choices.byte()), Vec::new());
-            proxy.take(subscriber, bytes, &mut taken);
-            let Some((_, queue)) = model.subscribers.get_mut(&subscriber) else {
-                assert!(taken.is_empty());
-                return;
-            };
-            assert_eq!(taken.is_empty(), queue.is_empty());
-            let expected: Vec<_> = queue.drain(..taken.len()).collect();
-            assert_eq!(taken, expected);
-            let length: usize = taken.iter().map(|message| message.wire().len()).sum();
-            assert!(taken.len() <= 1 || length <= bytes);
-        }
+        12 | 13 => take(choices, proxy, model, subscriber),
         _ => {
             let most = 1 + choices.byte() % 4;
             for _ in 0..most {
@@ -149,6 +114,47 @@ fn step(choices: &mut Choices<'_>, proxy: &mut Proxy, model: &mut Model) {
             }
         }
     }
+}
+
+fn subscribe(choices: &mut Choices<'_>, proxy: &mut Proxy, model: &mut Model, subscriber: PeerId) {
+    let prefix = topic(choices);
+    let wish = Wish::Subscribe(Bytes::from(prefix.clone()));
+    let taken = proxy.wish(subscriber, wish, &mut Vec::new()).is_ok();
+    let Some((wants, _)) = model.subscribers.get_mut(&subscriber) else {
+        assert!(!taken);
+        return;
+    };
+    let costs: usize = wants.iter().map(|prefix| prefix.len() + COST).sum();
+    let fits = costs + prefix.len() + COST <= LIMITS.subscription_bytes;
+    assert_eq!(taken, fits || wants.contains(&prefix));
+    if taken {
+        wants.insert(prefix);
+    }
+}
+
+fn cancel(choices: &mut Choices<'_>, proxy: &mut Proxy, model: &mut Model, subscriber: PeerId) {
+    let prefix = topic(choices);
+    let wish = Wish::Cancel(Bytes::from(prefix.clone()));
+    let taken = proxy.wish(subscriber, wish, &mut Vec::new()).is_ok();
+    let known = model.subscribers.get_mut(&subscriber);
+    assert_eq!(taken, known.is_some());
+    if let Some((wants, _)) = known {
+        wants.remove(&prefix);
+    }
+}
+
+fn take(choices: &mut Choices<'_>, proxy: &mut Proxy, model: &mut Model, subscriber: PeerId) {
+    let (bytes, mut taken) = (usize::from(choices.byte()), Vec::new());
+    proxy.take(subscriber, bytes, &mut taken);
+    let Some((_, queue)) = model.subscribers.get_mut(&subscriber) else {
+        assert!(taken.is_empty());
+        return;
+    };
+    assert_eq!(taken.is_empty(), queue.is_empty());
+    let expected: Vec<_> = queue.drain(..taken.len()).collect();
+    assert_eq!(taken, expected);
+    let length: usize = taken.iter().map(|message| message.wire().len()).sum();
+    assert!(taken.len() <= 1 || length <= bytes);
 }
 
 /// Tells a publisher the next wish, if there is one: it must be news.

@@ -24,12 +24,19 @@ impl End {
 
     pub(crate) fn read(&mut self, now: Instant, bytes: &[u8]) {
         let read = self.connection.handle_input(now, bytes, &mut self.wire, &mut self.events);
-        self.error = self.error.take().or(read.err());
+        self.note(read);
     }
 
     pub(crate) fn wake(&mut self, now: Instant) {
         let woken = self.connection.handle_timeout(now, &mut self.wire);
-        self.error = self.error.take().or(woken.err());
+        self.note(woken);
+    }
+
+    /// The first fault counts.
+    fn note(&mut self, result: Result<(), ConnectionError>) {
+        if self.error.is_none() {
+            self.error = result.err();
+        }
     }
 
     pub(crate) fn messages(&self) -> Vec<Message> {
