@@ -318,8 +318,12 @@ impl Membership {
         if let Some(peer) = self.peers.get(&node) {
             return frame.epoch() >= peer.epoch;
         }
+        matches!(frame, Frame::Hello { .. }) && self.admit(now, node)
+    }
+
+    /// Lets a stranger in, if strangers are admitted and there is room; says whether it is in.
+    fn admit(&mut self, now: Instant, node: NodeId) -> bool {
         let may = self.config.admit
-            && matches!(frame, Frame::Hello { .. })
             && node != self.config.node
             && self.peers.len() < self.config.peers
             && FailureDetector::new(self.config.detector, now, 0).is_ok();
@@ -423,6 +427,9 @@ impl Membership {
 
     /// The link to a peer is there: it is worth asking.
     pub(crate) fn peer_reachable(&mut self, now: Instant, node: NodeId, out: &mut Vec<Output>) {
+        if !self.peers.contains_key(&node) && !self.admit(now, node) {
+            return;
+        }
         if self.peers.get(&node).is_some_and(|peer| peer.detector.is_none()) {
             self.ask_for_all(now, node, out);
             self.index(node);

@@ -257,6 +257,24 @@ fn a_stranger_that_says_hello_is_let_in_and_forgotten_when_it_does_not_answer() 
 
 // Rule: M8
 #[test]
+fn a_stranger_that_the_transport_has_found_is_asked_and_forgotten_when_it_does_not_answer() {
+    let mut net = Net::new(1);
+    let mut out = Vec::new();
+    net.nodes[0].handle(at(0), Event::PeerReachable(NodeId(9)), &mut out);
+    let asked = |action: &Action| matches!(action, Action::Send(NodeId(9), Frame::Hello { .. }));
+    assert_eq!(out.iter().filter(|action| asked(action)).count(), 1, "{out:?}");
+    net.nodes[0].handle(at(0), Event::PeerReachable(NodeId(0)), &mut out);
+    assert_eq!(net.nodes[0].membership().peers().collect::<Vec<_>>(), [(NodeId(9), None)]);
+    net.settle(config(0).membership.lease + Duration::from_secs(2));
+    assert_eq!(net.nodes[0].membership().peers().count(), 0);
+    let closed = Config { admit: false, ..config(0).membership };
+    let mut node = net::node(net::config_with(closed));
+    node.handle(at(0), Event::PeerReachable(NodeId(9)), &mut out);
+    assert_eq!(node.membership().peers().count(), 0, "strangers are not admitted");
+}
+
+// Rule: M8
+#[test]
 fn peers_are_bounded_and_must_make_sense() {
     let mut out = Vec::new();
     let membership = Config { peers: 1, ..config(0).membership };

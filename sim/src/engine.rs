@@ -1,5 +1,6 @@
 //! Which engine runs a plan.
 
+mod host;
 #[cfg(feature = "turmoil")]
 mod on_turmoil;
 mod on_virtual;

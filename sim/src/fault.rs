@@ -171,8 +171,8 @@ macro_rules! kinds {
     };
 }
 
-// Columns: name, group, place, whether it lasts, unit of the amount, engines (1, 1.5, 2). What no
-// engine can do yet is in no generated plan, and is refused in others.
+// Columns: name, group, place, whether it lasts, unit of the amount, engines (1, 1.5, 2). A plan
+// with a kind that an engine does not have is refused there, and made without it.
 kinds! {
     Partition "partition" Network Link true None [1 1 1]
         "Nothing passes between two nodes, in either direction.",
@@ -198,16 +198,17 @@ kinds! {
         "No more frames than this are under way from the first node to the second.",
     SlowReceiver "slow_receiver" Network Node true Time [1 1 0]
         "The node takes one frame in this time.",
-    Refuse "refuse" Connection Link true None [0 0 0]
-        "Connections from the first node to the second are refused.",
+    Refuse "refuse" Connection Link true None [1 1 1]
+        "The connection between two nodes breaks, and new ones are refused.",
     Reset "reset" Connection Link false None [1 1 1]
         "The connection breaks, and what is under way on it is lost.",
-    HalfOpen "half_open" Connection Link true None [0 0 0]
+    HalfOpen "half_open" Connection Link true None [1 1 1]
         "The first node's connection to the second stays open, and nothing comes.",
-    PartialFrame "partial_frame" Connection Link false None [0 0 0]
-        "The connection breaks in the middle of a frame.",
-    Garbage "garbage" Connection Link false Count [0 0 0]
-        "This many bytes of garbage come instead of a frame.",
+    PartialFrame "partial_frame" Connection Link false None [1 1 1]
+        "The connection breaks in the middle of the next frame from the first node to the second.",
+    Garbage "garbage" Connection Link false Count [1 1 1]
+        "This many bytes of garbage come instead of the next frame from the first node to the \
+         second.",
     Crash "crash" Process Agent false None [1 1 1]
         "The agent crashes.",
     CrashLoop "crash_loop" Process Agent true Time [1 1 1]
@@ -240,13 +241,13 @@ kinds! {
     CrashAtEdge "crash_at_edge" Supervision Agent false Count [1 1 0]
         "The agent crashes a nanosecond before (0), exactly when (1), or a nanosecond after (2) \
          its last crash leaves the restart window.",
-    CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 0 0]
+    CrashInSweep "crash_in_sweep" Supervision Supervisor true None [1 1 0]
         "While this holds, whenever the supervisor stops a child, another one that is up crashes.",
     RepeatExit "repeat_exit" Supervision Agent false None [1 0 0]
         "The supervisor is told once more of the agent's last end, which it knows already.",
-    Skew "skew" Clock Node true Time [1 0 0]
+    Skew "skew" Clock Node true Time [1 1 0]
         "The node's clock is ahead by this much.",
-    Drift "drift" Clock Node true PerMillion [1 0 0]
+    Drift "drift" Clock Node true PerMillion [1 1 0]
         "The node's clock runs fast by this share.",
     LateTimers "late_timers" Clock Node true Time [1 1 0]
         "Timers of the node fire this much late.",
@@ -269,12 +270,12 @@ kinds! {
         "JetStream delivers the last messages to the node once more, this many, 64 at most.",
     HighWater "high_water" Broker Node true Count [1 0 0]
         "The ZeroMQ proxy drops what is above this mark of what is pending for the node.",
-    LoseUnsynced "lose_unsynced" Storage Node false None [0 0 0]
-        "Checkpoints that were not synced are lost.",
-    CorruptStore "corrupt_store" Storage Node true PerMillion [0 0 0]
-        "Checkpoints cannot be read with this chance.",
-    FullStore "full_store" Storage Node true None [0 0 0]
-        "Checkpoints cannot be written.",
+    LoseUnsynced "lose_unsynced" Storage Node false None [1 1 1]
+        "Checkpoints of the node that were not synced are lost; they are 50 ms after the write.",
+    CorruptStore "corrupt_store" Storage Node true PerMillion [1 1 1]
+        "Checkpoints of the node cannot be read with this chance, and starts fail for it.",
+    FullStore "full_store" Storage Node true None [1 1 1]
+        "Checkpoints of the node cannot be written, and agents crash for it.",
     FillMailbox "fill_mailbox" Resources Agent false Count [1 1 1]
         "This many messages come to the agent at once.",
 }

@@ -27,7 +27,7 @@ mod s12_conservation;
 
 use std::fmt;
 
-use lictor_kernel::Instant;
+use lictor_kernel::{ExitReason, Instant};
 use serde::Serialize;
 
 use self::books::Books;
@@ -95,6 +95,13 @@ impl Checks {
         }
     }
 
+    /// In a world in which the kernel ends what is asked over a wire: it does so by its clock, also
+    /// when its timers are late.
+    #[must_use]
+    pub fn with_calls_by_kernel(self) -> Self {
+        Self { routing: self.routing.by_kernel(), ..self }
+    }
+
     /// Takes a record in, and notes what it reaches. Allocates nothing once warm, unless something
     /// is wrong.
     ///
@@ -154,6 +161,12 @@ impl Checks {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a transient child stays down after this end (OTP: normal, shutdown, {shutdown, _}). Said
+/// once more: the kernel's own word for it is what is judged.
+pub(crate) const fn is_clean(reason: ExitReason) -> bool {
+    matches!(reason, ExitReason::Normal | ExitReason::Shutdown | ExitReason::ShutdownBecause)
 }
 
 fn by(id: &'static str, verdict: Verdict) -> Result<(), (&'static str, String)> {

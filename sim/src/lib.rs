@@ -8,7 +8,9 @@
 
 pub mod broker;
 pub mod campaign;
+mod clock;
 pub mod digest;
+mod disk;
 mod effects;
 pub mod engine;
 pub mod executor;

@@ -27,6 +27,10 @@ pub(crate) struct Link {
     under_way: u32,
     /// Frames so far: the number of the next.
     sent: u64,
+    /// What was sent before this one is lost, if it has not arrived.
+    lost_before: u64,
+    /// The next frame does not come as it was sent.
+    spoils: Option<Spoilt>,
     last_arrival: u64,
     /// Numbers of data frames that came, the latest ones.
     pub(crate) seen: BTreeSet<u64>,
@@ -54,12 +58,23 @@ impl Way<'_> {
     }
 }
 
+/// What comes in the place of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Spoilt {
+    /// A part of it, and the end of the connection.
+    Partial,
+    /// So many bytes of garbage.
+    Garbage(u64),
+}
+
 /// What becomes of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Offered {
     Lost,
     /// Until the jam is over.
     Held,
+    /// It comes as something else, at this instant.
+    Spoilt(Spoilt, u64),
     /// It arrives then, and perhaps once more.
     Arrives(u64, Option<u64>),
 }
@@ -93,6 +108,9 @@ impl Link {
             return Offered::Lost;
         }
         self.under_way += 1;
+        if let Some(spoilt) = self.spoils.take() {
+            return Offered::Spoilt(spoilt, self.arrival(way, number, 0));
+        }
         if self.jams > 0 {
             self.held.push(index);
             return Offered::Held;
@@ -139,8 +157,19 @@ impl Link {
         first
     }
 
-    /// Everything that is held is lost.
+    /// Whether a frame is one of those that a reset has taken.
+    pub(crate) const fn has_lost(&self, number: u64) -> bool {
+        number < self.lost_before
+    }
+
+    /// The next frame comes as something else.
+    pub(crate) const fn spoil(&mut self, spoilt: Spoilt) {
+        self.spoils = Some(spoilt);
+    }
+
+    /// Everything that is under way is lost: what is held now, the rest when it would arrive.
     pub(crate) fn reset(&mut self) -> Vec<u32> {
+        self.lost_before = self.sent;
         let held = std::mem::take(&mut self.held);
         held.iter().for_each(|_| self.leaves());
         held
@@ -171,6 +200,11 @@ impl Links {
             let link = self.at(a, b);
             link.cuts = if begins { link.cuts + 1 } else { link.cuts.saturating_sub(1) };
         }
+    }
+
+    /// Frames come as they were sent from now on.
+    pub(crate) fn heal(&mut self) {
+        self.links.iter_mut().for_each(|link| link.spoils = None);
     }
 
     /// Holds what a link carries, or lets it go: what was held, if so.
@@ -207,7 +241,7 @@ pub(crate) fn links_of(nodes: u8, target: Target, kind: Kind) -> Vec<(NodeIx, No
     let all = move || (0..nodes).map(NodeIx);
     let pairs = all().flat_map(|a| all().map(move |b| (a, b))).filter(|(a, b)| a != b);
     match target {
-        Target::Link(a, b) if kind == Kind::OneWay => vec![(a, b)],
+        Target::Link(a, b) if matches!(kind, Kind::OneWay | Kind::HalfOpen) => vec![(a, b)],
         Target::Link(a, b) => vec![(a, b), (b, a)],
         Target::Node(at) if kind == Kind::Bridge => {
             pairs.filter(|(a, b)| *a != at && *b != at).collect()

@@ -16,6 +16,7 @@ mod client;
 mod driver;
 mod ledger;
 mod mailbox;
+mod store;
 mod tap;
 mod tree;
 mod witness;
@@ -26,7 +27,7 @@ use std::task::Poll;
 
 use lictor_kernel::Instant;
 
-pub(crate) use self::driver::{Driver, Found, Ground, LinkChange, boot};
+pub(crate) use self::driver::{ClockChange, Driver, Found, Ground, LinkChange, boot};
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::tap::{Tap, message_in};
 use crate::plan::Plan;

@@ -294,7 +294,7 @@ impl<'a> Program<'a> {
     fn handle_death(&mut self, pid: Pid, reason: ExitReason, at: Instant) -> Blocking<()> {
         let id = pid.child;
         let child = self.child(id);
-        let clean = reason.is_clean();
+        let clean = crate::invariants::is_clean(reason);
         match child.spec.restart {
             Restart::Permanent => {
                 self.report(Report::ChildTerminated { pid, reason });

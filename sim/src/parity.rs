@@ -174,6 +174,7 @@ fn step(
         What::Answered(message, ending) => Some((About::Question(message), Step::Answered(ending))),
         What::Sees(who, at) => Some((About::View(node, who), Step::Sees(at))),
         What::Stale(_)
+        | What::Restored(..)
         | What::Sent(..)
         | What::Queued(..)
         | What::PutBack(..)

@@ -172,6 +172,8 @@ pub enum What {
     Stale(Process),
     /// The specification is forgotten.
     Removed(Who),
+    /// An incarnation has found so many messages in its checkpoint, or no checkpoint.
+    Restored(Process, Option<u64>),
     /// A name of this node is doing differently.
     Status(Who, Status),
     /// A message was sent; whether it asks.
@@ -272,6 +274,7 @@ impl What {
             Self::Over => 31,
             Self::Calm => 32,
             Self::Refused(_) => 33,
+            Self::Restored(..) => 34,
         }
     }
 
@@ -302,6 +305,9 @@ impl What {
             }
             Self::RestartScheduled { who, supervisor, delay } => (of(who), [supervisor, delay, 0]),
             Self::RestartsExhausted { supervisor, child } => (of(child), [supervisor, 0, 0]),
+            Self::Restored(process, found) => {
+                process.words(u64::from(found.is_some()), found.unwrap_or(0))
+            }
             Self::Removed(who) => (of(who), [0; 3]),
             Self::Status(who, status) => (status as u64 | of(who), [0; 3]),
             Self::Sees(who, node) => (node.map_or(0xff, |n| u64::from(n.0)) | of(who), [0; 3]),

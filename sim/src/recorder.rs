@@ -30,6 +30,11 @@ impl Recorder {
         }
     }
 
+    /// Of a world in which the kernel ends what is asked over a wire.
+    pub(crate) fn with_calls_by_kernel(plan: &Plan, trace: bool) -> Self {
+        Self { checks: Checks::new(plan).with_calls_by_kernel(), ..Self::new(plan, trace) }
+    }
+
     #[inline]
     pub(crate) fn put(&mut self, at: Instant, node: NodeIx, what: What) {
         if self.violation.is_some() {

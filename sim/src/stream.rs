@@ -46,6 +46,8 @@ pub enum Purpose {
     Broker,
     /// For whoever builds upon this crate.
     User,
+    /// What a disk cannot read.
+    Storage,
 }
 
 /// All the draws of one seed.

@@ -117,6 +117,10 @@ impl Facts<'_, '_> {
             What::StartIgnored(process) => self.with(process, "start_ignored"),
             What::StartFailed(process) => self.with(process, "start_failed"),
             What::Stale(process) => self.with(process, "stale"),
+            What::Restored(process, found) => {
+                self.put("found", json!(found));
+                self.with(process, "restored")
+            }
             What::Exited(process, reason) => {
                 self.put("reason", reason_word(reason));
                 self.with(process, "exited")

@@ -14,7 +14,6 @@
 //! them, `faults` and `operations` the plan.
 
 mod broker;
-mod clock;
 mod faults;
 mod message;
 mod network;
@@ -37,6 +36,7 @@ use self::process::{Proc, Slot};
 use self::script::Script;
 use self::settle::Settling;
 pub(crate) use self::settle::{for_wire, settle};
+use crate::disk::{Disk, has_disks};
 use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
@@ -74,6 +74,8 @@ enum Event {
     Arrives(u32),
     /// Something happens on a connection to the broker.
     Wire(Wire),
+    /// The connection between two nodes breaks.
+    Breaks(NodeIx, NodeIx),
     /// The connection to this node has ended.
     Disconnected(NodeIx, NodeIx),
     /// A node whose tree has ended boots again.
@@ -117,6 +119,8 @@ struct World<'p, Q> {
     /// `None` when it has ended.
     questions: Vec<Option<Open>>,
     links: Links,
+    /// Of each node, if anything becomes of disks in this plan.
+    disks: Vec<Disk<u64>>,
     frames: Vec<Frame>,
     /// Nodes that have passed a question on to another.
     relays: Vec<Relay>,
@@ -152,12 +156,17 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             messages: Vec::with_capacity(plan.operations.len()),
             questions: Vec::new(),
             links: Links::new(scenario.nodes()),
+            disks: if has_disks(plan) {
+                vec![Disk::default(); scenario.nodes()]
+            } else {
+                Vec::new()
+            },
             frames: Vec::new(),
             relays: Vec::new(),
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
-            recorder: Recorder::new(plan, options.trace),
+            recorder: Recorder::with_calls_by_kernel(plan, options.trace),
             settling: None,
         }
     }
@@ -261,6 +270,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Event::NoRoom(message) => self.no_room(message),
             Event::Arrives(frame) => self.arrives(frame),
             Event::Wire(wire) => self.over_wire(wire),
+            Event::Breaks(from, to) => self.breaks_between(from, to),
             Event::Disconnected(node, peer) => self.disconnected(node, peer),
             Event::Mend(node) => self.mend(node),
             Event::Heals => self.heals(),
@@ -273,6 +283,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         for n in 0..u32::try_from(self.plan.faults.len()).unwrap_or(u32::MAX) {
             self.ends(n);
         }
+        self.links.heal();
         self.calm = true;
         self.put(NodeIx(0), What::Healed);
         for node in self.plan.scenario.node_ids() {

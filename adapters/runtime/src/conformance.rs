@@ -1,5 +1,7 @@
 //! The suites that every adapter runs: what the layers above rely on, checked against a host.
 
+mod broker;
+mod hub;
 mod network;
 mod transport;
 
@@ -15,6 +17,8 @@ use crate::reply::{ReplyFailure, reply_slot};
 use crate::runtime::Runtime;
 use crate::timers::Timers;
 
+pub use broker::{BrokerCase, Clients, broker};
+pub use hub::Hub;
 pub use network::{Faults, Network};
 pub use transport::{End, TransportCase, transport};
 

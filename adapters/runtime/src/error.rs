@@ -104,7 +104,8 @@ pub enum SendError {
         /// The name.
         name: Arc<str>,
     },
-    /// The queue to the agent's node is full.
+    /// No more can be under way to the agent's node at present: what was sent waits there for room
+    /// in mailboxes, or the queue of the wire is full.
     WireFull {
         /// The name.
         name: Arc<str>,
@@ -147,7 +148,9 @@ impl Display for SendError {
             Self::ToSelf { name } => write!(f, "agent {name:?} cannot wait for its own answer"),
             Self::BadPattern { detail } => write!(f, "bad pattern: {detail}"),
             Self::Unreachable { name } => write!(f, "the node of {name:?} cannot be reached"),
-            Self::WireFull { name } => write!(f, "the queue to the node of {name:?} is full"),
+            Self::WireFull { name } => {
+                write!(f, "no more can be under way to the node of {name:?} at present")
+            }
             Self::TooLarge { name, bytes, most } => {
                 write!(f, "a message of {bytes} bytes to {name:?}; the wire takes {most}")
             }

@@ -9,6 +9,7 @@ use lictor_kernel::{ChildKind, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::message::Value;
+use crate::peers::{LANES, Place};
 use crate::reply::ReplyFailure;
 use crate::transport::{FRAME_BYTES_MAX, Frame};
 
@@ -20,15 +21,36 @@ const DEPTH_MAX: usize = 100;
 /// A frame, decoded.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) enum Body {
-    Hello { epoch: u64, seq: u64 },
-    Probe { epoch: u64, seq: u64 },
-    Alive { epoch: u64, seq: u64, count: u64, digest: u64 },
+    Hello {
+        epoch: u64,
+        seq: u64,
+    },
+    Probe {
+        epoch: u64,
+        seq: u64,
+    },
+    Alive {
+        epoch: u64,
+        seq: u64,
+        count: u64,
+        digest: u64,
+    },
     Claim(Claim),
-    Withdraw { epoch: u64, name: String, incarnation: u64 },
-    Bye { epoch: u64 },
+    Withdraw {
+        epoch: u64,
+        name: String,
+        incarnation: u64,
+    },
+    Bye {
+        epoch: u64,
+    },
     Post(Post),
     Answer(Answer),
     Dead(Dead),
+    /// How far the sender of this is with what was sent to it.
+    Credit(Credit),
+    /// How much the sender of this has sent, and that it waits to hear how far the other is.
+    HowFar(Credit),
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -74,6 +96,31 @@ pub(crate) struct Post {
     pub(crate) ttl: Option<u64>,
     /// The sender's call, if it wants an answer.
     pub(crate) call: Option<u64>,
+    /// Its lane, and its number there.
+    pub(crate) lane: u8,
+    pub(crate) number: u64,
+}
+
+/// Numbers of lanes, from one boot to another. Neither numbered nor acknowledged: a later one says
+/// all that an earlier one has said.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Credit {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) lanes: Vec<(u8, u64)>,
+}
+
+impl Credit {
+    pub(crate) fn new(from: u64, to: u64, places: &[Place]) -> Self {
+        let lanes = places.iter().map(|place| (place.lane, place.number)).collect();
+        Self { from, to, lanes }
+    }
+
+    /// At most one for each lane.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let places = self.lanes.iter().take(LANES);
+        places.map(|(lane, number)| Place { lane: *lane, number: *number }).collect()
+    }
 }
 
 /// What became of a call.

@@ -13,6 +13,7 @@ mod sync;
 
 mod agent;
 mod assemble;
+pub mod broker;
 mod cell;
 mod config;
 #[cfg(feature = "conformance")]

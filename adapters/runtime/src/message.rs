@@ -82,8 +82,11 @@ impl Message {
         (self.kind, self.payload, self.sender, self.reply_to)
     }
 
-    pub(crate) fn sent_by(mut self, sender: Arc<str>) -> Self {
-        self.sender = Some(sender);
+    /// The same message, sent by this agent. The runtime says so by itself of what agents send; this
+    /// is for who brings messages from elsewhere.
+    #[must_use]
+    pub fn sent_by(mut self, sender: impl Into<Arc<str>>) -> Self {
+        self.sender = Some(sender.into());
         self
     }
 
@@ -232,7 +235,8 @@ impl<R: Send + 'static, S: Send + 'static> Convert<R> for Converted<R, S> {
 }
 
 impl<R: Send + 'static> ReplyTo<R> {
-    pub(crate) fn new(slot: reply::ReplyTo<R>) -> Self {
+    /// The address of a slot of [`reply_slot`](crate::reply::reply_slot).
+    pub fn new(slot: reply::ReplyTo<R>) -> Self {
         Self(Inner::Slot(slot))
     }
 

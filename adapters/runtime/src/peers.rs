@@ -6,6 +6,8 @@
 //! once when the peer is given up. The data path does not pass through the driver: what comes in
 //! goes straight into the mailbox, in the order in which it came.
 
+mod credit;
+mod flow;
 mod receive;
 mod view;
 mod window;
@@ -18,6 +20,8 @@ use std::time::Duration;
 use lictor_kernel::node::Callee;
 use lictor_kernel::{CallId, Instant, NodeId, Route, Router, Undeliverable};
 
+pub(crate) use self::credit::{LANES, Place};
+use self::flow::Flow;
 use self::window::Window;
 use crate::cell::{AnyCell, Way};
 use crate::error::SendError;
@@ -72,6 +76,7 @@ pub(crate) struct Peers {
     pub(crate) transport: Arc<dyn Transport>,
     epoch: u64,
     state: Mutex<State>,
+    flow: Flow,
     counters: Counters,
 }
 
@@ -107,7 +112,7 @@ pub(crate) enum Hop {
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, epoch: u64) -> Self {
         let state = Mutex::new(State { sweep_at: SWEEP_MIN, ..State::default() });
-        Self { transport, epoch, state, counters: Counters::default() }
+        Self { transport, epoch, state, flow: Flow::default(), counters: Counters::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -201,16 +206,57 @@ impl Shared {
         }
     }
 
-    /// Sends a message to an agent of another node: it is taken by the transport or refused.
-    pub(crate) fn post(
+    /// Sends a message to an agent of another node, when there is credit for it: it is taken by the
+    /// transport or refused.
+    pub(crate) async fn post(
+        &self,
+        name: &Arc<str>,
+        to: (NodeId, u64),
+        way: Way,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let place = self.place(name, to, &way).await?;
+        self.post_at(name, to, way, message, place)
+    }
+
+    /// As [`Shared::post`], at once or not at all.
+    pub(crate) fn try_post(
+        &self,
+        name: &Arc<str>,
+        to: (NodeId, u64),
+        way: Way,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let place = self.try_place(name, to, &way)?;
+        self.post_at(name, to, way, message, place)
+    }
+
+    fn post_at(
+        &self,
+        name: &Arc<str>,
+        to: (NodeId, u64),
+        way: Way,
+        message: Message,
+        place: Place,
+    ) -> Result<(), SendError> {
+        let unreachable = || SendError::Unreachable { name: Arc::clone(name) };
+        let peers = self.peers.as_ref().ok_or_else(unreachable)?;
+        let posted = self.post_with(name, to, way, message, place, peers);
+        if posted.is_err() {
+            peers.give_back(to, place);
+        }
+        posted
+    }
+
+    fn post_with(
         &self,
         name: &Arc<str>,
         (node, epoch): (NodeId, u64),
         way: Way,
         message: Message,
+        place: Place,
+        peers: &Peers,
     ) -> Result<(), SendError> {
-        let unreachable = || SendError::Unreachable { name: Arc::clone(name) };
-        let peers = self.peers.as_ref().ok_or_else(unreachable)?;
         let (kind, payload, sender, reply_to) = message.into_parts();
         if is_reserved(&kind) {
             return Err(SendError::Reserved { kind });
@@ -232,6 +278,8 @@ impl Shared {
             wait: left(way.patience.deadline(self)),
             ttl: left(way.expires),
             call: call.map(|call| call.0),
+            lane: place.lane,
+            number: place.number,
         };
         let sent = peers.send(name, node, &Body::Post(post));
         if let (Err(_), Some(call)) = (&sent, call) {

@@ -197,7 +197,9 @@ impl RawRef {
     }
 
     /// As [`AgentRef::send`]. To an agent of another node: the wire has taken the message, which
-    /// may still lose it; one that could not be delivered there comes back as a dead letter.
+    /// may still lose it; one that could not be delivered there comes back as a dead letter. While
+    /// 256 messages to agents of its lane (a 256th of all names) or 4096 to its node are under way,
+    /// which they are until they are in their mailboxes, it waits, up to the time-out.
     ///
     /// # Errors
     /// As [`AgentRef::send`], and `NotUnderstood` or `Reserved` for a message that does not fit;
@@ -225,14 +227,14 @@ impl RawRef {
     /// As [`AgentRef::try_send`].
     ///
     /// # Errors
-    /// As [`RawRef::send`], without `Timeout`.
+    /// As [`RawRef::send`], without `Timeout`; `WireFull` where that would wait.
     pub fn try_send(&self, message: Message) -> Result<(), SendError> {
         let way = Way::new(Lane::Normal, Patience::Until(Instant::ZERO));
         match &self.0 {
             Target::Local(cell) => cell.try_send_raw(way, message),
             Target::Remote(shared, name) => match shared.hop(name)? {
                 Hop::Local(cell) => cell.try_send_raw(way, message),
-                Hop::Remote(node, epoch) => shared.post(name, (node, epoch), way, message),
+                Hop::Remote(node, epoch) => shared.try_post(name, (node, epoch), way, message),
             },
         }
     }
@@ -259,7 +261,7 @@ impl RawRef {
             Target::Local(cell) => cell.send_raw(way, message).await,
             Target::Remote(shared, name) => match shared.hop(name)? {
                 Hop::Local(cell) => cell.send_raw(way, message).await,
-                Hop::Remote(node, epoch) => shared.post(name, (node, epoch), way, message),
+                Hop::Remote(node, epoch) => shared.post(name, (node, epoch), way, message).await,
             },
         }
     }

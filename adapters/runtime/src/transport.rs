@@ -9,29 +9,50 @@
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use lictor_kernel::NodeId;
 
 use crate::executor::Task;
 
-/// The greatest frame, in bytes; a transport carries any that is not greater.
-pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// The greatest frame, in bytes; a transport carries any that is not greater. With the envelopes
+/// that are put around it, it stays below the mebibyte that a NATS server takes by default.
+pub const FRAME_BYTES_MAX: usize = (1 << 20) - (1 << 12);
 
 /// Bytes on their way to a peer. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Frame(Arc<[u8]>);
+pub struct Frame(Bytes);
 
 impl Frame {
     /// A frame of these bytes.
     #[must_use]
-    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self(bytes.into())
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Bytes::from(bytes.into()))
+    }
+
+    /// The part of it that begins at a byte, or nothing beyond its end. Copies nothing.
+    #[must_use]
+    pub fn after(&self, at: usize) -> Self {
+        Self(self.0.slice(at.min(self.0.len())..))
+    }
+
+    /// The bytes as they are shared.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
     }
 
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 }
 
@@ -134,4 +155,15 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// Moves frames until the task is dropped, which ends all links at once. The task ends by
     /// itself only if the transport cannot go on. After a drop it may be called again.
     fn run(self: Arc<Self>, inbox: Inbox) -> Task;
+
+    /// Is over when all that was taken before has left this process, or cannot any more. Only makes
+    /// progress while it runs. By default never: a wire that cannot tell is waited for in vain.
+    fn flush(self: Arc<Self>) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    /// How long a runtime that ends waits for its last frames to leave. By default 100 ms.
+    fn linger(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 }

@@ -1,6 +1,7 @@
 //! Who connects to whom, and when again.
 
 use std::future::pending;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +66,12 @@ async fn dial(config: &Config, links: &Arc<Links>, peer: NodeId, host: &str, inb
     let mut prng = Prng::new(config.seed ^ config.node.0.rotate_left(32) ^ peer.0);
     let mut attempts = 0_u32;
     loop {
-        let connected = TcpStream::connect((host, config.port));
+        let connected = async {
+            if links.faults.is_refused(config.node, peer) {
+                return Err(ErrorKind::ConnectionRefused.into());
+            }
+            TcpStream::connect((host, config.port)).await
+        };
         match timeout(config.connect_timeout, connected).await {
             Ok(Ok(mut stream)) => match greet(config, &mut stream, links).await {
                 Some((found, epoch)) if found == peer => {

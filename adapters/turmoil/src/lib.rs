@@ -17,6 +17,7 @@ compile_error!(
 );
 
 mod dial;
+mod faults;
 mod link;
 mod links;
 
@@ -29,6 +30,7 @@ use lictor_runtime::executor::Task;
 use lictor_runtime::transport::{Frame, Inbox, SendError, Transport};
 pub use lictor_tokio::TokioExecutor;
 
+pub use crate::faults::{Spoil, WireFaults};
 use crate::links::Links;
 
 /// How a node reaches others.
@@ -99,7 +101,7 @@ pub struct Counters {
     pub too_many: u64,
     /// Links that the peer closed.
     pub closed: u64,
-    /// Links torn down because nothing was heard.
+    /// Links torn down because nothing was heard, or nothing whole.
     pub silent: u64,
     /// Links torn down for a length that cannot be.
     pub bad_length: u64,
@@ -127,8 +129,14 @@ impl TurmoilTransport {
     /// A transport with these settings; nothing is opened yet.
     #[must_use]
     pub fn new(config: Config) -> Arc<Self> {
+        Self::with_faults(config, Arc::default())
+    }
+
+    /// As [`TurmoilTransport::new`], with the faults that all transports of a simulation share.
+    #[must_use]
+    pub fn with_faults(config: Config, faults: Arc<WireFaults>) -> Arc<Self> {
         let known = config.peers.iter().map(|(node, _)| *node).collect();
-        let links = Arc::new(Links::new(known, config.queue));
+        let links = Arc::new(Links::new(known, config.queue, faults));
         Arc::new(Self { config: Arc::new(config), links })
     }
 

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Config;
+use crate::faults::{Spoil, garbage};
 use crate::links::{Held, Links};
 
 const GREETING: u8 = 0;
@@ -24,6 +25,9 @@ const HEAD: usize = 5;
 
 /// Frames are gathered for one write until they have so many bytes.
 const BATCH: usize = 64 << 10;
+
+/// How many times the longest silence a message may take from its first byte to its last.
+const WHOLE_WITHIN: u32 = 3;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,8 +131,14 @@ where
     R: AsyncRead + Unpin,
 {
     let mut buffer: Vec<u8> = Vec::new();
+    // When the message began of which a part is there.
+    let mut begun: Option<Instant> = None;
     loop {
-        match take(&mut buffer) {
+        let taken = take(&mut buffer);
+        if matches!(taken, Ok(Some(_))) {
+            begun = None;
+        }
+        match taken {
             Ok(Some((BEAT, _))) => continue,
             Ok(Some((FRAME, content))) => {
                 if !held.is_current() {
@@ -143,7 +153,13 @@ where
             Ok(None) => {}
             Err(ended) => return ended,
         }
-        let silent_at = Instant::now() + config.silent_after;
+        let now = Instant::now();
+        let mut silent_at = now + config.silent_after;
+        // A length that is a lie would take beats for its content, and never be silent.
+        if !buffer.is_empty() {
+            let begun = *begun.get_or_insert(now);
+            silent_at = silent_at.min(begun + config.silent_after * WHOLE_WITHIN);
+        }
         match timeout_at(silent_at, read.read_buf(&mut buffer)).await {
             Ok(Ok(0)) => return Ended::Closed,
             Ok(Ok(_)) => {}
@@ -189,7 +205,17 @@ where
             }
             message(BEAT, &[], &mut bytes);
         }
-        if write.write_all(&bytes).await.is_err() {
+        if links.faults.is_refused(config.node, held.peer) {
+            return Ended::Failed;
+        }
+        let spoil = links.faults.spoilt(config.node, held.peer);
+        match spoil {
+            Some(Spoil::Partial) => bytes.truncate(bytes.len() / 2),
+            Some(Spoil::Garbage { bytes: many, seed }) => bytes = garbage(many, seed),
+            None if links.faults.is_half_open(config.node, held.peer) => bytes.clear(),
+            None => {}
+        }
+        if write.write_all(&bytes).await.is_err() || spoil == Some(Spoil::Partial) {
             return Ended::Failed;
         }
         bytes.clear();

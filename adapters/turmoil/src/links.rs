@@ -7,12 +7,13 @@ use lictor_kernel::NodeId;
 use lictor_runtime::transport::{FRAME_BYTES_MAX, Frame, SendError};
 use tokio::sync::Notify;
 
-use crate::Counters;
+use crate::{Counters, WireFaults};
 
 /// The links of one transport.
 pub(crate) struct Links {
     known: BTreeSet<NodeId>,
     queue_max: usize,
+    pub(crate) faults: Arc<WireFaults>,
     state: Mutex<State>,
 }
 
@@ -44,8 +45,8 @@ pub(crate) struct Held {
 }
 
 impl Links {
-    pub(crate) fn new(known: BTreeSet<NodeId>, queue_max: usize) -> Self {
-        Self { known, queue_max, state: Mutex::new(State::default()) }
+    pub(crate) fn new(known: BTreeSet<NodeId>, queue_max: usize, faults: Arc<WireFaults>) -> Self {
+        Self { known, queue_max, faults, state: Mutex::new(State::default()) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

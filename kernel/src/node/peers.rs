@@ -108,6 +108,10 @@ impl Node {
         self.with_membership(actions, |membership, world| {
             membership.peer_reachable(now, node, world.out);
         });
+        if self.membership.has_peers() {
+            // A stranger may have become the first peer.
+            self.publish_all(actions);
+        }
     }
 
     pub(super) fn fire_peers(&mut self, now: Instant, actions: &mut Vec<Action>) {

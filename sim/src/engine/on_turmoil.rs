@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use lictor_kernel::{Instant, NodeId};
 use lictor_runtime::{Executor, Transport};
-use lictor_turmoil::{Config, TokioExecutor, TurmoilTransport};
+use lictor_turmoil::{Config, Spoil, TokioExecutor, TurmoilTransport, WireFaults};
 use tokio::runtime::Handle;
 use turmoil::Sim;
 
 use crate::fault::{Fault, Kind};
-use crate::link::links_of;
-use crate::live::{Driver, Found, Ground, LinkChange, Live, Tap, boot};
+use crate::link::{Spoilt, links_of};
+use crate::live::{ClockChange, Driver, Found, Ground, LinkChange, Live, Tap, boot};
 use crate::outcome::{Options, Outcome};
 use crate::plan::{Plan, nanos};
 use crate::record::NodeIx;
+use crate::stream::Purpose;
 
 /// How far time goes in one step.
 const TICK: Duration = Duration::from_millis(1);
@@ -52,6 +53,7 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
         stepped,
         booted: vec![false; plan.scenario.nodes()],
         hosts: Arc::new(Mutex::new(hosts)),
+        faults: Arc::default(),
         cuts: BTreeMap::new(),
         jams: BTreeMap::new(),
         steps: 0,
@@ -71,6 +73,8 @@ struct Turmoil {
     booted: Vec<bool>,
     /// The tokio runtimes of the hosts that are up.
     hosts: Arc<Mutex<Vec<Option<Handle>>>>,
+    /// Faults of connections.
+    faults: Arc<WireFaults>,
     /// Faults that cut, by direction.
     cuts: BTreeMap<Pair, u32>,
     /// Faults that hold, by pair.
@@ -78,12 +82,21 @@ struct Turmoil {
     steps: u64,
 }
 
+const fn id(node: NodeIx) -> NodeId {
+    NodeId(node.0 as u64)
+}
+
 fn host(node: NodeIx) -> String {
     format!("n{}", node.0)
 }
 
 /// Runs one boot of a node, in its host.
-async fn node(live: Arc<Live>, at: NodeIx, hosts: Arc<Mutex<Vec<Option<Handle>>>>) {
+async fn node(
+    live: Arc<Live>,
+    at: NodeIx,
+    hosts: Arc<Mutex<Vec<Option<Handle>>>>,
+    faults: Arc<WireFaults>,
+) {
     let Ok(executor) = TokioExecutor::current() else { return };
     let executor: Arc<dyn Executor> = Arc::new(executor);
     hosts.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(at.0)] =
@@ -98,7 +111,8 @@ async fn node(live: Arc<Live>, at: NodeIx, hosts: Arc<Mutex<Vec<Option<Handle>>>
             seed: live.plan.seed,
             ..Config::new(NodeId(u64::from(at.0)), u64::from(number), peers)
         };
-        let (inner, live) = (TurmoilTransport::new(config), Arc::clone(&live));
+        let inner = TurmoilTransport::with_faults(config, faults);
+        let live = Arc::clone(&live);
         Some(Arc::new(Tap { inner, live, node: at, boot: number }))
     };
     boot(&live, (at, number), &executor, transport).await;
@@ -160,10 +174,12 @@ impl Ground for Turmoil {
             return self.sim.bounce(host(at));
         }
         let (live, hosts) = (Arc::clone(&self.live), Arc::clone(&self.hosts));
+        let faults = Arc::clone(&self.faults);
         self.sim.host(host(at), move || {
             let (live, hosts) = (Arc::clone(&live), Arc::clone(&hosts));
+            let faults = Arc::clone(&faults);
             async move {
-                node(live, at, hosts).await;
+                node(live, at, hosts, faults).await;
                 Ok(())
             }
         });
@@ -218,6 +234,17 @@ impl Ground for Turmoil {
                     self.cut(from, to, false);
                 }
             }
+            LinkChange::Refuse(a, b, begins) => self.faults.refuse(id(a), id(b), begins),
+            LinkChange::HalfOpen(a, b, begins) => self.faults.half_open(id(a), id(b), begins),
+            LinkChange::Spoil(a, b, Spoilt::Partial) => {
+                self.faults.spoil(id(a), id(b), Spoil::Partial);
+            }
+            LinkChange::Spoil(a, b, Spoilt::Garbage(bytes)) => {
+                let seed = self.live.streams.draw(Purpose::Loss, u64::from(a.0), u64::from(b.0));
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                self.faults.spoil(id(a), id(b), Spoil::Garbage { bytes, seed });
+            }
+            LinkChange::Heal => self.faults.heal(),
             // An engine is not given what it cannot do.
             LinkChange::Tune(..) | LinkChange::Slow(..) => {}
         }
@@ -227,7 +254,7 @@ impl Ground for Turmoil {
         None
     }
 
-    fn late(&mut self, _: NodeIx, _: u64) {}
+    fn clock(&mut self, _: NodeIx, _: ClockChange) {}
 
     fn left(&mut self) -> Result<(), Found> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);

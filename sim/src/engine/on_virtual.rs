@@ -1,18 +1,17 @@
 //! Tier 1.5: a plan with the real runtime on the virtual executor.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lictor_kernel::Instant;
-use lictor_runtime::{Executor, Role, Task};
+use lictor_runtime::Executor;
 
+use super::host::Host;
 use super::wire::Network;
 use crate::executor::{Config, Stuck, TaskFault, TaskId, VirtualExecutor};
-use crate::fault::{Fault, Kind, Target};
-use crate::live::{Driver, Found, Ground, LinkChange, Live, Tap, boot};
+use crate::fault::{Fault, Group, Kind, Target};
+use crate::live::{ClockChange, Driver, Found, Ground, LinkChange, Live, Tap, boot};
 use crate::outcome::{Options, Outcome};
 use crate::plan::Plan;
 use crate::record::NodeIx;
@@ -22,8 +21,9 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
     let plan = Arc::new(plan.clone());
     let config = Config {
         seed: plan.seed,
-        // One that was to be woken by a timer that is late does not miss its wake.
-        check_wakes: plan.faults.iter().all(|fault| fault.kind != Kind::LateTimers),
+        // One that was to be woken by a timer that is late does not miss its wake, and by a clock
+        // that has leapt nobody is woken.
+        check_wakes: plan.faults.iter().all(|fault| fault.kind.facts().group != Group::Clock),
         max_polls_per_instant: 4_000_000,
         ..Config::of(options.schedule)
     };
@@ -34,11 +34,7 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
     let hosts = plan
         .scenario
         .node_ids()
-        .map(|node| {
-            let late = Arc::new(AtomicU64::new(0));
-            let inner = executor.host(&format!("n{}", node.0));
-            Arc::new(LateHost { inner, late })
-        })
+        .map(|node| Host::new(executor.host(&format!("n{}", node.0))))
         .collect();
     let ground = Virtual { executor, live: Arc::clone(&live), network, hosts };
     let outcome = Driver::new(Arc::clone(&live), ground).run(options.until);
@@ -46,42 +42,11 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
     outcome
 }
 
-/// A host whose timers may be late.
-struct LateHost {
-    inner: Arc<dyn Executor>,
-    late: Arc<AtomicU64>,
-}
-
-impl fmt::Debug for LateHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.inner, f)
-    }
-}
-
-impl Executor for LateHost {
-    fn now(&self) -> Instant {
-        self.inner.now()
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Task {
-        let by = self.late.load(Ordering::Relaxed);
-        self.inner.sleep_until(deadline.saturating_add(Duration::from_nanos(by)))
-    }
-
-    fn spawn(&self, task: Task) {
-        self.inner.spawn(task);
-    }
-
-    fn spawn_as(&self, role: Role<'_>, task: Task) {
-        self.inner.spawn_as(role, task);
-    }
-}
-
 struct Virtual {
     executor: VirtualExecutor,
     live: Arc<Live>,
     network: Arc<Network>,
-    hosts: Vec<Arc<LateHost>>,
+    hosts: Vec<Arc<Host>>,
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is one invariant")]
@@ -131,7 +96,7 @@ impl Ground for Virtual {
     }
 
     fn boot(&mut self, node: NodeIx, number: u32) {
-        let host: Arc<dyn Executor> = Arc::<LateHost>::clone(&self.hosts[usize::from(node.0)]);
+        let host: Arc<dyn Executor> = Arc::<Host>::clone(&self.hosts[usize::from(node.0)]);
         let has_peers = self.live.plan.scenario.nodes() > 1;
         let transport = has_peers.then(|| {
             let inner = self.network.plug(node, number);
@@ -202,8 +167,8 @@ impl Ground for Virtual {
         }
     }
 
-    fn late(&mut self, node: NodeIx, by: u64) {
-        self.hosts[usize::from(node.0)].late.store(by, Ordering::Relaxed);
+    fn clock(&mut self, node: NodeIx, change: ClockChange) {
+        self.hosts[usize::from(node.0)].change(change);
     }
 
     fn left(&mut self) -> Result<(), Found> {

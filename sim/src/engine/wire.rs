@@ -11,7 +11,8 @@ use lictor_kernel::{Instant, NodeId};
 use lictor_runtime::transport::{FRAME_BYTES_MAX, Frame, Inbox, SendError, Transport};
 use lictor_runtime::{Executor, Task};
 
-use crate::link::{Links, Offered, Way};
+use crate::fault::{Kind, Target};
+use crate::link::{Links, Offered, Spoilt, Way};
 use crate::live::{LinkChange, Live, message_in};
 use crate::plan::nanos;
 use crate::record::{MessageId, NodeIx, What};
@@ -47,6 +48,8 @@ struct Carried {
 enum Comes {
     Frame(u32),
     HangUp(NodeIx),
+    /// What follows on this connection is lost, and both ends hang up.
+    Break(NodeIx),
 }
 
 /// One node's end.
@@ -131,18 +134,34 @@ impl Network {
                     }
                 }
             }
-            LinkChange::Reset(a, b) => {
-                let now = self.executor.now().as_nanos();
-                for (from, to) in [(a, b), (b, a)] {
-                    for index in state.links.at(from, to).reset() {
-                        self.lose(&state.frames[index as usize]);
-                    }
-                    wakers.extend(state.comes(to, now, Comes::HangUp(from)));
+            LinkChange::Reset(a, b) => wakers.extend(self.breaks(&mut state, a, b)),
+            LinkChange::Refuse(a, b, begins) => {
+                if begins {
+                    wakers.extend(self.breaks(&mut state, a, b));
                 }
+                state.links.cut(Target::Link(a, b), Kind::Refuse, begins);
             }
+            LinkChange::HalfOpen(a, b, begins) => {
+                state.links.cut(Target::Link(a, b), Kind::HalfOpen, begins);
+            }
+            LinkChange::Spoil(a, b, spoilt) => state.links.at(a, b).spoil(spoilt),
+            LinkChange::Heal => state.links.heal(),
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The connection between two nodes breaks, and both see it end.
+    fn breaks(&self, state: &mut State, a: NodeIx, b: NodeIx) -> Vec<Waker> {
+        let now = self.executor.now().as_nanos();
+        let mut wakers = Vec::new();
+        for (from, to) in [(a, b), (b, a)] {
+            for index in state.links.at(from, to).reset() {
+                self.lose(&state.frames[index as usize]);
+            }
+            wakers.extend(state.comes(to, now, Comes::HangUp(from)));
+        }
+        wakers
     }
 
     fn lose(&self, carried: &Carried) {
@@ -171,6 +190,22 @@ impl Network {
         match offered {
             Offered::Lost => self.lose(&state.frames[index as usize]),
             Offered::Held => {}
+            Offered::Spoilt(spoilt, at) => {
+                self.lose(&state.frames[index as usize]);
+                let comes = match spoilt {
+                    Spoilt::Partial => {
+                        state.links.at(from, to).leaves();
+                        Comes::Break(from)
+                    }
+                    Spoilt::Garbage(bytes) => {
+                        let carried = &mut state.frames[index as usize];
+                        carried.frame = self.garbage(carried, bytes);
+                        carried.message = None;
+                        Comes::Frame(index)
+                    }
+                };
+                wakers.extend(state.comes(to, at, comes));
+            }
             Offered::Arrives(at, again) => {
                 wakers.extend(state.comes(to, at, Comes::Frame(index)));
                 if let Some(at) = again {
@@ -183,6 +218,19 @@ impl Network {
         Ok(())
     }
 
+    /// Bytes that mean nothing; every other time they begin as a frame does.
+    fn garbage(&self, carried: &Carried, bytes: u64) -> Frame {
+        let &Carried { from, to, number, .. } = carried;
+        let whose = u64::from(from.0) << 8 | u64::from(to.0) | 1 << 18;
+        let draw = |n| self.live.streams.draw(Purpose::Loss, whose, number << 20 | n);
+        let byte = |n: u64| draw(n / 8).to_le_bytes()[usize::from((n % 8) as u8)];
+        let mut garbage: Vec<u8> = (0..bytes.max(1)).map(byte).collect();
+        if let (true, Some(first)) = (number % 2 == 0, carried.frame.as_bytes().first()) {
+            garbage[0] = *first;
+        }
+        Frame::new(garbage)
+    }
+
     /// What has come to a node by now.
     fn take(&self, node: NodeIx) -> Option<(NodeIx, Option<Frame>)> {
         let now = self.executor.now().as_nanos();
@@ -191,12 +239,19 @@ impl Network {
             let first = state.end(node).due.first_entry().filter(|first| first.key().0 <= now)?;
             let index = match first.remove() {
                 Comes::HangUp(peer) => return Some((peer, None)),
+                Comes::Break(peer) => {
+                    let wakers = self.breaks(&mut state, peer, node);
+                    drop(state);
+                    wakers.into_iter().for_each(Waker::wake);
+                    state = self.state();
+                    continue;
+                }
                 Comes::Frame(index) => index,
             };
-            let Carried { from, to, .. } = state.frames[index as usize];
+            let Carried { from, to, number, .. } = state.frames[index as usize];
             let link = state.links.at(from, to);
             link.leaves();
-            if !link.cuts() {
+            if !link.cuts() && !link.has_lost(number) {
                 return Some((from, Some(state.frames[index as usize].frame.clone())));
             }
             self.lose(&state.frames[index as usize]);

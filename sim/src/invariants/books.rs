@@ -3,8 +3,11 @@
 //! Kept once for all invariants. It follows from records alone; it shares nothing with the kernel.
 //! Invariants look at it as it was *before* the record that they judge.
 
+use std::time::Duration;
+
 use lictor_kernel::{ExitReason, Instant, Restart, Signal, Status, Strategy};
 
+use super::is_clean;
 use crate::plan::{Act, Plan};
 use crate::record::{NodeIx, Process, Record, Stage, What, Who};
 use crate::scenario::Role;
@@ -50,7 +53,7 @@ impl End {
         match (self.how, restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => false,
             (How::StartFailed, _) | (How::Exited(_), Restart::Permanent) => true,
-            (How::Exited(reason), Restart::Transient) => !reason.is_clean(),
+            (How::Exited(reason), Restart::Transient) => !is_clean(reason),
         }
     }
 }
@@ -63,7 +66,7 @@ pub(super) struct ChildBook {
     pub(super) position: usize,
     pub(super) node: NodeIx,
     pub(super) restart: Restart,
-    pub(super) has_start_timeout: bool,
+    pub(super) start_timeout: Option<Duration>,
     pub(super) pool: bool,
     pub(super) agent: bool,
     /// The newest incarnation.
@@ -71,6 +74,10 @@ pub(super) struct ChildBook {
     pub(super) life: Life,
     /// The record at which the newest incarnation was begun.
     pub(super) begun: u64,
+    /// When the newest incarnation must be up.
+    up_by: Instant,
+    /// It was killed since it was not up by then (V24): a start that failed, and no stop.
+    pub(super) late: bool,
     /// Somebody wanted it begun: if that fails, it is not tried again.
     by_command: bool,
     pub(super) told: Option<Signal>,
@@ -85,6 +92,8 @@ pub(super) struct ChildBook {
     /// Somebody has terminated it, and nobody has started it since.
     pub(super) terminated: bool,
     pub(super) status: Option<Status>,
+    /// It has been suspended, and nobody has wanted it resumed since.
+    pub(super) suspended: bool,
 }
 
 /// What is known of a supervisor.
@@ -143,12 +152,14 @@ impl Books {
                 position: 0,
                 node: entity.node,
                 restart: entity.spec.restart,
-                has_start_timeout: entity.spec.start_timeout.is_some(),
+                start_timeout: entity.spec.start_timeout,
                 pool: agent.is_some_and(|agent| agent.pool),
                 agent: agent.is_some(),
                 newest: None,
                 life: Life::None,
                 begun: 0,
+                up_by: Instant::MAX,
+                late: false,
                 by_command: false,
                 told: None,
                 told_at: Instant::ZERO,
@@ -158,6 +169,7 @@ impl Books {
                 rests: agent.is_some_and(|agent| agent.pool),
                 terminated: false,
                 status: None,
+                suspended: false,
             });
             supervisor.push(match &entity.role {
                 Role::Supervisor(config, children) => SupervisorBook {
@@ -206,8 +218,10 @@ impl Books {
     pub(super) fn lived(&self, now: Instant, process: Process) -> bool {
         let book = self.of(process.who);
         let is_newest = book.newest == Some(process);
-        let just_ended =
-            self.late[usize::from(book.node.0)] && book.end.is_some_and(|end| end.at == now);
+        let node = usize::from(book.node.0);
+        // By a clock that has leapt, too, a deadline may be over before the fact is told.
+        let may_be_late = self.late[node] || self.clock_is_odd[node];
+        let just_ended = may_be_late && book.end.is_some_and(|end| end.at == now);
         is_newest && (book.life != Life::None || just_ended)
     }
 
@@ -227,6 +241,11 @@ impl Books {
                 if book.newest == Some(process) && book.life != Life::None {
                     if book.told.is_none() {
                         book.told_at = now;
+                        let odd = self.clock_is_odd[usize::from(book.node.0)];
+                        book.late = signal == Signal::Kill
+                            && book.life == Life::Starting
+                            && book.start_timeout.is_some()
+                            && (odd || now >= book.up_by);
                     }
                     book.told = Some(signal);
                 }
@@ -262,7 +281,10 @@ impl Books {
                 let book = &mut self.child[usize::from(who.0)];
                 (book.rests, book.starts, book.waits) = (true, 0, None);
             }
-            What::Status(who, status) => self.child[usize::from(who.0)].status = Some(status),
+            What::Status(who, status) => {
+                let book = &mut self.child[usize::from(who.0)];
+                (book.status, book.suspended) = (Some(status), status == Status::Suspended);
+            }
             What::Booted(_) => self.on[usize::from(record.node.0)] = true,
             What::Halted => self.halted(record.node),
             What::Operation(number) => self.operation(now, record.node, number),
@@ -280,12 +302,17 @@ impl Books {
         book.newest = Some(process);
         book.life = Life::Starting;
         book.begun = index;
+        book.up_by = book.start_timeout.map_or(Instant::MAX, |within| now.saturating_add(within));
+        book.late = false;
         book.by_command = by_command;
         book.told = None;
         book.starts += 1;
         book.waits = None;
         book.rests = false;
         book.terminated = false;
+        if book.status == Some(Status::Down) {
+            book.status = None;
+        }
         if let Some(parent) = parent {
             self.supervisor[usize::from(parent.0)].starting += 1;
         }
@@ -303,14 +330,15 @@ impl Books {
             let starting = &mut self.supervisor[usize::from(parent.0)].starting;
             *starting = starting.saturating_sub(1);
         }
-        let told = book.told.is_some();
+        let how = if book.late { How::StartFailed } else { how };
+        let told = book.told.is_some() && !book.late;
         let end = End { at, index, how, told, supervisor: process.supervisor };
         book.end = Some(end);
         book.life = Life::None;
         let ended_well = match (how, book.restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => true,
             (How::StartFailed, _) if book.by_command => true,
-            (How::Exited(reason), Restart::Transient) => reason.is_clean() && !told,
+            (How::Exited(reason), Restart::Transient) => is_clean(reason) && !told,
             (How::Exited(_) | How::StartFailed, _) => false,
         };
         book.rests |= ended_well;
@@ -380,6 +408,7 @@ impl Books {
                 (child.newest, child.life, child.told) = (None, Life::None, None);
                 (child.end, child.starts, child.waits) = (None, 0, None);
                 (child.rests, child.terminated, child.status) = (child.pool, false, None);
+                child.suspended = false;
                 (supervisor.id, supervisor.ready, supervisor.exit) = (None, false, None);
                 (supervisor.exhausted, supervisor.starting) = (false, 0);
             }
@@ -429,11 +458,14 @@ impl Books {
                 self.stopped[usize::from(node.0)] = true;
                 return;
             }
+            Act::Resume(who) => {
+                self.child[usize::from(who.0)].suspended = false;
+                return;
+            }
             Act::Tell(_)
             | Act::Ask(..)
             | Act::Broadcast
             | Act::Suspend(_)
-            | Act::Resume(_)
             | Act::End(..)
             | Act::Claim(_)
             | Act::Unclaim(_) => return,

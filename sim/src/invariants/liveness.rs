@@ -7,8 +7,8 @@
 
 use lictor_kernel::Restart;
 
-use super::Verdict;
 use super::books::{Books, How, Life};
+use super::{Verdict, is_clean};
 use crate::record::{Record, What, Who};
 
 pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
@@ -39,14 +39,14 @@ fn must_be_up(books: &Books, who: Who) -> bool {
         }
         let ended_well = book.end.is_some_and(|end| {
             book.life == Life::None
-                && matches!(end.how, How::Exited(reason) if reason.is_clean())
+                && matches!(end.how, How::Exited(reason) if is_clean(reason))
                 && book.restart != Restart::Permanent
         });
         if ended_well {
             return false;
         }
         let boss = &books.supervisor[usize::from(who.0)];
-        let closed = boss.id.is_none() && boss.exit.is_some_and(|reason| reason.is_clean());
+        let closed = boss.id.is_none() && boss.exit.is_some_and(is_clean);
         if book.parent.is_none() && closed {
             return false;
         }
@@ -60,7 +60,7 @@ pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
     let What::Exited(process, reason) = record.what else { return Ok(()) };
     let Some(healed) = books.healed.filter(|_| !books.calm) else { return Ok(()) };
     let since = record.at.saturating_since(healed);
-    if books.of(process.who).told.is_none() && !reason.is_clean() && since > SETTLED {
+    if books.of(process.who).told.is_none() && !is_clean(reason) && since > SETTLED {
         return Err(format!("{process:?} fails {since:?} after all faults were over"));
     }
     Ok(())

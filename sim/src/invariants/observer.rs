@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use lictor_kernel::{ExitReason, Instant};
 
 use super::books::{Books, Life};
+use super::is_clean;
 use crate::marks::{Mark, Marks};
 use crate::plan::Plan;
 use crate::record::{MessageId, Process, Record, Stage, What, Who};
@@ -109,7 +110,7 @@ impl Observer {
         if sweeps || (boss.ready && boss.starting > 0) {
             marks.reach(Mark::FailureMidSweep);
         }
-        if reason.is_clean() {
+        if is_clean(reason) {
             return;
         }
         let ends = &mut self.ends[usize::from(parent.0)];

@@ -102,7 +102,7 @@ impl Windows {
     /// An end that nobody asked for may be counted.
     fn ended(&mut self, books: &Books, now: Instant, process: Process) {
         let book = books.of(process.who);
-        if book.newest != Some(process) || book.told.is_some() {
+        if book.newest != Some(process) || (book.told.is_some() && !book.late) {
             return;
         }
         if let Some(budget) = self.budget_of(books, process.who) {
@@ -183,13 +183,11 @@ impl Windows {
             let within = |at: Instant| at <= last && last.saturating_since(at) < period;
             budget.ends.iter().filter(|(at, _)| within(*at)).count()
         };
-        let newest = budget.ends.back().map_or(now, |(at, _)| *at);
-        let crashes = if newest == now {
-            before(now)
-        } else {
-            // Its handling was held up; which crash of those that came meanwhile is not known.
-            budget.ends.iter().map(|(at, _)| before(*at)).max().unwrap_or_default()
-        };
+        // Its crash may have been held up, and crashes that came meanwhile may have been counted
+        // before it or not.
+        let own = budget.ends.iter().rev().find(|(_, who)| *who == child).map_or(now, |end| end.0);
+        let since = budget.ends.iter().filter(|(at, _)| *at >= own);
+        let crashes = since.map(|(at, _)| before(*at)).max().unwrap_or_default();
         let needed = max_restarts as usize + 1;
         if !odd && crashes < needed {
             return Err(format!(

@@ -6,8 +6,8 @@
 
 use lictor_kernel::{Instant, Signal, Strategy};
 
-use super::Verdict;
 use super::books::{Books, How, Life};
+use super::{Verdict, is_clean};
 use crate::plan::Plan;
 use crate::record::{Process, Record, Stage, What, Who};
 
@@ -117,7 +117,7 @@ impl Order {
             return Err(format!("{process:?} is told to stop, and is not alive"));
         }
         let again = book.told.is_some();
-        let late_start = book.life == Life::Starting && book.has_start_timeout;
+        let late_start = book.life == Life::Starting && book.start_timeout.is_some();
         if books.is_commanded(now, process.who) || again || late_start {
             return Ok(());
         }
@@ -166,7 +166,7 @@ fn touches(books: &Books, strategy: Strategy, first: Who, walk: &Walk) -> Verdic
             }
             let before = |who: &&Who| books.of(**who).position < position;
             let ended_up = end.filter(|end| {
-                !end.told && matches!(end.how, How::Exited(reason) if !reason.is_clean())
+                !end.told && matches!(end.how, How::Exited(reason) if !is_clean(reason))
             });
             if strategy == Strategy::OneForAll
                 && let Some(end) = ended_up

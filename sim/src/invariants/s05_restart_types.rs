@@ -7,8 +7,8 @@
 
 use lictor_kernel::{Restart, Strategy};
 
-use super::Verdict;
 use super::books::{Books, How};
+use super::{Verdict, is_clean};
 use crate::record::{Record, Stage, What};
 
 pub(super) fn see(books: &Books, record: &Record) -> Verdict {
@@ -37,7 +37,7 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         return Err(format!("{process:?} comes back, and somebody had taken it down"));
     }
     match (end.how, book.restart) {
-        (How::Exited(reason), Restart::Transient) if reason.is_clean() && !end.told => {
+        (How::Exited(reason), Restart::Transient) if is_clean(reason) && !end.told => {
             Err(format!("{process:?} is transient and comes back after {reason:?}"))
         }
         (How::StartIgnored, _) => {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lictor_kernel::{Backoff, Instant, Jitter, Strategy};
+use lictor_kernel::{Backoff, Curve, Instant, Jitter, Strategy};
 
 use super::Verdict;
 use super::books::Books;
@@ -83,19 +83,31 @@ fn shortest(backoff: &Backoff) -> Duration {
     match backoff.jitter {
         Jitter::Full => Duration::ZERO,
         Jitter::Decorrelated => backoff.base,
-        Jitter::None => backoff.curve_delay(1),
-        Jitter::Quarter => backoff.curve_delay(1) / 4 * 3,
+        Jitter::None => wait_of(backoff, 1),
+        Jitter::Quarter => wait_of(backoff, 1) / 4 * 3,
     }
 }
 
 /// The waits of a curve, until it does not rise any more.
 fn curve(backoff: &Backoff, most: u32) -> impl Iterator<Item = Duration> {
     let mut last = None;
-    (1..=most.max(1)).map(|n| backoff.curve_delay(n)).take_while(move |wait| {
+    (1..=most.max(1)).map(|n| wait_of(backoff, n)).take_while(move |wait| {
         let more = last != Some(*wait);
         last = Some(*wait);
         more
     })
+}
+
+/// The wait at the n-th crash in the window, without jitter (B1). Worked out here: the kernel's own
+/// word for it is what is judged.
+fn wait_of(backoff: &Backoff, n: u32) -> Duration {
+    let times = match backoff.curve {
+        Curve::None => 0,
+        Curve::Constant => 1,
+        Curve::Linear => n,
+        Curve::Exponential => 1_u32.checked_shl(n.saturating_sub(1)).unwrap_or(u32::MAX),
+    };
+    backoff.base.saturating_mul(times).min(backoff.max)
 }
 
 /// A child that waits alone is started when its wait is over.

@@ -12,6 +12,7 @@ use lictor_kernel::Instant;
 
 use super::messages::Table;
 use super::{Verdict, by};
+use crate::fault::{Fault, Kind, Target};
 use crate::plan::{Act, Plan, nanos};
 use crate::record::{Ending, Fate, MessageId, NodeIx, Record, What, Who};
 
@@ -33,6 +34,10 @@ pub(super) struct Routing {
     within: Vec<Option<u64>>,
     ticks: Vec<Option<u64>>,
     odd_clocks: bool,
+    /// By node: timers may be late there, so that an answer that is late may still be the first.
+    late: Vec<bool>,
+    /// What is asked over a wire is the kernel's to end, and it looks at the clock.
+    by_kernel: bool,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -65,11 +70,18 @@ impl Routing {
             ended: 0,
             within: within.collect(),
             ticks: ticks.collect(),
+            late: late_timers(plan),
+            by_kernel: false,
             odd_clocks: plan
                 .faults
                 .iter()
-                .any(|fault| fault.kind.facts().group == crate::fault::Group::Clock),
+                .any(|fault| matches!(fault.kind, Kind::Skew | Kind::Drift)),
         }
+    }
+
+    /// In a world in which the kernel ends what is asked over a wire.
+    pub(super) fn by_kernel(self) -> Self {
+        Self { by_kernel: true, ..self }
     }
 
     fn mailbox(&mut self, who: Who) -> &mut Mailbox {
@@ -78,8 +90,8 @@ impl Routing {
 
     pub(super) fn see(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
         match record.what {
-            What::Sent(message, _, true) => {
-                self.asks(record.at, message);
+            What::Sent(message, to, true) => {
+                self.asks(record, message, to);
                 Ok(())
             }
             What::Queued(message, who) => {
@@ -130,14 +142,17 @@ impl Routing {
         }
     }
 
-    fn asks(&mut self, now: Instant, message: MessageId) {
+    fn asks(&mut self, record: &Record, message: MessageId, to: Who) {
+        let now = record.at;
         self.asked += 1;
         let within = match message.ticker {
             Some(who) => self.ticks[usize::from(who.0)],
             None => self.within.get(message.number as usize).copied().flatten(),
         };
         // The kernel keeps the deadlines of questions to other nodes, by its own clock.
-        let within = within.filter(|_| !self.odd_clocks);
+        let local = self.mailbox(to).node == record.node;
+        let may_be_late = self.late[usize::from(record.node.0)] && (local || !self.by_kernel);
+        let within = within.filter(|_| !self.odd_clocks && !may_be_late);
         let deadline =
             within.map(|within| Instant::from_nanos(now.as_nanos().saturating_add(within)));
         *self.questions.of(message) = Question { deadline, ended: false };
@@ -160,6 +175,14 @@ impl Routing {
             _ => Ok(()),
         }
     }
+}
+
+fn late_timers(plan: &Plan) -> Vec<bool> {
+    let of = |node| {
+        let here = |fault: &Fault| fault.target == Target::Node(node);
+        plan.faults.iter().any(|fault| fault.kind == Kind::LateTimers && here(fault))
+    };
+    plan.scenario.node_ids().map(of).collect()
 }
 
 fn is_bounded(mailbox: &Mailbox, who: Who) -> Verdict {

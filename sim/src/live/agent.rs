@@ -22,12 +22,14 @@ pub(super) struct ModelAgent {
     process: Option<Process>,
     /// It ends by its own doing, and has nothing to do before.
     over: bool,
+    /// Messages that its checkpoint knows of.
+    kept: u64,
 }
 
 impl ModelAgent {
     pub(super) fn new(live: Arc<Live>, who: Who) -> Self {
         let process = live.with(|ledger| ledger.agent(who).process);
-        Self { live, who, process, over: false }
+        Self { live, who, process, over: false, kept: 0 }
     }
 
     /// Waits until this incarnation is to end at once.
@@ -112,6 +114,11 @@ impl Agent for ModelAgent {
             cx.ignore_start();
             return Ok(());
         }
+        if live.with(|ledger| ledger.has_disks) {
+            let found = self.restores(cx, process).await;
+            self.over = found.is_err();
+            self.kept = found?;
+        }
         // Told here and not by the driver, which hears of it only after the first message may have
         // been taken.
         live.with(|ledger| {
@@ -159,7 +166,7 @@ impl Agent for ModelAgent {
             }
             return Err(AgentError::new("the plan lets it crash"));
         }
-        match live.with(|ledger| ledger.worked(process, id)) {
+        match self.kept_after(cx, live.with(|ledger| ledger.worked(process, id))).await {
             Then::Nothing => {
                 hand.lay_down(None);
                 Ok(())
@@ -221,6 +228,34 @@ impl Agent for ModelAgent {
 }
 
 impl ModelAgent {
+    /// Reads its checkpoint: how many messages it knows of.
+    async fn restores(&self, cx: &Context<Self>, process: Process) -> Result<u64, AgentError> {
+        let found: Option<(u16, u64)> = cx.restore().await?;
+        self.live.with(|ledger| {
+            let node = ledger.node_of(self.who);
+            if let Some((whose, _)) = found.filter(|(whose, _)| *whose != self.who.0) {
+                let (who, whose) = (self.who, Who(whose));
+                let text = format!("{who:?} is given the checkpoint of {whose:?}");
+                ledger.violated("S2", node, text);
+            }
+            if ledger.is(process) {
+                ledger.put(node, What::Restored(process, found.map(|(_, kept)| kept)));
+            }
+        });
+        Ok(found.map_or(0, |(_, kept)| kept))
+    }
+
+    /// Writes its checkpoint, if it goes on after the message. It fails if it cannot.
+    async fn kept_after(&mut self, cx: &Context<Self>, then: Then) -> Then {
+        let goes_on = !matches!(then, Then::Fail | Then::Nothing);
+        if !goes_on || !self.live.with(|ledger| ledger.has_disks) {
+            return then;
+        }
+        self.kept += 1;
+        let done = cx.checkpoint(&(self.who.0, self.kept)).await;
+        if done.is_ok() { then } else { Then::Fail }
+    }
+
     /// Passes a message on, and is not free until it is in.
     async fn pass_on(
         &mut self,

@@ -11,9 +11,11 @@ use lictor_kernel::{DetectorConfig, Instant, NodeId, membership};
 use lictor_runtime::{Executor, OnRootExit, Runtime, RuntimeConfig, Transport};
 
 use super::Live;
+use super::store::SimStore;
 use super::tree::{tree, types};
 use super::witness::Witness;
 use crate::fault::{Fault, Kind, Target};
+use crate::link::Spoilt;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::record::{NodeIx, What, Who};
@@ -31,6 +33,17 @@ enum Todo {
     Calm,
 }
 
+/// Something done to the clock of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ClockChange {
+    /// Its timers fire so many nanoseconds late.
+    Late(u64),
+    /// It leaps ahead by so many nanoseconds.
+    Leap(u64),
+    /// It runs fast by so many parts in a million.
+    Drift(u64),
+}
+
 /// Something done to the links between nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum LinkChange {
@@ -42,6 +55,14 @@ pub(crate) enum LinkChange {
     Tune(NodeIx, NodeIx, Kind, Option<u64>),
     /// Breaks the connection.
     Reset(NodeIx, NodeIx),
+    /// Breaks the connection and lets no other come, or lets them again.
+    Refuse(NodeIx, NodeIx, bool),
+    /// Lets nothing come on the connection, or lets it again.
+    HalfOpen(NodeIx, NodeIx, bool),
+    /// The next frame comes as something else.
+    Spoil(NodeIx, NodeIx, Spoilt),
+    /// Frames come as they were sent.
+    Heal,
     /// How long a node takes over each frame.
     Slow(NodeIx, u64),
 }
@@ -72,8 +93,8 @@ pub(crate) trait Ground {
     /// Does something to tasks. Says after how many nanoseconds it wants to be asked again.
     fn task(&mut self, fault: &Fault, begins: bool) -> Option<u64>;
 
-    /// Timers of a node fire so many nanoseconds late.
-    fn late(&mut self, node: NodeIx, by: u64);
+    /// Does something to the clock of a node.
+    fn clock(&mut self, node: NodeIx, change: ClockChange);
 
     /// What is left when every tree has ended.
     fn left(&mut self) -> Result<(), Found>;
@@ -206,6 +227,7 @@ impl<G: Ground> Driver<G> {
         for n in 0..u32::try_from(self.live.plan.faults.len()).unwrap_or(u32::MAX) {
             self.ends(n);
         }
+        self.ground.link(LinkChange::Heal);
         self.live.with(|ledger| {
             ledger.calm = true;
             ledger.put(NodeIx(0), What::Healed);
@@ -374,6 +396,8 @@ pub(crate) fn boot(
         recorder: Some(Arc::new(Witness { live: Arc::clone(live), node, boot })),
         ..RuntimeConfig::default()
     };
+    let store = Arc::new(SimStore { live: Arc::clone(live), node });
+    let config = RuntimeConfig { store, ..config };
     let runtime = Runtime::with_config(Arc::clone(executor), config);
     live.with(|ledger| {
         let book = ledger.node(node);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use lictor_kernel::{ExitReason, Instant, NameId, ProcessId};
-use lictor_runtime::{Executor, Runtime};
+use lictor_runtime::{Executor, Runtime, Value};
 
+use crate::disk::{Disk, has_disks};
 use crate::effects::Effects;
 use crate::marks::Mark;
 use crate::plan::Plan;
@@ -28,6 +29,8 @@ pub(crate) struct NodeBook {
     /// It was mended after the healing.
     pub(crate) mended: bool,
     pub(crate) names: BTreeMap<NameId, Who>,
+    /// It outlives boots.
+    pub(crate) disk: Disk<Value>,
     pub(crate) runtime: Option<Runtime>,
     pub(crate) executor: Option<Arc<dyn Executor>>,
 }
@@ -116,6 +119,8 @@ pub(crate) struct Ledger {
     /// Nodes whose tree has ended after the healing, to be booted again.
     pub(crate) to_mend: Vec<NodeIx>,
     pub(crate) to_wake: Vec<Waker>,
+    /// Whether agents keep checkpoints.
+    pub(crate) has_disks: bool,
 }
 
 impl Ledger {
@@ -135,6 +140,7 @@ impl Ledger {
             active: std::collections::BTreeSet::new(),
             to_mend: Vec::new(),
             to_wake: Vec::new(),
+            has_disks: has_disks(plan),
         }
     }
 
@@ -297,7 +303,8 @@ impl Ledger {
     pub(crate) fn boots(&mut self, node: NodeIx) -> u32 {
         let this = self.node(node);
         let boot = this.boot + 1;
-        *this = NodeBook { on: true, boot, mended: this.mended, ..NodeBook::default() };
+        let disk = std::mem::take(&mut this.disk);
+        *this = NodeBook { on: true, boot, mended: this.mended, disk, ..NodeBook::default() };
         if boot > 1 {
             self.reach(Mark::Rebooted);
         }

@@ -11,10 +11,11 @@ use lictor_kernel::{ChildId, Instant, NameId, NodeId, ProcessId, Signal, Status,
 use lictor_runtime::Recorder;
 
 use super::Live;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Phase};
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::record::{Fate, NodeIx, Process, Stage, What, Who};
+use crate::scenario::Role;
 
 /// The witness of one boot of one node.
 pub(super) struct Witness {
@@ -78,7 +79,14 @@ impl Recorder for Witness {
     }
 
     fn action(&self, now: Instant, action: &Action) {
+        let mut swept = None;
         self.note(|ledger| match *action {
+            Action::Supervision(tree::Action::Signal { process, signal }) => {
+                if let Some(process) = ledger.process(self.node, process) {
+                    self.signal(ledger, process, signal);
+                    swept = in_sweep(ledger, process.who);
+                }
+            }
             Action::Supervision(action) => self.supervision(ledger, now, action),
             Action::Status { name, status } => self.status(ledger, name, status),
             Action::Peer(peer, PeerChange::Up(_)) => {
@@ -92,7 +100,29 @@ impl Recorder for Witness {
             | Action::CallEnded(_)
             | Action::Watch(_) => {}
         });
+        if let Some(process) = swept {
+            self.live.crash_later(process, 0);
+        }
     }
+}
+
+/// Who crashes because this child is told to stop, while a fault wants that.
+fn in_sweep(ledger: &mut Ledger, who: Who) -> Option<Process> {
+    let plan = Arc::clone(&ledger.plan);
+    let parent = plan.scenario.entity(who).parent?;
+    if ledger.agent(parent).effects.crash_in_sweep == 0 {
+        return None;
+    }
+    let (Role::Supervisor(_, children) | Role::Dynamic(_, children)) =
+        &plan.scenario.entity(parent).role
+    else {
+        return None;
+    };
+    let others = children.iter().filter(|child| **child != who);
+    others.copied().find_map(|child| {
+        let agent = ledger.agent(child);
+        agent.process.filter(|_| agent.phase == Phase::Up && !agent.told)
+    })
 }
 
 fn ix(node: NodeId) -> NodeIx {
@@ -109,11 +139,8 @@ impl Witness {
                     ledger.launched(process);
                 }
             }
-            tree::Action::Signal { process, signal } => {
-                if let Some(process) = ledger.process(node, process) {
-                    self.signal(ledger, process, signal);
-                }
-            }
+            // Seen before.
+            tree::Action::Signal { .. } => {}
             tree::Action::Supervisor { supervisor, process, stage } => {
                 self.stage(ledger, supervisor, process, stage);
             }

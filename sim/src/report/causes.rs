@@ -176,7 +176,7 @@ impl<'a> Builder<'a> {
         match record.what {
             What::Start(it) => self.start(index, record, it),
             What::Signal(it, _) => self.signal(index, record, it),
-            What::Started(it) | What::StartIgnored(it) => {
+            What::Started(it) | What::StartIgnored(it) | What::Restored(it, _) => {
                 self.faults.at_agent(it.who, record, &mut self.found);
                 self.goes_on(index, it);
                 self.facts.insert(record.node, index);

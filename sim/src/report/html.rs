@@ -187,6 +187,7 @@ fn kept_records(plan: &Plan, records: &[Record], kept: &Kept, lives: &Lives) -> 
         | What::Exited(it, _)
         | What::ShutdownError(it, _)
         | What::Stale(it)
+        | What::Restored(it, _)
         | What::Delivered(_, it) => Some(it.who),
         What::Supervisor { who, .. }
         | What::RestartScheduled { who, .. }

@@ -38,6 +38,10 @@ pub(super) fn sentence(plan: &Plan, record: &Record) -> String {
             format!("{} did not stop as it was told to: {}", process(it), reason_word(reason))
         }
         What::Stale(it) => format!("old news of {}, ignored", process(it)),
+        What::Restored(it, Some(found)) => {
+            format!("{} finds a checkpoint of {found} messages", process(it))
+        }
+        What::Restored(it, None) => format!("{} finds no checkpoint", process(it)),
         What::Removed(who) => format!("{} is forgotten", name(who)),
         What::Status(who, status) => format!("{} now shows as {}", name(who), status_word(status)),
         _ => of_messages(plan, record),

@@ -147,6 +147,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 self.halt(node);
                 if fault.kind == Kind::CrashNode {
                     self.hang_up(node);
+                } else {
+                    self.disk_fails(node);
                 }
             }
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) => self.boots(node),
@@ -167,7 +169,19 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             (Kind::SlowConsumer | Kind::RestartBroker | Kind::Redeliver | Kind::HighWater, _) => {
                 self.at_broker_fault(fault, begins)
             }
+            (Kind::LoseUnsynced | Kind::CorruptStore | Kind::FullStore, Target::Node(node)) => {
+                let now = self.now;
+                self.disks[usize::from(node.0)].change(now, fault, begins);
+            }
             (_, target) => self.at_link(number, target, fault, begins),
+        }
+    }
+
+    /// The power of a node has failed, and what its disk had not synced is gone.
+    fn disk_fails(&mut self, node: NodeIx) {
+        let now = self.now;
+        if let Some(disk) = self.disks.get_mut(usize::from(node.0)) {
+            disk.lose(now);
         }
     }
 

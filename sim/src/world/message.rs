@@ -242,7 +242,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         let &mut Proc { node, process, given, .. } = proc;
-        if self.fails(process.who, given) {
+        if self.fails(process.who, given) || self.checkpoints(slot).is_err() {
             return self.dies(slot, lictor_kernel::ExitReason::Crashed);
         }
         let forward = self.plan.scenario.agent(process.who).map(|agent| agent.forward);

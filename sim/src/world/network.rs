@@ -12,7 +12,7 @@ use lictor_kernel::{
 use super::message::Question;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
-use crate::link::{Link, Offered, Way};
+use crate::link::{Link, Offered, Spoilt, Way};
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
@@ -250,6 +250,12 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         match self.links.at(from, to).offer(&way, number, index) {
             Offered::Lost => self.lose(index),
             Offered::Held => {}
+            // Whoever hears nonsense hangs up.
+            Offered::Spoilt(_, at) => {
+                self.link(from, to).leaves();
+                self.lose(index);
+                self.queue.push(at, Event::Breaks(from, to));
+            }
             Offered::Arrives(at, again) => {
                 self.queue.push(at, Event::Arrives(index));
                 if let Some(at) = again {
@@ -303,7 +309,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         if self.brokered.is_some() {
             return self.at_broker(index);
         }
-        if self.link(from, to).cuts() || !self.node(to).on {
+        let link = self.link(from, to);
+        if link.cuts() || link.has_lost(number) || !self.node(to).on {
             let first = !self.link(from, to).seen.contains(&number);
             if first {
                 self.lose(index);
@@ -521,14 +528,22 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
                 self.cut(target, fault.kind, begins);
             }
+            (Kind::HalfOpen, target) => self.cut(target, fault.kind, begins),
+            (Kind::Refuse, target @ Target::Link(a, b)) => {
+                if begins {
+                    self.breaks_between(a, b);
+                }
+                self.cut(target, fault.kind, begins);
+            }
+            (Kind::PartialFrame, Target::Link(a, b)) => self.link(a, b).spoil(Spoilt::Partial),
+            (Kind::Garbage, Target::Link(a, b)) => {
+                self.link(a, b).spoil(Spoilt::Garbage(amount));
+            }
             (Kind::Jam, Target::Link(a, b)) => {
                 self.jam(a, b, begins);
                 self.jam(b, a, begins);
             }
-            (Kind::Reset, Target::Link(a, b)) => {
-                self.reset(a, b);
-                self.reset(b, a);
-            }
+            (Kind::Reset, Target::Link(a, b)) => self.breaks_between(a, b),
             (Kind::SlowReceiver, Target::Node(node)) => {
                 self.node(node).slow = if begins { amount } else { 0 };
             }
@@ -550,6 +565,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         for index in self.links.jam(from, to, begins) {
             self.carry(index);
         }
+    }
+
+    /// The connection between two nodes breaks.
+    pub(super) fn breaks_between(&mut self, a: NodeIx, b: NodeIx) {
+        self.reset(a, b);
+        self.reset(b, a);
     }
 
     /// Everything under way from one node to another is lost, and both see the connection end.

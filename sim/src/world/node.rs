@@ -13,10 +13,10 @@ use lictor_kernel::{
     RegistryLimits, Status, SupervisorId,
 };
 
-use super::clock::Clock;
 use super::network::Called;
 use super::process::State;
 use super::{Event, World};
+use crate::clock::Clock;
 use crate::marks::Mark;
 use crate::plan::Knobs;
 use crate::queue::EventQueue;

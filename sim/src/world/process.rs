@@ -4,6 +4,7 @@ use lictor_kernel::{ExitReason, Pid, ProcessId, Signal, supervisor};
 use lictor_topology::InHand;
 
 use super::{Event, World};
+use crate::disk::Failed;
 use crate::marks::Mark;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, What, Who};
@@ -48,6 +49,8 @@ pub(super) struct Proc {
     pub(super) passing: bool,
     /// Messages that this incarnation was given.
     pub(super) given: u64,
+    /// Messages that its checkpoint knows of.
+    pub(super) kept: u64,
 }
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
@@ -71,6 +74,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 in_hand: None,
                 passing: false,
                 given: 0,
+                kept: 0,
             });
             u32::try_from(self.procs.len() - 1).unwrap_or(u32::MAX)
         });
@@ -85,6 +89,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             in_hand: None,
             passing: false,
             given: 0,
+            kept: 0,
         };
         let slot = Slot { index, generation: proc.generation };
         let agent = &mut self.agents[usize::from(process.who.0)];
@@ -118,7 +123,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.put(node, What::StartIgnored(process));
             return self.ended(slot, |pid| supervisor::Event::StartIgnored { pid });
         }
+        let Ok(kept) = self.restores(node, process) else {
+            self.put(node, What::StartFailed(process));
+            return self.ended(slot, |pid| supervisor::Event::StartFailed { pid });
+        };
         let Some(proc) = self.live(slot) else { return };
+        proc.kept = kept;
         let told = proc.told;
         proc.state = if told { State::Stopping } else { State::Up };
         let id = proc.id;
@@ -136,6 +146,27 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.begins_to_stop(slot);
         } else {
             self.next_message(process.who);
+        }
+    }
+
+    /// Reads an agent's checkpoint, if agents have some: how many messages it knows of.
+    fn restores(&mut self, node: NodeIx, process: Process) -> Result<u64, Failed> {
+        let (streams, now) = (self.streams, self.now);
+        let Some(disk) = self.disks.get_mut(usize::from(node.0)) else { return Ok(0) };
+        let found = disk.read(streams, now, process.who)?;
+        self.put(node, What::Restored(process, found));
+        Ok(found.unwrap_or(0))
+    }
+
+    /// Writes an agent's checkpoint, if agents have some.
+    pub(super) fn checkpoints(&mut self, slot: Slot) -> Result<(), Failed> {
+        let now = self.now;
+        let Some(proc) = self.live(slot) else { return Ok(()) };
+        proc.kept += 1;
+        let (node, who, kept) = (proc.node, proc.process.who, proc.kept);
+        match self.disks.get_mut(usize::from(node.0)) {
+            Some(disk) => disk.write(now, who, Some(kept)),
+            None => Ok(()),
         }
     }
 

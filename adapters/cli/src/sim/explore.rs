@@ -305,10 +305,11 @@ impl Report<'_> {
         for kept in self.kept {
             let shrunk = &kept.shrunk;
             text += &format!(
-                "{0}: shrunk to {1} in {2} runs\n  to look at: {0}/timeline.html\n",
+                "{0}: shrunk to {1} in {2} runs and {3:.1}s\n  to look at: {0}/timeline.html\n",
                 kept.folder.display(),
                 size_text(&shrunk.plan),
                 thousands(shrunk.runs),
+                kept.shrinking.as_secs_f64(),
             );
         }
         for kept in self.kept {
@@ -331,6 +332,7 @@ impl Report<'_> {
                     "operations": operations,
                     "nodes": nodes,
                     "shrink_runs": kept.shrunk.runs,
+                    "shrink_seconds": kept.shrinking.as_secs_f64(),
                     "replay": kept.replay(),
                 })
             })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lictor_sim::campaign::{Found, REPEAT_ON, differs};
 use lictor_sim::engine::Engine;
@@ -30,6 +31,8 @@ pub(super) struct Kept {
     pub(super) ran: Ran,
     /// Where it is kept.
     pub(super) folder: PathBuf,
+    /// How long shrinking took.
+    pub(super) shrinking: Duration,
     engine: Engine,
 }
 
@@ -87,7 +90,7 @@ pub(super) fn keep(
         violated(run, plan, invariant)
     };
     let shrunk = shrink(plan, &mut fails, invariant, Budget { runs: RUNS, go_on });
-    meter.end();
+    let shrinking = meter.end();
     let options = Options { trace: true, ..Options::default() };
     let ran = run(&shrunk.plan, options);
     let again = if invariant == "S14" { other(run, &shrunk.plan, &ran) } else { None };
@@ -107,7 +110,7 @@ pub(super) fn keep(
     for (name, text) in failure.files() {
         fs::write(folder.join(name), text)?;
     }
-    Ok(Kept { shrunk, ran, folder, engine })
+    Ok(Kept { shrunk, ran, folder, shrinking, engine })
 }
 
 /// Which invariant a plan violates. Whether two runs differ takes more than one run.

@@ -13,9 +13,6 @@ use crate::frame::{Body, Claim, kind_of, summary_of};
 use crate::runtime::Shared;
 use crate::token::Token;
 
-/// How long a transport may go on after the end, to bring the goodbyes out.
-const GOODBYE: std::time::Duration = std::time::Duration::from_millis(100);
-
 impl World {
     /// The peers that the transport knows are asked from now on.
     pub(super) fn join(&mut self, shared: &Shared, now: Instant) {
@@ -87,7 +84,9 @@ impl World {
                 Frame::Withdraw { epoch, name, incarnation }
             }
             Body::Bye { epoch } => Frame::Bye { epoch },
-            Body::Post(_) | Body::Answer(_) | Body::Dead(_) => return None,
+            Body::Post(_) | Body::Answer(_) | Body::Dead(_) | Body::Credit(_) | Body::HowFar(_) => {
+                return None;
+            }
         })
     }
 
@@ -170,16 +169,17 @@ impl World {
     }
 }
 
-/// Runs the transport until the token is raised, and a little longer.
+/// Runs the transport until the token is raised, and a little longer, to bring the goodbyes out.
 pub(crate) fn run_wire(shared: &Arc<Shared>, over: &Arc<Token>) {
     let Some(peers) = &shared.peers else { return };
     let run = Arc::clone(&peers.transport).run(shared.wire_inbox());
     let (shared_here, over) = (Arc::clone(shared), Arc::clone(over));
+    let transport = Arc::clone(&peers.transport);
     let task = Box::pin(async move {
         let end = async {
             over.raised().await;
-            let until = shared_here.executor.now().saturating_add(GOODBYE);
-            shared_here.timers.wait_until(until).await;
+            let until = shared_here.executor.now().saturating_add(transport.linger());
+            crate::token::first(transport.flush(), shared_here.timers.wait_until(until)).await;
         };
         crate::token::first(run, end).await;
     });

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use lictor_kernel::{CallId, Instant, NodeId, ReplyOutcome};
 
+use super::flow::UnderWay;
 use super::window::{Seen, Window};
-use super::{PEERS_MAX, Peers, WAITING_MAX, count};
+use super::{PEERS_MAX, Peers, Place, WAITING_MAX, count};
 use crate::cell::{AnyCell, Patience, Way, failure_name};
 use crate::error::SendError;
 use crate::events::EventKind;
@@ -38,6 +39,14 @@ impl Shared {
             LinkEvent::Frame(frame) => match Body::decode(&frame) {
                 Some(body @ (Body::Post(_) | Body::Answer(_) | Body::Dead(_))) => {
                     self.receive(peers, node, body);
+                    return true;
+                }
+                Some(Body::Credit(credit)) => {
+                    peers.credited(node, &credit);
+                    return true;
+                }
+                Some(Body::HowFar(asked)) => {
+                    peers.how_far(node, &asked);
                     return true;
                 }
                 Some(body) => Input::Peer(node, Box::new(body)),
@@ -77,7 +86,9 @@ impl Shared {
             | Body::Alive { .. }
             | Body::Claim(_)
             | Body::Withdraw { .. }
-            | Body::Bye { .. } => unreachable!("these have no stamp"),
+            | Body::Bye { .. }
+            | Body::Credit(_)
+            | Body::HowFar(_) => unreachable!("these have no stamp"),
         }
     }
 
@@ -99,7 +110,9 @@ impl Shared {
     /// Gives a message to its agent. The first step is made here, so that messages queue in the
     /// order in which they came, whatever order the executor runs tasks in.
     fn deliver(self: &Arc<Self>, peers: &Arc<Peers>, node: NodeId, post: Post) {
-        let Post { stamp, to, kind, payload, sender, priority, wait, ttl, call } = post;
+        let Post { stamp, to, kind, payload, sender, priority, wait, ttl, call, lane, number } =
+            post;
+        let under_way = peers.arrive(node, stamp.from, Place { lane, number });
         let now = self.executor.now();
         let until = |left: Option<u64>| {
             left.map_or(Instant::MAX, |nanos| now.saturating_add(Duration::from_nanos(nanos)))
@@ -128,7 +141,7 @@ impl Shared {
         let name = back.to.clone();
         let mut task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             let _guard = guard;
-            back.carry(cell, way, message, deadline, reply).await;
+            back.carry(cell, way, message, deadline, reply, under_way).await;
         });
         let mut context = Context::from_waker(Waker::noop());
         // The message is decoded here, by code that is the user's: its panic must not end the wire.
@@ -200,8 +213,11 @@ impl Back {
         message: Message,
         deadline: Instant,
         reply: Option<Reply<Value>>,
+        under_way: UnderWay,
     ) {
-        if let Err(error) = cell.send_raw(way, message).await {
+        let sent = cell.send_raw(way, message).await;
+        drop(under_way);
+        if let Err(error) = sent {
             return self.refuse(failure_of(&error));
         }
         let Some(reply) = reply else { return };

@@ -7,8 +7,9 @@ use std::time::Duration;
 use lictor_kernel::ExitReason;
 
 use super::super::ledger::Phase;
-use super::{Driver, Ground, LinkChange, Todo};
+use super::{ClockChange, Driver, Ground, LinkChange, Todo};
 use crate::fault::{Fault, Group, Kind, Target};
+use crate::link::Spoilt;
 use crate::record::{MessageId, NodeIx, Process, What, Who};
 
 impl<G: Ground> Driver<G> {
@@ -142,10 +143,28 @@ impl<G: Ground> Driver<G> {
         match (fault.kind, fault.target) {
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) if begins => {
                 self.halts(node, fault.kind == Kind::CrashNode);
+                if fault.kind == Kind::PowerLoss {
+                    self.live.with(|ledger| {
+                        let now = ledger.now;
+                        ledger.node(node).disk.lose(now);
+                    });
+                }
             }
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) => self.boots(node),
             (Kind::LateTimers, Target::Node(node)) => {
-                self.ground.late(node, if begins { amount } else { 0 });
+                self.ground.clock(node, ClockChange::Late(if begins { amount } else { 0 }));
+            }
+            (Kind::Skew, Target::Node(node)) if begins => {
+                self.ground.clock(node, ClockChange::Leap(amount));
+            }
+            (Kind::Drift, Target::Node(node)) => {
+                self.ground.clock(node, ClockChange::Drift(if begins { amount } else { 0 }));
+            }
+            (Kind::LoseUnsynced | Kind::CorruptStore | Kind::FullStore, Target::Node(node)) => {
+                self.live.with(|ledger| {
+                    let now = ledger.now;
+                    ledger.node(node).disk.change(now, fault, begins);
+                });
             }
             (Kind::SlowReceiver, Target::Node(node)) => {
                 self.ground.link(LinkChange::Slow(node, if begins { amount } else { 0 }));
@@ -166,6 +185,18 @@ impl<G: Ground> Driver<G> {
                 self.ground.link(LinkChange::Jam(a, b, begins));
             }
             (Kind::Reset, Target::Link(a, b)) => self.ground.link(LinkChange::Reset(a, b)),
+            (Kind::Refuse, Target::Link(a, b)) => {
+                self.ground.link(LinkChange::Refuse(a, b, begins));
+            }
+            (Kind::HalfOpen, Target::Link(a, b)) => {
+                self.ground.link(LinkChange::HalfOpen(a, b, begins));
+            }
+            (Kind::PartialFrame, Target::Link(a, b)) => {
+                self.ground.link(LinkChange::Spoil(a, b, Spoilt::Partial));
+            }
+            (Kind::Garbage, Target::Link(a, b)) => {
+                self.ground.link(LinkChange::Spoil(a, b, Spoilt::Garbage(amount)));
+            }
             (kind, Target::Link(a, b)) => {
                 let amount = begins.then_some(amount);
                 self.ground.link(LinkChange::Tune(a, b, kind, amount));

@@ -7,7 +7,7 @@ use lictor_kernel::Instant;
 
 /// Where a node's clock is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// An instant of the world.
     world: u64,
     /// What the clock showed then.
@@ -19,12 +19,12 @@ pub(super) struct Clock {
 const MILLION: u128 = 1_000_000;
 
 impl Clock {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { world: 0, shown: 0, drift: 0 }
     }
 
     /// What the clock shows.
-    pub(super) fn shows(&self, now: Instant) -> Instant {
+    pub(crate) fn shows(&self, now: Instant) -> Instant {
         let passed = now.as_nanos().saturating_sub(self.world);
         let passed = if self.drift == 0 {
             passed
@@ -36,7 +36,7 @@ impl Clock {
     }
 
     /// The first instant of the world at which the clock shows this or more.
-    pub(super) fn when(&self, shown: Instant) -> Instant {
+    pub(crate) fn when(&self, shown: Instant) -> Instant {
         if shown == Instant::MAX {
             return Instant::MAX;
         }
@@ -51,13 +51,13 @@ impl Clock {
     }
 
     /// Puts the clock forward. It never goes back: it is monotonic.
-    pub(super) fn leap(&mut self, now: Instant, by: u64) {
+    pub(crate) fn leap(&mut self, now: Instant, by: u64) {
         let shown = self.shows(now).as_nanos().saturating_add(by);
         (self.world, self.shown) = (now.as_nanos(), shown);
     }
 
     /// Lets the clock run fast from now on, by this many parts in a million.
-    pub(super) fn drift(&mut self, now: Instant, per_million: u64) {
+    pub(crate) fn drift(&mut self, now: Instant, per_million: u64) {
         self.leap(now, 0);
         self.drift = per_million;
     }

@@ -1,0 +1,275 @@
+//! Our own nodes over a broker: each has an address, and all listen to one more.
+//!
+//! A frame carries who sends it and goes to the address of its receiver, so the broker sees one
+//! subscription per node, however many agents and calls there are. Nodes that are not told of each
+//! other meet at the common address, where each says from time to time that it is there. Nothing
+//! here says whether a peer *answers*: that is found out by the membership of the kernel.
+//!
+//! Whoever can publish at the broker can claim to be any node. Where that matters, frames are
+//! sealed on their way in ([`Transport`] decorators), not here.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::{self, Debug, Display};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lictor_kernel::NodeId;
+
+use super::{AddressError, Broker, BrokerEvent, BrokerInbox, Subscription};
+use crate::executor::{Executor, Task};
+use crate::token::first;
+use crate::transport::{FRAME_BYTES_MAX, Frame, Inbox, SendError, Transport};
+
+/// Nodes of one mesh that are remembered; as many as the membership takes.
+const NODES_MAX: usize = 1 << 12;
+
+/// Bytes before the frame: who sends it.
+const HEADER: usize = 8;
+
+/// How a node takes part in a mesh.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct MeshConfig {
+    /// This node.
+    pub node: NodeId,
+    /// The mesh: nodes of another one at the same broker are not seen. ASCII letters, digits, `_`
+    /// and `-`.
+    pub cluster: Arc<str>,
+    /// The nodes that are known from the start.
+    pub peers: Vec<NodeId>,
+    /// How often it says that it is there; never if `None`, but for the start of a connection.
+    pub hello_every: Option<Duration>,
+}
+
+impl MeshConfig {
+    /// A node of the cluster `default` that knows nobody and says every 5 s that it is there.
+    #[must_use]
+    pub fn new(node: NodeId) -> Self {
+        let cluster = Arc::from("default");
+        Self { node, cluster, peers: Vec::new(), hello_every: Some(Duration::from_secs(5)) }
+    }
+}
+
+/// Why there is no mesh.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum MeshError {
+    /// The name of the cluster cannot be part of an address.
+    Cluster(Arc<str>, AddressError),
+}
+
+impl Display for MeshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(name, error) => write!(f, "the cluster {name:?}: {error}"),
+        }
+    }
+}
+
+impl Error for MeshError {}
+
+/// A [`Transport`] between our nodes over a [`Broker`].
+pub struct Mesh {
+    executor: Arc<dyn Executor>,
+    broker: Arc<dyn Broker>,
+    config: MeshConfig,
+    common: Arc<str>,
+    own: Arc<str>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: bool,
+    ready: bool,
+    known: BTreeSet<NodeId>,
+    /// Which of them have been said to be reachable over this connection.
+    told: BTreeSet<NodeId>,
+}
+
+impl Mesh {
+    /// A node's end of a mesh. Nothing is moved before it runs.
+    ///
+    /// # Errors
+    /// [`MeshError`].
+    pub fn new(
+        executor: Arc<dyn Executor>,
+        broker: Arc<dyn Broker>,
+        config: MeshConfig,
+    ) -> Result<Arc<Self>, MeshError> {
+        let cluster = &config.cluster;
+        let wrong = |error| MeshError::Cluster(Arc::clone(cluster), error);
+        if let Some(at) = cluster.find('.') {
+            return Err(wrong(AddressError::Character { at }));
+        }
+        let common: Arc<str> = format!("_lictor.{cluster}.all").into();
+        let own = address(cluster, config.node);
+        for address in [&common, &own] {
+            let listen = Subscription::Address(Arc::clone(address));
+            broker.subscribe(listen).map_err(wrong)?;
+        }
+        let known = config.peers.iter().copied().collect();
+        let state = Mutex::new(State { known, ..State::default() });
+        Ok(Arc::new(Self { executor, broker, config, common, own, state }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says at the common address that it is there. If it is lost, the next one is not.
+    fn hello(&self) {
+        let _ = self.broker.publish(&self.common, self.framed(&[]));
+    }
+
+    fn framed(&self, bytes: &[u8]) -> Frame {
+        let mut framed = Vec::with_capacity(HEADER + bytes.len());
+        framed.extend(self.config.node.0.to_be_bytes());
+        framed.extend(bytes);
+        Frame::new(framed)
+    }
+
+    fn hear(&self, inbox: &Inbox, event: BrokerEvent) -> bool {
+        match event {
+            BrokerEvent::Ready => {
+                let known = {
+                    let mut state = self.state();
+                    state.ready = true;
+                    state.told = state.known.clone();
+                    state.known.clone()
+                };
+                known.into_iter().for_each(|node| inbox.up(node));
+                self.hello();
+                true
+            }
+            BrokerEvent::Lost(_) => {
+                let told = {
+                    let mut state = self.state();
+                    state.ready = false;
+                    std::mem::take(&mut state.told)
+                };
+                told.into_iter().for_each(|node| inbox.down(node));
+                true
+            }
+            BrokerEvent::Message { address, frame } => self.message(inbox, &address, &frame),
+            BrokerEvent::Dropped(_) => true,
+        }
+    }
+
+    fn message(&self, inbox: &Inbox, address: &str, frame: &Frame) -> bool {
+        let bytes = frame.as_bytes();
+        let Some((sender, _)) = bytes.split_first_chunk::<HEADER>() else { return true };
+        let node = NodeId(u64::from_be_bytes(*sender));
+        if node == self.config.node || !self.meet(inbox, node) {
+            return true;
+        }
+        if *address != *self.own {
+            return true;
+        }
+        inbox.frame(node, frame.after(HEADER))
+    }
+
+    /// A node has been heard. A new one is told that we are there, too.
+    fn meet(&self, inbox: &Inbox, node: NodeId) -> bool {
+        let is_new = {
+            let mut state = self.state();
+            if !state.known.contains(&node) && state.known.len() >= NODES_MAX {
+                return false;
+            }
+            // It can be heard before our own readiness is known.
+            let is_known = !state.known.insert(node);
+            state.told.insert(node).then_some(!is_known)
+        };
+        if let Some(is_stranger) = is_new {
+            inbox.up(node);
+            if is_stranger {
+                self.hello();
+            }
+        }
+        true
+    }
+}
+
+/// Where a node listens.
+fn address(cluster: &str, node: NodeId) -> Arc<str> {
+    format!("_lictor.{cluster}.node.{:016x}", node.0).into()
+}
+
+impl Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh")
+            .field("config", &self.config)
+            .field("broker", &self.broker)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport for Mesh {
+    fn peers(&self) -> Vec<NodeId> {
+        self.config.peers.clone()
+    }
+
+    fn send(&self, peer: NodeId, frame: Frame) -> Result<(), SendError> {
+        {
+            let state = self.state();
+            if !state.running {
+                return Err(SendError::Closed);
+            }
+            if frame.as_bytes().len() > FRAME_BYTES_MAX {
+                return Err(SendError::TooLarge);
+            }
+            if !state.known.contains(&peer) {
+                return Err(SendError::UnknownPeer);
+            }
+            if !state.ready {
+                return Err(SendError::Unreachable);
+            }
+        }
+        let framed = self.framed(frame.as_bytes());
+        self.broker.publish(&address(&self.config.cluster, peer), framed)
+    }
+
+    fn run(self: Arc<Self>, inbox: Inbox) -> Task {
+        let running = Running(Arc::clone(&self));
+        self.state().running = true;
+        let (mesh, listener) = (Arc::clone(&self), inbox);
+        let sink = BrokerInbox::new(move |event| mesh.hear(&listener, event));
+        let moves = Arc::clone(&self.broker).run(sink);
+        Box::pin(async move {
+            let mesh = running;
+            first(moves, mesh.0.say_hello()).await;
+        })
+    }
+
+    fn flush(self: Arc<Self>) -> Task {
+        Arc::clone(&self.broker).flush()
+    }
+
+    fn linger(&self) -> Duration {
+        self.broker.linger()
+    }
+}
+
+impl Mesh {
+    async fn say_hello(&self) {
+        let Some(every) = self.config.hello_every else { return std::future::pending().await };
+        loop {
+            self.executor.sleep_until(self.executor.now().saturating_add(every)).await;
+            if self.state().ready {
+                self.hello();
+            }
+        }
+    }
+}
+
+/// The time in which a mesh runs.
+struct Running(Arc<Mesh>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.running = false;
+        state.ready = false;
+        state.told.clear();
+    }
+}

@@ -1,0 +1,159 @@
+//! Brokers and the mesh over them, in memory and in virtual time.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lictor::broker::{Broker, Mesh, MeshConfig};
+use lictor::kernel::{NodeId, membership};
+use lictor::prelude::*;
+use lictor::{Executor, Message, RuntimeConfig, TokioExecutor, agent};
+use lictor_runtime::conformance::{self, Clients, End, Hub};
+use serde_json::json;
+
+messages! { pub enum CounterMessage { Add(u64), Get -> u64 } }
+
+#[derive(Default)]
+struct Counter(u64);
+
+impl Agent for Counter {
+    type Message = CounterMessage;
+
+    async fn handle(&mut self, message: CounterMessage, _: &mut Context<Self>) -> Handled {
+        match message {
+            CounterMessage::Add(Add(n)) => self.0 += n,
+            CounterMessage::Get(Get, reply) => drop(reply.send(self.0)),
+        }
+        Ok(())
+    }
+}
+
+fn on_paused(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(test);
+}
+
+fn executor() -> Arc<dyn Executor> {
+    Arc::new(TokioExecutor::current().unwrap())
+}
+
+fn mesh(broker: Arc<dyn Broker>, node: u64, peers: &[u64]) -> Arc<Mesh> {
+    let peers = peers.iter().copied().map(NodeId).collect();
+    Mesh::new(executor(), broker, MeshConfig { peers, ..MeshConfig::new(NodeId(node)) }).unwrap()
+}
+
+#[test]
+fn the_broker_in_memory_passes_the_suite_of_brokers() {
+    conformance::broker(|name, case| {
+        eprintln!("case: {name}");
+        on_paused(async {
+            let hub = Hub::new();
+            let (one, two) = (hub.client(), hub.client());
+            case(Clients { executor: executor(), one, two, prefix: "case".into() }).await;
+        });
+    });
+}
+
+#[test]
+fn the_mesh_passes_the_suite_of_transports() {
+    conformance::transport(|name, case| {
+        eprintln!("case: {name}");
+        on_paused(async {
+            let hub = Hub::new();
+            let end = |node: u64, peer: u64| End {
+                executor: executor(),
+                transport: mesh(hub.client(), node, &[peer]),
+                peer: NodeId(peer),
+                is_first: node == 1,
+            };
+            let (one, two) = (case(end(1, 2)), case(end(2, 1)));
+            let two = tokio::spawn(two);
+            one.await;
+            two.await.unwrap();
+        });
+    });
+}
+
+async fn boot(hub: &Arc<Hub>, node: u64, peers: &[u64]) -> Runtime {
+    let config = RuntimeConfig {
+        transport: Some(mesh(hub.client(), node, peers)),
+        membership: membership::Config { node: NodeId(node), epoch: 1, ..Default::default() },
+        ..RuntimeConfig::default()
+    };
+    let runtime = Runtime::with_config(executor(), config);
+    let counter = agent(format!("c{node}"), Counter::default);
+    runtime.start(Supervisor::one_for_one("root").agent(counter)).await.unwrap();
+    runtime
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(ms(20)).await;
+    }
+    panic!("{what}: not in a minute");
+}
+
+fn get() -> Message {
+    Message::new("Get", json!(null))
+}
+
+#[test]
+fn nodes_that_were_not_told_of_each_other_meet_and_a_cut_heals() {
+    on_paused(async {
+        let hub = Hub::new();
+        let (one, two) = (boot(&hub, 1, &[]).await, boot(&hub, 2, &[]).await);
+        until("each knows the other's names", || {
+            !one.remote_names().is_empty() && !two.remote_names().is_empty()
+        })
+        .await;
+        two.send("c1", Message::new("Add", json!(3))).await.unwrap();
+        assert_eq!(two.ask("c1", get(), secs(1)).await.unwrap(), json!(3));
+        assert_eq!(one.ask("c2", get(), secs(1)).await.unwrap(), json!(0));
+        hub.cut(1, true);
+        until("the cut is seen at once", || two.remote_names().is_empty()).await;
+        until("and at the other end by misses", || one.remote_names().is_empty()).await;
+        hub.cut(1, false);
+        until("it heals", || !one.remote_names().is_empty() && !two.remote_names().is_empty())
+            .await;
+        assert_eq!(two.ask("c1", get(), secs(1)).await.unwrap(), json!(3));
+        one.stop().await;
+        until("a goodbye is heard", || two.remote_names().is_empty()).await;
+        two.stop().await;
+    });
+}
+
+#[test]
+fn meshes_at_one_broker_are_apart_and_strangers_frames_do_no_harm() {
+    on_paused(async {
+        let hub = Hub::new();
+        let one = boot(&hub, 1, &[]).await;
+        let other = MeshConfig { cluster: "other".into(), ..MeshConfig::new(NodeId(2)) };
+        let other = Mesh::new(executor(), hub.client(), other).unwrap();
+        let run = lictor::Transport::run(other, lictor::transport::Inbox::new(|_, _| true));
+        let run = tokio::spawn(run);
+        let evil = hub.client();
+        let evil_run = Arc::clone(&evil).run(lictor::broker::BrokerInbox::new(|_| true));
+        let evil_run = tokio::spawn(evil_run);
+        tokio::task::yield_now().await;
+        let own = "_lictor.default.node.0000000000000001";
+        let impostor = [1_u64.to_be_bytes().as_slice(), b"\x01{}"].concat();
+        for bytes in [Vec::new(), vec![0; 7], vec![9; 8], vec![0xff; 5000], impostor] {
+            for address in [own, "_lictor.default.all"] {
+                evil.publish(address, lictor::transport::Frame::new(bytes.clone())).unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(one.peers().iter().all(|(_, boot)| boot.is_none()), "nobody of ours is there");
+        assert_eq!(one.ask("c1", get(), secs(1)).await.unwrap(), json!(0));
+        run.abort();
+        evil_run.abort();
+        one.stop().await;
+        let cluster = MeshConfig { cluster: "a.b".into(), ..MeshConfig::new(NodeId(1)) };
+        let refused = Mesh::new(executor(), hub.client(), cluster).unwrap_err().to_string();
+        assert!(refused.contains("\"a.b\"") && refused.contains("byte 1"), "{refused}");
+    });
+}
