@@ -244,7 +244,8 @@ impl Placement {
             out.push(Decision::Tell(process, node, Stage::Exited(reason)));
         } else if signal == Signal::Kill {
             job.want = Want::Kill;
-            job.give_up.get_or_insert(now.saturating_add(patience));
+            let by = now.saturating_add(patience);
+            job.give_up.get_or_insert(by);
         } else if job.want == Want::Run {
             job.want = Want::Shutdown;
         }

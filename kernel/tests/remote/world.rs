@@ -270,6 +270,32 @@ impl World {
                 }
             }
         }
+        self.moves_of_boots(&mut moves);
+        if budget.ticks > 0 {
+            moves.push(Move::Tick);
+        }
+        if budget.host_boots > 0 {
+            moves.push(Move::BootHost);
+        }
+        if budget.downs > 0 && self.owner_sees.is_some() {
+            moves.push(Move::OwnerLosesHost);
+        }
+        if budget.owner_boots > 0 {
+            moves.push(Move::BootOwner);
+        }
+        match self.known {
+            Known::Down if budget.restarts > 0 && !self.retired => moves.push(Move::Restart),
+            Known::Down if budget.stops > 0 && !self.retired => moves.push(Move::Retire),
+            Known::Starting(_) | Known::Up(_) if budget.stops > 0 => {
+                moves.extend([Move::Stop(Signal::Shutdown), Move::Stop(Signal::Kill)]);
+            }
+            Known::Down | Known::Starting(_) | Known::Up(_) => {}
+        }
+        moves
+    }
+
+    fn moves_of_boots(&self, moves: &mut Vec<Move>) {
+        let budget = &self.budget;
         for (at, boot) in self.boots.iter().enumerate() {
             if boot.epoch >= self.newest_seen && self.owner_sees != Some(boot.epoch) && !boot.paused
             {
@@ -308,31 +334,9 @@ impl World {
                 }
             }
         }
-        if budget.ticks > 0 {
-            moves.push(Move::Tick);
-        }
-        if budget.host_boots > 0 {
-            moves.push(Move::BootHost);
-        }
-        if budget.downs > 0 && self.owner_sees.is_some() {
-            moves.push(Move::OwnerLosesHost);
-        }
-        if budget.owner_boots > 0 {
-            moves.push(Move::BootOwner);
-        }
-        match self.known {
-            Known::Down if budget.restarts > 0 && !self.retired => moves.push(Move::Restart),
-            Known::Down if budget.stops > 0 && !self.retired => moves.push(Move::Retire),
-            Known::Starting(_) | Known::Up(_) if budget.stops > 0 => {
-                moves.extend([Move::Stop(Signal::Shutdown), Move::Stop(Signal::Kill)]);
-            }
-            Known::Down | Known::Starting(_) | Known::Up(_) => {}
-        }
-        moves
     }
 
     pub(crate) fn make(&mut self, what: Move) {
-        let epoch = self.owner_epoch;
         match what {
             Move::Tick => {
                 self.budget.ticks -= 1;
@@ -379,29 +383,8 @@ impl World {
                 self.boots[at].paused = true;
             }
             Move::Resume(at) => self.resume(at),
-            Move::BootOwner => {
-                self.budget.owner_boots -= 1;
-                self.owner_epoch = epoch + 1;
-                let config = Config { inherits: true, ..self.config };
-                self.owner = Placement::new(config, self.owner_epoch);
-                assert_eq!(self.owner.place(NAME, HOST), Ok(()));
-                (self.owner_sees, self.newest_seen, self.retired) = (None, 0, false);
-                (self.known, self.next) = (Known::Down, 1);
-                self.restart();
-            }
-            Move::Process(at, fact) => {
-                let process = &mut self.boots[at].process;
-                match fact {
-                    Event::Started { .. } => process.iter_mut().for_each(|it| it.up = true),
-                    Event::Exited { reason: ExitReason::Crashed, .. }
-                    | Event::StartFailed { .. } => {
-                        self.budget.crashes -= 1;
-                        *process = None;
-                    }
-                    Event::Exited { .. } | Event::StartIgnored { .. } => *process = None,
-                }
-                self.with_host(at, |host, now, _, out| host.fact(now, fact, out));
-            }
+            Move::BootOwner => self.boot_owner(),
+            Move::Process(at, fact) => self.process(at, fact),
             Move::Restart => {
                 self.budget.restarts -= 1;
                 self.restart();
@@ -418,6 +401,30 @@ impl World {
                 self.with_owner(|owner, now, out| owner.handle_timeout(now, out));
             }
         }
+    }
+
+    fn boot_owner(&mut self) {
+        self.budget.owner_boots -= 1;
+        self.owner_epoch += 1;
+        let config = Config { inherits: true, ..self.config };
+        self.owner = Placement::new(config, self.owner_epoch);
+        assert_eq!(self.owner.place(NAME, HOST), Ok(()));
+        (self.owner_sees, self.newest_seen, self.retired) = (None, 0, false);
+        (self.known, self.next) = (Known::Down, 1);
+        self.restart();
+    }
+
+    fn process(&mut self, at: usize, fact: Event) {
+        let process = &mut self.boots[at].process;
+        match fact {
+            Event::Started { .. } => process.iter_mut().for_each(|it| it.up = true),
+            Event::Exited { reason: ExitReason::Crashed, .. } | Event::StartFailed { .. } => {
+                self.budget.crashes -= 1;
+                *process = None;
+            }
+            Event::Exited { .. } | Event::StartIgnored { .. } => *process = None,
+        }
+        self.with_host(at, |host, now, _, out| host.fact(now, fact, out));
     }
 
     fn owner_sees(&mut self, boot: u64) {

@@ -90,7 +90,11 @@ impl Recorder for Witness {
             Action::Peer(_, PeerChange::Suspect)
             | Action::Send(..)
             | Action::CallEnded(_)
-            | Action::Watch(_) => {}
+            | Action::Watch(_)
+            | Action::Remote(..)
+            | Action::Placed { .. }
+            | Action::Hosted { .. }
+            | Action::Leased { .. } => {}
         });
     }
 }

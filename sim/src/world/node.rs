@@ -251,9 +251,14 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             match action {
                 Action::Supervision(action) => self.supervision(node, action),
                 Action::Status { name, status } => self.status(node, name, status),
-                Action::Send(..) | Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {
-                    self.peer_action(node, action);
-                }
+                Action::Send(..)
+                | Action::CallEnded(_)
+                | Action::Peer(..)
+                | Action::Watch(_)
+                | Action::Remote(..)
+                | Action::Placed { .. }
+                | Action::Hosted { .. }
+                | Action::Leased { .. } => self.peer_action(node, action),
             }
         }
         self.node(node).actions = actions;
