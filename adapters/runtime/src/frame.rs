@@ -4,10 +4,13 @@
 //! error, what is too deep or too long is refused before it is sent, and names are checked where
 //! they are interned. It is the format between our own runtimes of one version only.
 
+mod remote;
+
 use lictor_kernel::membership::Summary;
 use lictor_kernel::{ChildKind, Status};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::remote::Remote;
 use crate::message::Value;
 use crate::reply::ReplyFailure;
 use crate::transport::{FRAME_BYTES_MAX, Frame};
@@ -26,6 +29,7 @@ pub(crate) enum Body {
     Claim(Claim),
     Withdraw { epoch: u64, name: String, incarnation: u64 },
     Bye { epoch: u64 },
+    Remote(Remote),
     Post(Post),
     Answer(Answer),
     Dead(Dead),
@@ -120,6 +124,8 @@ macro_rules! same {
         }
     };
 }
+
+use same;
 
 same!(Status, WireStatus, Starting Up Restarting Suspended Down);
 same!(WireStatus, Status, Starting Up Restarting Suspended Down);

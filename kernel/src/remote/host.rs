@@ -164,6 +164,12 @@ impl Host {
         self.ignored
     }
 
+    /// Whether it obeys no start any more.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     /// It obeys no start any more. (H14)
     pub const fn leave(&mut self) {
         self.leaving = true;

@@ -76,7 +76,7 @@ fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
         ..membership::Config::default()
     };
     let limits = RegistryLimits::DEFAULT;
-    Node::new(Config { seed, limits, max_calls: 1 << 20, membership })
+    Node::new(Config { seed, limits, max_calls: 1 << 20, membership, ..Config::default() })
 }
 
 impl SimNode {

@@ -77,7 +77,8 @@ impl Shared {
             | Body::Alive { .. }
             | Body::Claim(_)
             | Body::Withdraw { .. }
-            | Body::Bye { .. } => unreachable!("these have no stamp"),
+            | Body::Bye { .. }
+            | Body::Remote(_) => unreachable!("these have no stamp"),
         }
     }
 
