@@ -24,17 +24,21 @@ messages! {
     }
 }
 
-/// Who is alive now, over all runtimes, and how often each was started.
+/// Who is alive now, over all runtimes, how often each was started, and what it was told to add.
 #[derive(Clone, Default)]
-struct Census(Arc<Mutex<BTreeMap<String, (u32, u32)>>>);
+struct Census(Arc<Mutex<BTreeMap<String, (u32, u32, u64)>>>);
 
 impl Census {
     fn starts(&self, name: &str) -> u32 {
-        self.0.lock().unwrap().get(name).map_or(0, |(_, starts)| *starts)
+        self.0.lock().unwrap().get(name).map_or(0, |(_, starts, _)| *starts)
     }
 
     fn alive(&self, name: &str) -> u32 {
-        self.0.lock().unwrap().get(name).map_or(0, |(alive, _)| *alive)
+        self.0.lock().unwrap().get(name).map_or(0, |(alive, ..)| *alive)
+    }
+
+    fn added(&self, name: &str) -> u64 {
+        self.0.lock().unwrap().get(name).map_or(0, |(_, _, added)| *added)
     }
 }
 
@@ -53,7 +57,10 @@ impl Agent for Worker {
         cx: &mut Context<Self>,
     ) -> Result<(), AgentError> {
         match message {
-            WorkMessage::Add(Add(n)) => self.sum += n,
+            WorkMessage::Add(Add(n)) => {
+                self.sum += n;
+                self.census.0.lock().unwrap().get_mut(&self.name).unwrap().2 += n;
+            }
             WorkMessage::Get(Get, reply) => drop(reply.send(self.sum).to_string()),
             WorkMessage::Crash(Crash) => return Err(AgentError::new("on purpose")),
             WorkMessage::Leave(Leave) => cx.stop(),
@@ -68,11 +75,11 @@ impl Drop for Worker {
     }
 }
 
-fn worker(name: &str, census: &Census) -> lictor::AgentSpec {
+fn worker(name: &str, census: &Census) -> AgentSpec {
     let (name, census) = (name.to_owned(), census.clone());
     agent(name.clone(), move || {
         let mut all = census.0.lock().unwrap();
-        let (alive, starts) = all.entry(name.clone()).or_default();
+        let (alive, starts, _) = all.entry(name.clone()).or_default();
         *alive += 1;
         *starts += 1;
         // Rule: H16
@@ -406,6 +413,32 @@ fn in_its_own_process_an_agent_is_like_any_other_and_a_clean_stop_stays_stopped(
         main.restart_child("b").await.unwrap();
         tokio::time::sleep(secs(1)).await;
         assert_eq!(one.ask("b", get(), secs(1)).await.unwrap(), json!(0));
+        main.stop().await;
+        one.stop().await;
+    });
+}
+
+// Rule: H7
+#[test]
+fn what_sleeps_through_the_end_of_its_lease_handles_nothing_more() {
+    on_paused(async {
+        let world = World::new(8);
+        let one = world.serve("w1", 1, &["b"]).await;
+        let main = world.runtime("s", 1);
+        main.start(Supervisor::one_for_one("root").agent(remote_agent("b", "w1"))).await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        one.send("b", add(1)).await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!(world.census.added("b"), 1);
+        // The agent has a message, and is polled before its driver finds out what the time is.
+        one.send("b", add(10)).await.unwrap();
+        tokio::time::advance(secs(60)).await;
+        tokio::time::sleep(ms(1)).await;
+        assert_eq!(world.census.added("b"), 1, "the lease is over");
+        tokio::time::sleep(secs(30)).await;
+        main.send("b", add(100)).await.unwrap();
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!((world.census.starts("b"), world.census.alive("b")), (2, 1));
         main.stop().await;
         one.stop().await;
     });
