@@ -12,7 +12,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::events::EventKind;
-use crate::executor::Task;
+use crate::executor::{Executor, Task};
 use crate::inbox::{Fact, Inbox, Outcome};
 use crate::mailbox::{Accept, Popped};
 use crate::reply::ReplyFailure;
@@ -49,12 +49,28 @@ const MESSAGES_PER_POLL: u32 = 128;
 #[derive(Debug)]
 pub(crate) struct Life {
     killed: AtomicBool,
+    /// From this instant on, in nanoseconds, it handles nothing: it runs here for another node,
+    /// which may start it elsewhere then. At the end of time for all others.
+    lease: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
 impl Life {
     pub(crate) fn new() -> Self {
-        Self { killed: AtomicBool::new(false), waker: Mutex::new(None) }
+        let lease = AtomicU64::new(Instant::MAX.as_nanos());
+        Self { killed: AtomicBool::new(false), lease, waker: Mutex::new(None) }
+    }
+
+    pub(crate) fn lease_until(&self, until: Instant) {
+        self.lease.store(until.as_nanos(), Ordering::Release);
+    }
+
+    /// Whether its lease is over. The driver kills it then; but after a pause of the whole
+    /// operating-system process, the agent may be polled before the driver is. Only what is leased
+    /// reads the clock.
+    fn is_over(&self, now: impl FnOnce() -> Instant) -> bool {
+        let until = self.lease.load(Ordering::Acquire);
+        until < Instant::MAX.as_nanos() && until <= now().as_nanos()
     }
 
     /// Ends the incarnation at its next await.
@@ -98,6 +114,7 @@ struct Guarded<F> {
     life: Arc<Life>,
     inbox: Arc<Inbox>,
     process: ProcessId,
+    executor: Arc<dyn Executor>,
 }
 
 impl<F: Future<Output = End>> Guarded<F> {
@@ -118,6 +135,10 @@ impl<F: Future<Output = End>> Future for Guarded<F> {
         this.life.register(cx);
         if this.life.is_killed() {
             this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
+            return Poll::Ready(());
+        }
+        if this.life.is_over(|| this.executor.now()) {
+            this.end(Outcome::Exited { reason: ExitReason::NoConnection, detail: None });
             return Poll::Ready(());
         }
         let Some(body) = &mut this.body else { return Poll::Ready(()) };
@@ -181,7 +202,9 @@ impl<A: Agent> Launch for Launcher<A> {
             work: self.work,
             factory: Arc::clone(&self.factory),
         };
-        Box::pin(Guarded { body: Some(Box::pin(incarnation.run())), life, inbox, process })
+        let executor = Arc::clone(&self.cell.core.shared.executor);
+        let body = Some(Box::pin(incarnation.run()));
+        Box::pin(Guarded { body, life, inbox, process, executor })
     }
 }
 
@@ -282,7 +305,7 @@ impl<A: Agent> Incarnation<A> {
             return end;
         }
         loop {
-            if self.life.is_killed() {
+            if self.life.is_killed() || self.life.is_over(|| self.cell.core.shared.executor.now()) {
                 // It may have been while a method blocked the thread. What is queued is not for
                 // us any more; the guard ends us as soon as we let it.
                 std::future::pending::<()>().await;

@@ -18,7 +18,10 @@ impl Node {
         let mut out = core::mem::take(&mut self.tree_actions.0);
         let result = act(&mut self.tree, &mut out);
         for action in out.drain(..) {
-            actions.push(Action::Supervision(action));
+            // What concerns a child on another node is not for the driver of this one.
+            if !self.is_for_another(action) {
+                actions.push(Action::Supervision(action));
+            }
             self.note_action(action, actions);
         }
         self.tree_actions.0 = out;
@@ -217,8 +220,16 @@ impl Node {
         }
     }
 
-    fn set_process(&mut self, process: ProcessId, status: Status, actions: &mut Vec<Action>) {
+    pub(super) fn set_process(
+        &mut self,
+        process: ProcessId,
+        status: Status,
+        actions: &mut Vec<Action>,
+    ) {
         let name = NameId(process.pid.child.0);
+        if self.set_placed(name, status, actions) {
+            return;
+        }
         let before = self.registry.owner(name).map(|(_, status)| status);
         if self.registry.set_process(name, process, status, &mut self.changes.0).is_ok()
             && before != Some(status)
@@ -228,7 +239,10 @@ impl Node {
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
     }
 
-    fn put_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
+    pub(super) fn put_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
+        if self.set_placed(name, status, actions) {
+            return;
+        }
         let before = self.registry.owner(name).map(|(_, status)| status);
         if before != Some(status)
             && self.registry.set_status(name, status, &mut self.changes.0).is_ok()
@@ -264,5 +278,6 @@ impl Node {
         actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
         self.release_unclaimed();
         self.fire_peers(now, actions);
+        self.fire_remote(now);
     }
 }

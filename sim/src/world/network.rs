@@ -456,6 +456,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             }
             Action::Peer(_, PeerChange::Suspect)
             | Action::Watch(_)
+            // Nothing is placed on other nodes here.
+            | Action::Remote(..)
+            | Action::Placed { .. }
+            | Action::Hosted { .. }
+            | Action::Leased { .. }
             | Action::Supervision(_)
             | Action::Status { .. } => {}
         }

@@ -80,7 +80,7 @@ fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
         ..membership::Config::default()
     };
     let limits = RegistryLimits::DEFAULT;
-    Node::new(Config { seed, limits, max_calls: 1 << 20, membership })
+    Node::new(Config { seed, limits, max_calls: 1 << 20, membership, ..Config::default() })
 }
 
 impl SimNode {
@@ -273,9 +273,14 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             match action {
                 Action::Supervision(action) => self.supervision(node, action),
                 Action::Status { name, status } => self.status(node, name, status),
-                Action::Send(..) | Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {
-                    self.peer_action(node, action);
-                }
+                Action::Send(..)
+                | Action::CallEnded(_)
+                | Action::Peer(..)
+                | Action::Watch(_)
+                | Action::Remote(..)
+                | Action::Placed { .. }
+                | Action::Hosted { .. }
+                | Action::Leased { .. } => self.peer_action(node, action),
             }
         }
         self.node(node).actions = actions;

@@ -213,6 +213,7 @@ mod tests {
             status,
             capabilities: Vec::new(),
             supervisor: "root".into(),
+            on: None,
             starts: 3,
             queued: 4,
             accepted: 12,
