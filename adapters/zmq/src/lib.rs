@@ -47,5 +47,5 @@ pub use config::{CurveConfig, RetryConfig, ZmqConfig, ZmqError};
 pub use counters::Counters;
 pub use endpoint::{Endpoint, EndpointError};
 pub use lictor_zmtp::{Allow, FanoutLimits, Heartbeat, KeyError, Limits, PublicKey, SecretKey};
-pub use network::{Network, TokioNetwork, TokioStream};
+pub use network::{Network, TokioListener, TokioNetwork, TokioStream};
 pub use proxy::{ProxyConfig, ZmqProxy};

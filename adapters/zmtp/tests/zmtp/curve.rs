@@ -69,9 +69,11 @@ fn ends_of_different_security_part() {
     let pair = open(server.clone(), null.clone());
     let other = |name: &str| Some(ConnectionError::OtherMechanism { theirs: name.to_owned() });
     assert_eq!((pair.publisher.error, pair.subscriber.error), (other("NULL"), other("CURVE")));
+    let clash = Some(ConnectionError::RolesClash);
     let pair = open(server, curve_server(SocketType::Sub, None));
-    assert_eq!(pair.publisher.error, Some(ConnectionError::RolesClash));
-    assert_eq!(pair.subscriber.error, Some(ConnectionError::RolesClash));
+    assert_eq!((pair.publisher.error, pair.subscriber.error), (clash.clone(), clash.clone()));
+    let pair = open(curve_client(SocketType::Pub, 20), curve_client(SocketType::Sub, 20));
+    assert_eq!((pair.publisher.error, pair.subscriber.error), (clash.clone(), clash));
 }
 
 /// Nothing of a message is to be seen on the wire, and two connections share no bytes.
