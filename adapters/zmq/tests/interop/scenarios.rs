@@ -296,7 +296,7 @@ async fn garbage_harms_only_its_own_connection() {
     let mut subscriber = hearing(&config, &ours, "far").await;
     let before = forwarder.proxy.counters();
     let length = (1_u64 << 46).to_be_bytes();
-    let mut greeting = vec![0; 64];
+    let mut greeting = [0; 64];
     greeting[..12].copy_from_slice(b"\xff\0\0\0\0\0\0\0\0\x7f\x03\x01");
     greeting[12..16].copy_from_slice(b"NULL");
     let huge = [&greeting[..], &[2], &length].concat();
