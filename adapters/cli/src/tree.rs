@@ -67,11 +67,18 @@ fn supervisor_label(node: &SupervisorNode) -> String {
 fn dynamic_label(node: &DynamicSupervisorNode) -> String {
     let limit = node.limits.max_children;
     let limit = limit.map_or_else(String::new, |limit| format!(" at most {limit}"));
-    format!("[dyn] {}{limit}{}", node.name, policy(&node.spec, true))
+    let at = place(node.process.as_deref());
+    format!("[dyn] {}{at}{limit}{}", node.name, policy(&node.spec, true))
 }
 
 fn agent_label(tag: &str, node: &AgentNode) -> String {
-    format!("{tag} {}: {}{}", node.name, node.type_name, policy(&node.spec, false))
+    let at = place(node.process.as_deref());
+    format!("{tag} {}{at}: {}{}", node.name, node.type_name, policy(&node.spec, false))
+}
+
+/// In which process, if not in that of the tree.
+fn place(process: Option<&str>) -> String {
+    process.map_or_else(String::new, |process| format!(" @{process}"))
 }
 
 /// What differs from the default.
@@ -138,6 +145,7 @@ fn child_json(child: &Child) -> Value {
             let mut value = json!({
                 "kind": "dynamic_supervisor",
                 "name": node.name,
+                "process": node.process,
                 "max_children": node.limits.max_children,
                 "max_restarts": node.intensity.max_restarts,
                 "restart_window": node.intensity.period.as_secs_f64(),
@@ -151,6 +159,7 @@ fn child_json(child: &Child) -> Value {
         "kind": kind,
         "name": node.name,
         "type": node.type_name,
+        "process": node.process,
         "capabilities": node.capabilities,
         "mailbox_size": node.mailbox.size,
     });

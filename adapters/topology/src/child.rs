@@ -60,6 +60,22 @@ const DYNAMIC: Schema = Schema {
     refused: &[],
 };
 
+/// The keys of a process.
+pub(crate) const POLICY_OF_PROCESSES: &[&str] = &[
+    "external",
+    "command",
+    "env",
+    "restart",
+    "max_restarts",
+    "restart_window",
+    "backoff",
+    "backoff_base",
+    "backoff_max",
+    "jitter",
+    "stable_after",
+    "shutdown",
+];
+
 /// Node types of civitas that this version does not have.
 const PLANNED: [&str; 3] = ["eval_agent", "topology_server", "http_gateway"];
 
@@ -336,7 +352,7 @@ impl<'a> Reader<'a> {
     ) -> AgentNode {
         let name = self.child_name(fields, entry);
         let mut node = AgentNode::new(name, type_name);
-        self.process(fields);
+        node.process = self.process(fields);
         node.spec = self.agent_spec(fields, parent);
         let size = self.field(fields, "mailbox_size", |r, item| r.whole(item, 1, MAX_MAILBOX));
         let overflow = self.field(fields, "overflow", |r, item| r.word(item, OVERFLOWS));
@@ -378,6 +394,7 @@ impl<'a> Reader<'a> {
         // It is serde that most types are read with, and this is how it says that.
         let unknown = culprit.filter(|_| why.contains("unknown field `"));
         let meant = unknown.and_then(|entry| nearest(&entry.key, quoted().skip(1)));
+        let why = config.map_or_else(|| why.clone(), |config| self.censored(&why, config.value));
         self.under_key("config", |reader| {
             let message = format_args!("agent {}: {}", Quoted(&node.name), Remark(&why));
             if let Some(d) = reader.error("bad-config", span, message) {
@@ -391,6 +408,24 @@ impl<'a> Reader<'a> {
                 };
             }
         });
+    }
+
+    /// A text without what variables have put into a value: that may be secret. What is as short as
+    /// a number is no secret, and taking it out would garble the text.
+    fn censored(&self, text: &str, item: Item) -> String {
+        let mut text = text.to_owned();
+        let mut rest = vec![item];
+        while let Some(item) = rest.pop() {
+            match &self.tree.node(item).kind {
+                Kind::Scalar(scalar) if scalar.substituted && scalar.text.len() > 3 => {
+                    text = text.replace(&scalar.text, "…");
+                }
+                Kind::Sequence(items) => rest.extend(items),
+                Kind::Mapping(entries) => rest.extend(entries.iter().map(|entry| entry.value)),
+                Kind::Scalar(_) | Kind::Invalid => {}
+            }
+        }
+        text
     }
 
     fn agent_spec(&mut self, fields: &Fields<'a>, parent: Parent) -> ChildSpec {
@@ -411,18 +446,6 @@ impl<'a> Reader<'a> {
         name.or("")
     }
 
-    /// Only the process of the runtime itself is there.
-    fn process(&mut self, fields: &Fields<'a>) {
-        self.nullable(fields, "process", |reader, item| {
-            reader.text(item)?;
-            let message = format_args!("placing a node in another process is not available yet");
-            if let Some(d) = reader.error("not-available", item.span, message) {
-                d.help("it needs the transport `zmq` or `nats`; remove `process`");
-            }
-            None::<()>
-        });
-    }
-
     fn dynamic(
         &mut self,
         fields: &Fields<'a>,
@@ -431,7 +454,7 @@ impl<'a> Reader<'a> {
     ) -> DynamicSupervisorNode {
         let name = self.child_name(fields, entry);
         let mut node = DynamicSupervisorNode::new(name);
-        self.process(fields);
+        node.process = self.process(fields);
         let mut limit =
             |key| self.nullable(fields, key, |r, item| r.whole(item, 0, u32::MAX)).set();
         node.limits = SpawnLimits {

@@ -1,22 +1,25 @@
 //! A topology as canonical YAML.
 
+mod network;
+
 use std::time::Duration;
 
 use lictor_kernel::{Backoff, ChildSpec, Curve, Intensity, Shutdown};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
 
-use crate::model::{AgentNode, Child, DynamicSupervisorNode, SupervisorNode, Topology, Transport};
+use crate::model::{AgentNode, Child, DynamicSupervisorNode, SupervisorNode, Topology};
 use crate::policy::{
     AUTO_SHUTDOWNS, BUDGETS, CURVES, IN_HANDS, JITTERS, OVERFLOWS, RESTARTS, STRATEGIES, Words,
     word_of,
 };
 
 impl Topology {
-    /// The topology as YAML in its canonical form: every key written out, no variables, no aliases.
+    /// The topology as YAML in its canonical form: every key of the tree written out, no variables,
+    /// no aliases.
     ///
     /// Reading it gives the same topology, provided that this one could have been read from a file.
-    /// **Credentials are written in clear text.**
+    /// **Credentials and keys are written in clear text.**
     ///
     /// # Panics
     ///
@@ -25,12 +28,9 @@ impl Topology {
     pub fn to_yaml(&self) -> String {
         let mut supervision = Mapping::new();
         supervisor(&mut supervision, &self.root, false);
-        let mut transport = Mapping::new();
-        let Transport::InProcess = self.transport;
-        put(&mut transport, "type", "in_process");
         let mut file = Mapping::new();
         put(&mut file, "supervision", supervision);
-        put(&mut file, "transport", transport);
+        network::network(&mut file, self);
         write(file)
     }
 }
@@ -156,6 +156,7 @@ fn child(child: &Child) -> Value {
 }
 
 fn agent(map: &mut Mapping, node: &AgentNode) {
+    placed(map, node.process.as_deref());
     word(map, "restart", RESTARTS, node.spec.restart);
     child_spec(map, node.spec);
     put(map, "mailbox_size", node.mailbox.size);
@@ -186,6 +187,7 @@ fn agent(map: &mut Mapping, node: &AgentNode) {
 fn dynamic(map: &mut Mapping, node: &DynamicSupervisorNode) {
     put(map, "type", "dynamic_supervisor");
     put(map, "name", text(&node.name));
+    placed(map, node.process.as_deref());
     let limits = node.limits;
     for (key, limit) in [
         ("max_children", limits.max_children),
@@ -200,6 +202,12 @@ fn dynamic(map: &mut Mapping, node: &DynamicSupervisorNode) {
     word(map, "budget", BUDGETS, node.budget);
     backoff(map, node.backoff);
     child_spec(map, node.spec);
+}
+
+fn placed(map: &mut Mapping, process: Option<&str>) {
+    if let Some(process) = process {
+        put(map, "process", text(process));
+    }
 }
 
 fn intensity(map: &mut Mapping, intensity: Intensity) {

@@ -38,6 +38,7 @@ mod fields;
 mod json;
 mod model;
 mod name;
+mod network;
 mod options;
 mod parse;
 mod policy;
@@ -45,21 +46,28 @@ mod quantity;
 mod reader;
 mod render;
 mod scalar;
+mod security;
 mod substitute;
 mod suggest;
 mod text;
 mod topology;
+mod transport;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_REPORTED, Related, Severity};
 pub use model::{
     AgentNode, Budget, Child, Credentials, DynamicSupervisorNode, InHand, MailboxPolicy, Origin,
-    Overflow, SpawnLimits, SupervisorNode, Topology, Transport,
+    Overflow, SpawnLimits, SupervisorNode, Topology,
 };
 pub use name::is_valid_name;
-pub use options::{AgentCheck, Environment, NoEnvironment, Options, ProcessEnvironment};
+pub use network::{
+    Curve, Identity, IdentityMode, JetStream, Membership, Nats, NatsSecurity, Process, Secret,
+    Security, Signing, Tls, Transport, TransportKind, Zmq,
+};
+pub use options::{AgentCheck, Environment, NoEnvironment, Options, Overrides, ProcessEnvironment};
 pub use quantity::{BadDuration, duration};
 pub use render::Style;
+pub use transport::{is_nats_server, is_zmq_address};
 
 use document::{Format, Limits};
 use reader::Reader;
@@ -108,6 +116,7 @@ pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
             let mut reader = Reader::new(tree, faults);
             reader.known_types = options.known_types;
             reader.agents = options.agents;
+            reader.overrides = options.overrides;
             reader.topology()
         });
     Checked { topology: read.value, diagnostics: read.diagnostics }

@@ -8,31 +8,52 @@ use std::time::Duration;
 use lictor_kernel::{AutoShutdown, Backoff, ChildSpec, Intensity, Restart, Strategy};
 use serde_json::{Map, Value};
 
+use crate::network::{Process, Security, Transport, TransportKind};
+
 /// A whole file.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Topology {
     /// The supervisor at the top.
     pub root: SupervisorNode,
-    /// How nodes talk to each other.
+    /// How processes talk to each other.
     pub transport: Transport,
+    /// The processes besides that of the tree: those that the file describes, then those that are
+    /// only named where something is placed on them.
+    pub processes: Vec<Process>,
+    /// Keys, and what is signed and enciphered.
+    pub security: Security,
 }
 
 impl Topology {
     /// A tree within one process.
     #[must_use]
     pub fn new(root: SupervisorNode) -> Self {
-        Self { root, transport: Transport::InProcess }
+        Self {
+            root,
+            transport: Transport::default(),
+            processes: Vec::new(),
+            security: Security::default(),
+        }
     }
-}
 
-/// How nodes talk to each other.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub enum Transport {
-    /// Not at all: everything runs in one process.
-    #[default]
-    InProcess,
+    /// Whether it is spread over processes. Otherwise `process` says nothing.
+    #[must_use]
+    pub fn is_distributed(&self) -> bool {
+        self.transport.kind != TransportKind::InProcess
+    }
+
+    /// All children of all supervisors, each with its supervisor's before its own.
+    pub fn all_children(&self) -> impl Iterator<Item = &Child> {
+        let mut rest: Vec<&Child> = self.root.children.iter().rev().collect();
+        std::iter::from_fn(move || {
+            let child = rest.pop()?;
+            if let Child::Supervisor(node) = child {
+                rest.extend(node.children.iter().rev());
+            }
+            Some(child)
+        })
+    }
 }
 
 /// Where in the file something was written; 0 for what was not read from a file.
@@ -133,6 +154,16 @@ impl Child {
         }
     }
 
+    /// The process on which it is placed, if not that of the tree.
+    #[must_use]
+    pub fn process(&self) -> Option<&str> {
+        match self {
+            Self::Supervisor(_) => None,
+            Self::Agent(node) | Self::GenServer(node) => node.process.as_deref(),
+            Self::DynamicSupervisor(node) => node.process.as_deref(),
+        }
+    }
+
     /// Where the child was written.
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -152,6 +183,8 @@ pub struct AgentNode {
     pub name: String,
     /// The key under which the application registered its factory.
     pub type_name: String,
+    /// The process in which it runs, if not in that of the tree.
+    pub process: Option<String>,
     /// What its supervisor knows of it.
     pub spec: ChildSpec,
     /// What it offers to others.
@@ -181,6 +214,7 @@ impl AgentNode {
         Self {
             name: name.into(),
             type_name: type_name.into(),
+            process: None,
             spec: ChildSpec::worker(),
             capabilities: Vec::new(),
             capability_metadata: Map::new(),
@@ -276,6 +310,8 @@ pub enum InHand {
 pub struct DynamicSupervisorNode {
     /// Its name, unique in the file.
     pub name: String,
+    /// The process in which its children run, if not in that of the tree.
+    pub process: Option<String>,
     /// What its own supervisor knows of it.
     pub spec: ChildSpec,
     /// How many children it may have.
@@ -298,6 +334,7 @@ impl DynamicSupervisorNode {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            process: None,
             spec: ChildSpec::supervisor(),
             limits: SpawnLimits::default(),
             child_restart: Restart::Transient,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::model::AgentNode;
+use crate::network::{Secret, TransportKind};
 
 /// Where `${VAR}` finds its value. Any `Fn(&str) -> Option<String>` is one.
 pub trait Environment {
@@ -65,11 +66,28 @@ pub struct Options<'a> {
     pub known_types: Option<&'a [&'a str]>,
     /// What the application says to each agent whose own keys have no fault. `None` asks nobody.
     pub agents: Option<&'a dyn AgentCheck>,
+    /// What holds instead of what the file says.
+    pub overrides: Option<&'a Overrides>,
+}
+
+/// What holds instead of what a file says of its transport: flags of a command, for one. The reader
+/// takes it for what the file says, so that all that depends on it is checked against it.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Overrides {
+    /// Over what processes talk.
+    pub transport: Option<TransportKind>,
+    /// Where processes publish, if it is ZeroMQ; a good address
+    /// ([`is_zmq_address`](crate::is_zmq_address)).
+    pub zmq_pub: Option<String>,
+    /// Where they listen.
+    pub zmq_sub: Option<String>,
+    /// The servers, if it is NATS; good ones ([`is_nats_server`](crate::is_nats_server)).
+    pub nats_servers: Option<Vec<Secret>>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { environment: &NoEnvironment, known_types: None, agents: None }
+        Self { environment: &NoEnvironment, known_types: None, agents: None, overrides: None }
     }
 }
 
@@ -77,13 +95,19 @@ impl<'a> Options<'a> {
     /// Variables from `environment`, every agent type accepted.
     #[must_use]
     pub fn new(environment: &'a dyn Environment) -> Self {
-        Self { environment, known_types: None, agents: None }
+        Self { environment, ..Self::default() }
     }
 
     /// The same options, accepting only these agent types.
     #[must_use]
     pub fn known_types(self, types: &'a [&'a str]) -> Self {
         Self { known_types: Some(types), ..self }
+    }
+
+    /// The same options, with these overrides.
+    #[must_use]
+    pub fn overrides(self, overrides: &'a Overrides) -> Self {
+        Self { overrides: Some(overrides), ..self }
     }
 
     /// The same options, with this said to each agent.

@@ -5,8 +5,9 @@ use std::fmt::{self, Write as _};
 
 use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
 use crate::name::fault_of;
-use crate::options::AgentCheck;
+use crate::options::{AgentCheck, Overrides};
 use crate::scalar::{Resolved, resolve};
+use crate::transport::Placing;
 use crate::tree::{Form, Item, Kind, Scalar, Span, Tag, Tree};
 
 /// A walk over a document: where it is, what it has seen, and how it complains.
@@ -18,6 +19,10 @@ pub struct Reader<'a> {
     pub(crate) known_types: Option<&'a [&'a str]>,
     /// What the application says to the agents of a topology.
     pub(crate) agents: Option<&'a dyn AgentCheck>,
+    /// What holds instead of what a topology says.
+    pub(crate) overrides: Option<&'a Overrides>,
+    /// What a topology has said of processes so far.
+    pub(crate) placing: Placing<'a>,
     sink: &'a mut Faults,
     path: Vec<Segment<'a>>,
     /// The names of a topology.
@@ -64,7 +69,17 @@ impl fmt::Debug for Reader<'_> {
 impl<'a> Reader<'a> {
     pub(crate) fn new(tree: &'a Tree, sink: &'a mut Faults) -> Self {
         let names = Names::new(ONE_NAMESPACE);
-        Self { tree, known_types: None, agents: None, sink, path: Vec::new(), names, alias: None }
+        Self {
+            tree,
+            known_types: None,
+            agents: None,
+            overrides: None,
+            placing: Placing::default(),
+            sink,
+            path: Vec::new(),
+            names,
+            alias: None,
+        }
     }
 
     /// Reads what is under a key, which faults then name in their path.
@@ -141,7 +156,8 @@ impl<'a> Reader<'a> {
         if matches!(tree.node(item).kind, Kind::Invalid) {
             return None;
         }
-        let secret = self.path.iter().any(|s| matches!(s, Segment::Key("credentials")));
+        let is_secret = |key: &str| matches!(key, "credentials" | "security" | "servers" | "env");
+        let secret = self.path.iter().any(|s| matches!(s, Segment::Key(key) if is_secret(key)));
         let found = Found { kind: &tree.node(item).kind, secret };
         let place = Place(self.path.last().copied());
         self.error(code, item.span, format_args!("{place} must be {must_be}, not {found}"))
@@ -222,7 +238,7 @@ impl<'a> Reader<'a> {
 
     /// Takes a name, or reports that it is taken. Behind an alias the name itself stands in one
     /// place only, so the second use is shown by the alias or the entry.
-    fn claim_in(
+    pub(crate) fn claim_in(
         &mut self,
         names: &mut Names<'a>,
         name: &'a str,
@@ -286,6 +302,10 @@ impl fmt::Display for Found<'_> {
         };
         if self.secret {
             return write!(f, "{word} here");
+        }
+        // It may be one as well.
+        if scalar.substituted {
+            return write!(f, "{word} that its variable gives");
         }
         write!(f, "{word} {}", Quoted(&scalar.text))
     }

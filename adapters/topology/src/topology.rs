@@ -4,9 +4,8 @@ use lictor_kernel::{
     AutoShutdown, Backoff, ChildSpec, Curve, Intensity, Jitter, Restart, Shutdown, Strategy,
 };
 
-use crate::diagnostic::Quoted;
 use crate::fields::{Field, Fields, Schema};
-use crate::model::{Origin, SupervisorNode, Topology, Transport};
+use crate::model::{Origin, SupervisorNode, Topology};
 use crate::policy::{AUTO_SHUTDOWNS, CURVES, JITTERS, RESTARTS, STRATEGIES};
 use crate::reader::Reader;
 use crate::suggest::nearest;
@@ -14,25 +13,11 @@ use crate::tree::{Entry, Item, Span};
 
 const FILE: Schema = Schema {
     owner: "a topology file",
-    keys: &["supervision", "supervisor", "transport"],
-    refused: &[
-        ("plugins", LATER),
-        ("mcp", LATER),
-        ("security", LATER),
-        ("audit", LATER),
-        ("presidium", LATER),
-    ],
+    keys: &["supervision", "supervisor", "transport", "processes", "security"],
+    refused: &[("plugins", LATER), ("mcp", LATER), ("audit", LATER), ("presidium", LATER)],
 };
 
 const LATER: &str = "remove the block; nothing in it would take effect";
-
-const TRANSPORT: Schema = Schema {
-    owner: "`transport`",
-    keys: &["type"],
-    refused: &[("zmq", ONE_PROCESS), ("nats", ONE_PROCESS)],
-};
-
-const ONE_PROCESS: &str = "everything runs in one process: `type: in_process`";
 
 const SUPERVISOR: Schema = Schema {
     owner: "a supervisor",
@@ -53,7 +38,7 @@ const SUPERVISOR: Schema = Schema {
         "significant",
         "start_timeout",
     ],
-    refused: &[],
+    refused: &[("process", "supervisors decide in the process of the tree; place their agents")],
 };
 
 /// What only a supervised node may say.
@@ -79,7 +64,8 @@ impl<'a> Reader<'a> {
     /// is announced. Once per document: its names are one namespace.
     pub fn topology_at(&mut self, item: Item, at: Span) -> Option<Topology> {
         let fields = self.fields(item, at, &FILE)?;
-        let transport = self.field(&fields, "transport", |reader, item| reader.transport(item));
+        let transport = self.transport(&fields);
+        let security = self.nullable(&fields, "security", |reader, item| reader.security(item));
         let both = self.conflict(&fields, "supervision", "supervisor");
         let key = if fields.get("supervision").is_some() { "supervision" } else { "supervisor" };
         let Some(entry) = fields.get(key) else {
@@ -87,34 +73,9 @@ impl<'a> Reader<'a> {
             return None;
         };
         let read = |reader: &mut Self| reader.supervisor(entry, Parent::None);
-        let root = self.under_key(&entry.key, read).filter(|_| !both)?;
-        Some(Topology { root, transport: transport.or(Transport::InProcess) })
-    }
-
-    fn transport(&mut self, item: Item) -> Option<Transport> {
-        let fields = self.fields(item, item.span, &TRANSPORT)?;
-        self.field(&fields, "type", |reader, item| {
-            let word = reader.text(item)?;
-            match word {
-                "in_process" => return Some(Transport::InProcess),
-                "zmq" | "nats" => reader.unavailable(word, item.span, ONE_PROCESS),
-                _ => {
-                    let message = format_args!("unknown transport {}", Quoted(word));
-                    let meant = nearest(word, ["in_process", "zmq", "nats"]);
-                    if let Some(d) = reader.error("unknown-value", item.span, message) {
-                        match meant {
-                            Some("in_process") => d.help("did you mean `in_process`?"),
-                            Some(meant) => d.help(format!(
-                                "did you mean `{meant}`? It is not available in this version"
-                            )),
-                            None => d.help("the only transport of this version is `in_process`"),
-                        };
-                    }
-                }
-            }
-            None
-        })
-        .valid_or(Transport::InProcess)
+        let root = self.under_key(&entry.key, read).filter(|_| !both);
+        let processes = self.processes(&fields);
+        Some(Topology { root: root?, transport, processes, security: security.or_default() })
     }
 
     /// Reads the supervisor that is the value of `entry`.
@@ -260,7 +221,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn no_effect(&mut self, fields: &Fields<'a>, key: &'static str, why: &str) {
+    pub(crate) fn no_effect(&mut self, fields: &Fields<'a>, key: &'static str, why: &str) {
         let Some(entry) = fields.get(key).filter(|entry| !self.is_null(entry.value)) else {
             return;
         };

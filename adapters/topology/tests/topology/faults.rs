@@ -85,16 +85,12 @@ fn the_file() {
         ("- a list".into(), 1, 1, "wrong-type"),
         (format!("{good}---\n{good}"), 4, 1, "several-documents"),
         (format!("{good}supervision: {{}}\n"), 4, 1, "duplicate-key"),
-        (format!("{good}security: {{signing: {{enabled: true}}}}\n"), 4, 1, "not-available"),
         (format!("{good}plugins:\n"), 4, 1, "not-available"),
         (format!("{good}mcp: 1\n"), 4, 1, "not-available"),
         (format!("{good}audit: {{}}\n"), 4, 1, "not-available"),
         (format!("{good}presidium: {{}}\n"), 4, 1, "not-available"),
         (format!("{good}other: {{}}\n"), 4, 1, "unknown-key"),
         (format!("{good}transport: zmq\n"), 4, 12, "wrong-type"),
-        (format!("{good}transport: {{type: zmq}}\n"), 4, 19, "not-available"),
-        (format!("{good}transport: {{type: nats}}\n"), 4, 19, "not-available"),
-        (format!("{good}transport: {{nats: {{servers: []}}}}\n"), 4, 13, "not-available"),
         ("supervision:\n\tname: a\n".into(), 2, 1, "tab"),
         ("supervision: [1, 2\n".into(), 1, 14, "syntax"),
         ("supervision: \"open\n".into(), 1, 14, "syntax"),
@@ -181,14 +177,14 @@ fn entries() {
         (entry("{type: dynamic_supervisor, name: d, restart: always}"), 3, 52, "unknown-value"),
         (entry("{type: dynamic_supervisor, name: d, budget: mine}"), 3, 51, "unknown-value"),
         (entry("{type: dynamic_supervisor, name: d, children: []}"), 3, 43, "unknown-key"),
-        (entry("{type: dynamic_supervisor, name: d, process: w}"), 3, 52, "not-available"),
+        (entry("{type: dynamic_supervisor, name: d, process: w}"), 3, 52, "bad-combination"),
     ]);
 }
 
 #[test]
 fn agents() {
     assert_faults(&[
-        (agent("process: worker_1"), 6, 18, "not-available"),
+        (agent("process: worker_1"), 6, 18, "bad-combination"),
         (agent("public_key: abc"), 6, 9, "not-available"),
         (agent("capabilities: code"), 6, 23, "wrong-type"),
         (agent("capabilities: [a, 5]"), 6, 27, "wrong-type"),
@@ -332,7 +328,7 @@ fn all_faults_in_one_run() {
             (30, 7, "bad-child"),
             (33, 14, "not-available"),
             (34, 60, "out-of-range"),
-            (35, 1, "not-available"),
+            (36, 13, "unknown-key"),
             (37, 1, "duplicate-key"),
         ]
     );

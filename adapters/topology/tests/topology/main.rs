@@ -3,8 +3,10 @@
 mod documents;
 mod faults;
 mod limits;
+mod network;
 mod properties;
 mod rendering;
+mod spread;
 mod valid;
 
 use lictor_topology::{Diagnostics, Options, Topology, parse};

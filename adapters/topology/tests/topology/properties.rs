@@ -14,6 +14,8 @@ use proptest::prelude::{Just, Strategy as Generator, any, prop, prop_oneof, prop
 use proptest::{prop_assert, prop_assert_eq};
 use serde_json::{Map, Value};
 
+use crate::spread::spread;
+
 fn duration(min: u64) -> impl Generator<Value = Duration> {
     let second = 1_000_000_000_u64;
     prop_oneof![
@@ -289,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn canonical_yaml_reads_back(topology in topology()) {
+    fn canonical_yaml_reads_back(topology in prop_oneof![topology().boxed(), spread(topology().boxed()).boxed()]) {
         let yaml = topology.to_yaml();
         match check("t.yaml", yaml.as_bytes(), &Options::default()).topology {
             Some(read) => prop_assert_eq!(read, topology),
