@@ -49,3 +49,8 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use lictor_zmtp::{Allow, FanoutLimits, Heartbeat, KeyError, Limits, PublicKey, SecretKey};
 pub use network::{Network, TokioListener, TokioNetwork, TokioStream};
 pub use proxy::{ProxyConfig, ZmqProxy};
+
+/// The examples of the manual.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/zeromq.md")]
+struct Manual;

@@ -51,7 +51,9 @@ impl Hearing {
             }
             return None;
         }
-        Some(BrokerEvent::Message { address: address.into(), frame: Frame::new(content) })
+        // The bytes stay where they are; the address in front of them costs little.
+        let frame = Frame::from(message.wire().slice_ref(content));
+        Some(BrokerEvent::Message { address: address.into(), frame })
     }
 }
 
