@@ -213,6 +213,18 @@ fn dependencies_point_one_way() {
                 "tracing",
                 "tokio",
             ],
+            "lictor-zmtp" => &[
+                "lictor-kernel",
+                "bytes",
+                "poly1305",
+                "salsa20",
+                "subtle",
+                "x25519-dalek",
+                "zeroize",
+            ],
+            "lictor-zmq" => {
+                &["lictor-kernel", "lictor-runtime", "lictor-zmtp", "getrandom", "tokio"]
+            }
             "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
             "lictor-sim" => &[
                 "lictor-kernel",
@@ -265,6 +277,7 @@ fn links_of_the_documents_lead_somewhere() {
         "kernel/SEMANTICS.md",
         "docs/cli.md",
         "docs/policies.md",
+        "docs/zeromq.md",
     ];
     for document in documents {
         let path = root().join(document);

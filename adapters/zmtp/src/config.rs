@@ -147,7 +147,11 @@ impl Config {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Finds what would make no connection.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; [`Connection::new`](crate::Connection::new) gives the same one.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let Limits { frame, parts, message, topic } = self.limits;
         if frame == 0 || parts == 0 || message == 0 || topic == 0 {
             return Err(ConfigError::ZeroLimit);

@@ -96,8 +96,14 @@ impl Upstream {
         found
     }
 
+    /// Whether just this prefix is wanted.
+    #[must_use]
+    pub fn is_wanted(&self, prefix: &[u8]) -> bool {
+        self.wanted.contains_key(prefix)
+    }
+
     /// What is wanted, in order.
-    pub fn wanted(&self) -> impl Iterator<Item = &Bytes> {
+    pub fn wanted(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.wanted.keys()
     }
 

@@ -88,8 +88,8 @@ impl Inner {
             let name = theirs.mechanism.split(|byte| *byte == 0).next().unwrap_or_default();
             return Err(ConnectionError::OtherMechanism { theirs: command::text(name) });
         }
-        let is_curve = self.config.security != Security::Null;
-        if is_curve && ours.as_server == theirs.as_server {
+        // libzmq never says that it is the server: only the claim means something.
+        if ours.as_server && theirs.as_server {
             return Err(ConnectionError::RolesClash);
         }
         self.minor = theirs.minor;
@@ -126,6 +126,7 @@ impl Inner {
                 client.welcome(content, &metadata(&self.config), wire)?;
                 Step::Ready(client)
             }
+            (Step::Welcome(_), b"HELLO") => return Err(ConnectionError::RolesClash),
             (Step::Initiate(server), b"INITIATE") => {
                 let Security::CurveServer { allow, .. } = &self.config.security else {
                     return Err(ConnectionError::Unexpected);

@@ -118,14 +118,27 @@ impl Client {
         let theirs = PublicKey::from_bytes(take(&mut plain)?);
         let cookie: [u8; COOKIE] = take(&mut plain)?;
 
-        let vouching = SharedKey::new(&self.secret, &theirs)?;
+        let server = self.server;
+        self.initiate(&theirs, &cookie, &server, metadata, wire)
+    }
+
+    /// Vouches that the fresh key is its own, for use at this server and no other.
+    fn initiate(
+        &mut self,
+        theirs: &PublicKey,
+        cookie: &[u8; COOKIE],
+        server: &PublicKey,
+        metadata: &[u8],
+        wire: &mut Vec<u8>,
+    ) -> Result<(), ConnectionError> {
+        let vouching = SharedKey::new(&self.secret, theirs)?;
         let fresh = self.fresh.public();
-        let what: &[&[u8]] = &[fresh.as_bytes(), self.server.as_bytes()];
+        let what: &[&[u8]] = &[fresh.as_bytes(), server.as_bytes()];
         let vouch = sealed(&vouching, &long(b"VOUCH---", &self.long_nonce), what);
-        let key = SharedKey::new(&self.fresh, &theirs)?;
+        let key = SharedKey::new(&self.fresh, theirs)?;
         let what: &[&[u8]] = &[self.public.as_bytes(), &self.long_nonce, &vouch, metadata];
         let boxed = sealed(&key, &nonce(INITIATE, 2), what);
-        command::put("INITIATE", &[&cookie, &2_u64.to_be_bytes(), &boxed], wire);
+        command::put("INITIATE", &[cookie, &2_u64.to_be_bytes(), &boxed], wire);
         self.key = Some(key);
         Ok(())
     }
@@ -238,5 +251,43 @@ impl Server {
         let boxed = sealed(&key, &nonce(READY, 1), &[metadata]);
         command::put("READY", &[&1_u64.to_be_bytes(), &boxed], wire);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The server's answer to an INITIATE whose vouch is for `server`, by the holder of `secret`
+    /// who claims to be `public`.
+    fn answer(
+        server: &PublicKey,
+        public: PublicKey,
+        secret: SecretKey,
+    ) -> Result<PublicKey, ConnectionError> {
+        let long_term = SecretKey::from_bytes([1; 32]);
+        let mut host = Server::new(long_term.clone(), &[2; 32]);
+        let mut client = Client::new(long_term.public(), public, secret, &[3; 32]);
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        client.hello(&mut there)?;
+        // Two bytes of frame, six of name.
+        host.hello(there.get(8..).unwrap(), &mut back)?;
+        there.clear();
+        client.initiate(&host.fresh.public(), &host.cookie, server, b"", &mut there)?;
+        // It is a long frame: nine bytes, and nine of name.
+        let content = there.get(18..).unwrap();
+        host.initiate(content, &Allow::Any).map(|(_, key, _)| key)
+    }
+
+    #[test]
+    fn a_vouch_counts_for_its_maker_and_for_one_server() {
+        let (honest, other) = (SecretKey::from_bytes([4; 32]), SecretKey::from_bytes([5; 32]));
+        let server = SecretKey::from_bytes([1; 32]).public();
+        let proved = answer(&server, honest.public(), honest.clone());
+        assert_eq!(proved, Ok(honest.public()));
+        let borrowed = answer(&other.public(), honest.public(), honest.clone());
+        assert_eq!(borrowed, Err(ConnectionError::BadBox), "made for another server");
+        let stolen = answer(&server, honest.public(), other);
+        assert_eq!(stolen, Err(ConnectionError::BadBox), "made by another client");
     }
 }

@@ -109,6 +109,32 @@ fn a_length_is_refused_with_its_header_and_reserves_nothing() {
     }
 }
 
+/// What is announced, within the limit, and does not come: memory follows what came.
+#[test]
+fn memory_follows_the_bytes_that_came_and_not_the_lengths() {
+    for curve in [false, true] {
+        let mut pair = if curve {
+            let client = curve_client(SocketType::Sub, 20);
+            Pair::new(curve_server(SocketType::Pub, None), client, 0, 999)
+        } else {
+            Pair::null()
+        };
+        pair.settle();
+        let mut end = pair.subscriber;
+        // Two mebibytes, of which ten thousand bytes come.
+        let announced = [&[2][..], &(2_u64 << 20).to_be_bytes(), &[7; 10_000]].concat();
+        let used = allocation_counter::measure(|| {
+            announced.chunks(100).for_each(|piece| end.read(NOW, piece));
+        });
+        assert_eq!(end.error, None);
+        assert!(used.bytes_max <= 3 * 10_000, "{used:?}");
+        // All of it comes, and is as it was: at most twice, and room to grow.
+        let rest = vec![7; (2 << 20) - 10_000];
+        let used = allocation_counter::measure(|| end.read(NOW, &rest));
+        assert!(used.bytes_max <= 6 << 20, "{used:?}");
+    }
+}
+
 #[test]
 fn flags_that_do_not_exist_and_commands_of_no_form() {
     let bad = |bytes: &[u8]| {

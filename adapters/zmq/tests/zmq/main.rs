@@ -1,0 +1,9 @@
+//! Clients and forwarders of ours, over real sockets and over simulated ones.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod clients;
+mod configuration;
+mod conformance;
+mod hostile;
+mod simulated;
+mod support;
