@@ -187,6 +187,7 @@ fn dependencies_point_one_way() {
                 "async-nats",
                 "bytes",
                 "futures-util",
+                "nuid",
                 "tracing",
                 "tokio",
             ],
