@@ -384,6 +384,29 @@ async fn a_killed_server_with_its_store_costs_nothing_and_doubles_nothing() {
     second.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_has_lost_its_store_is_used_again_and_numbers_that_come_again_are_new() {
+    let mut server = Server::new();
+    let streams = streams(&server, quick());
+    let ledger = Ledger::default();
+    let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
+    for number in 0..5 {
+        runtime.send("ledger", add(number)).await.unwrap();
+    }
+    counted(&streams, |counters| counters.handled == 5).await;
+    server.kill();
+    server.forget();
+    server.start();
+    for number in 5..10 {
+        runtime.send("ledger", add(number)).await.unwrap();
+    }
+    // They have the numbers of the first five in the new stream.
+    let counters = counted(&streams, |counters| counters.handled == 10).await;
+    assert_eq!((ledger.log.distinct(), counters.repeated), (10, 0));
+    is_empty(&server).await;
+    runtime.stop().await;
+}
+
 /// How many messages the great run has.
 fn many() -> u64 {
     std::env::var("LICTOR_MESSAGES").map_or(5_000, |number| number.parse().unwrap())

@@ -310,10 +310,15 @@ impl JetStream {
             .timeout(self.config.ack_timeout)
             .max_ack_inflight(1 << 14)
             .build(made.client.clone());
-        self.see_to(&context, self.config.stream()).await?;
-        self.see_to(&context, self.config.dead_stream()).await?;
+        self.see_to_streams(&context).await?;
         *link = Some(Open { link: made, context: context.clone() });
         Ok(context)
+    }
+
+    /// Makes both streams, unless they are there: at the first connection, and when one was lost.
+    async fn see_to_streams(&self, context: &Context) -> Result<(), NoStream> {
+        self.see_to(context, self.config.stream()).await?;
+        self.see_to(context, self.config.dead_stream()).await
     }
 
     /// Makes a stream, unless it is there. One that is there keeps its limits, which are its
@@ -327,8 +332,8 @@ impl JetStream {
         let found = &stream.cached_info().config;
         if found.subjects != subjects || found.retention != retention {
             let why = format!(
-                "the stream {name:?} is there with subjects {:?} and retention {:?}, and {subjects:?} \
-                 and {retention:?} are needed: name another, or remove it",
+                "the stream {name:?} is there with subjects {:?} and retention {:?}, and \
+                 {subjects:?} and {retention:?} are needed: name another, or remove it",
                 found.subjects, found.retention,
             );
             return Err(NoStream(why.into()));

@@ -117,16 +117,21 @@ impl Service {
 
     async fn run(&self, mut end: Task) {
         let Some(durable) = super::names::durable_name(&self.name) else {
-            tracing::error!(target: "lictor", name = &*self.name, "too long for a durable consumer");
+            let name = &*self.name;
+            tracing::error!(target: "lictor", name, "too long for a durable consumer");
             return end.await;
         };
-        let mut attempt = 0;
+        let (mut attempt, mut is_first) = (0, true);
         loop {
             let serving = async {
                 attempt += 1;
                 // At once only if the last one has lasted.
                 sleep(self.stream.nats.wait_before(attempt)).await;
                 let context = self.stream.context().await?;
+                if !std::mem::replace(&mut is_first, false) {
+                    // The subscription may have ended with the stream itself.
+                    self.stream.see_to_streams(&context).await?;
+                }
                 let consumer = self.config(&durable);
                 let consumer =
                     context.create_consumer_on_stream(consumer, &self.stream.config.name).await;

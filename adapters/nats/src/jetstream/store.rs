@@ -77,7 +77,14 @@ impl JetStream {
                     }
                     return Ok(());
                 }
-                Err(error) => self.may_try(&error, attempt).await?,
+                Err(error) => {
+                    self.may_try(&error, attempt).await?;
+                    if error.kind() == PublishErrorKind::StreamNotFound {
+                        // A server that has lost its store: what was in it is gone, and who comes
+                        // after must not suffer. If this fails, the next attempt says why.
+                        let _ = self.see_to_streams(&context).await;
+                    }
+                }
             }
             attempt += 1;
         }
