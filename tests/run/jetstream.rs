@@ -407,6 +407,71 @@ async fn a_server_that_has_lost_its_store_is_used_again_and_numbers_that_come_ag
     runtime.stop().await;
 }
 
+/// How often the server has handed something out again, of what is not settled.
+async fn redelivered(server: &Server, durable: &str) -> usize {
+    let stream = context(server).await.get_stream("LICTOR").await.unwrap();
+    stream.consumer_info(durable).await.unwrap().num_redelivered
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_handling_is_not_taken_for_a_death() {
+    let server = Server::new();
+    let mut config = quick();
+    config.ack_wait = Duration::from_millis(600);
+    let streams = streams(&server, config);
+    let ledger = Ledger { takes: secs(2), ..Ledger::default() };
+    let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
+    for number in [1, 2] {
+        runtime.send("ledger", add(number)).await.unwrap();
+    }
+    // Also the second one, which waits in the mailbox meanwhile.
+    for _ in 0..35 {
+        assert_eq!(redelivered(&server, "ledger").await, 0);
+        tokio::time::sleep(ms(100)).await;
+    }
+    counted(&streams, |counters| counters.handled == 2).await;
+    assert_eq!((ledger.log.all(), streams.counters().delivered), (2, 2));
+    runtime.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_while_a_message_is_handled_hands_it_out_again_and_it_is_not_handled_again()
+ {
+    let mut server = Server::new();
+    let streams = streams(&server, quick());
+    let ledger = Ledger { takes: secs(1), ..Ledger::default() };
+    let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
+    runtime.send("ledger", add(1)).await.unwrap();
+    until("it is in hand", || ledger.log.tries(1) == 1).await;
+    server.kill();
+    // It is handled meanwhile, and its time at the server passes.
+    tokio::time::sleep(ms(2500)).await;
+    server.start();
+    is_empty(&server).await;
+    let counters = counted(&streams, |counters| counters.handled == 1).await;
+    assert_eq!((ledger.log.tries(1), counters.delivered), (1, 1));
+    runtime.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forgets_what_it_was_told_is_told_again() {
+    let mut server = Server::new();
+    let streams = streams(&server, quick());
+    let ledger = Ledger { takes: secs(1), ..Ledger::default() };
+    let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
+    runtime.send("ledger", add(1)).await.unwrap();
+    until("it is in hand", || ledger.log.tries(1) == 1).await;
+    server.remember("before");
+    is_empty(&server).await;
+    server.kill();
+    server.recall("before");
+    server.start();
+    counted(&streams, |counters| counters.repeated >= 1).await;
+    is_empty(&server).await;
+    assert_eq!((ledger.log.tries(1), streams.counters().handled), (1, 1));
+    runtime.stop().await;
+}
+
 /// How many messages the great run has.
 fn many() -> u64 {
     std::env::var("LICTOR_MESSAGES").map_or(5_000, |number| number.parse().unwrap())

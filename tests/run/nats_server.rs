@@ -84,6 +84,22 @@ impl Server {
         std::fs::remove_dir_all(self.folder.join("store")).unwrap();
     }
 
+    /// Copies what it has stored, under a word.
+    pub(crate) fn remember(&self, word: &str) {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(self.folder.join("store"))
+            .arg(self.folder.join(word))
+            .status();
+        assert!(copied.unwrap().success());
+    }
+
+    /// Puts a copy back in place of what it has stored. It must not run.
+    pub(crate) fn recall(&self, word: &str) {
+        self.forget();
+        std::fs::rename(self.folder.join(word), self.folder.join("store")).unwrap();
+    }
+
     /// Kills it, as kill -9 does: nothing is told, nothing is flushed.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
