@@ -14,6 +14,7 @@ use lictor_kernel::{
 };
 
 use super::network::Called;
+use super::operations::PLAN;
 use super::process::State;
 use super::{Event, World};
 use crate::buggify::Point;
@@ -301,9 +302,13 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             tree::Action::Supervisor { supervisor, process, stage } => {
                 self.stage(node, supervisor, process, stage);
             }
-            tree::Action::Removed { child, why, .. } => {
+            tree::Action::Removed { child, why, spawner, .. } => {
                 let Some(who) = self.node(node).who(NameId(child.0)) else { return };
                 self.put(node, What::Removed(who));
+                if why.is_some() && spawner != Some(PLAN) {
+                    let text = format!("whoever spawned {who:?} is not told that it is gone");
+                    self.recorder.violated("S13", self.now, node, text);
+                }
                 if why.is_some() {
                     self.close(node, who, Fate::DeadLetter, Ending::Failed);
                 }

@@ -15,7 +15,7 @@ use crate::queue::EventQueue;
 use crate::record::{MessageId, NodeIx, What, Who};
 
 /// Who spawns all that a plan spawns.
-const PLAN: SpawnerId = SpawnerId(0);
+pub(super) const PLAN: SpawnerId = SpawnerId(0);
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn operate(&mut self, number: u32) {
