@@ -97,7 +97,7 @@ impl Ground for Virtual {
         self.executor.run_until_watched(at, &mut watch).map_err(|stuck| found(&stuck))
     }
 
-    fn settle(&mut self) -> Result<(), Found> {
+    fn settle(&mut self, _: bool) -> Result<(), Found> {
         self.executor.run_until_idle().map_err(|stuck| found(&stuck))
     }
 
