@@ -31,8 +31,19 @@ impl Default for Options {
             until: None,
             queue: Queue::Heap,
             schedule: Schedule::Fifo,
-            model: true,
+            model: false,
         }
+    }
+}
+
+/// What a difference from the reference model of supervision is called among the invariants.
+pub const MODEL: &str = "MODEL";
+
+impl Options {
+    /// The usual ones, with what it takes to see a violation of this invariant.
+    #[must_use]
+    pub fn to_see(invariant: &str) -> Self {
+        Self { model: invariant == MODEL, ..Self::default() }
     }
 }
 

@@ -12,6 +12,7 @@ use lictor_kernel::{Instant, SupervisorId};
 
 use super::{Event, World};
 use crate::model::tree::{Call, Look, Tree, foretells};
+use crate::outcome::MODEL;
 use crate::queue::EventQueue;
 use crate::record::NodeIx;
 
@@ -100,7 +101,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.perform(node, actions);
         self.reset_due(node);
         if let Some(text) = differs {
-            self.recorder.violated("MODEL", self.now, node, text);
+            self.recorder.violated(MODEL, self.now, node, text);
         }
         result
     }
