@@ -13,6 +13,7 @@ use lictor_kernel::{
     RegistryLimits, Status, SupervisorId,
 };
 
+use super::beside::Beside;
 use super::network::Called;
 use super::operations::PLAN;
 use super::process::State;
@@ -20,6 +21,7 @@ use super::{Event, World};
 use crate::buggify::Point;
 use crate::clock::Clock;
 use crate::marks::Mark;
+use crate::model::tree::Call;
 use crate::plan::Knobs;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, Stage, What, Who};
@@ -60,7 +62,9 @@ pub(super) struct SimNode {
     supervisors: Vec<Option<u64>>,
     /// By incarnation of a supervisor: whose it is.
     incarnations: Vec<(u64, Who)>,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
+    /// The reference model of its supervision.
+    pub(super) beside: Beside,
 }
 
 /// How late a timer is at most where what is simulated misbehaves, in nanoseconds.
@@ -105,6 +109,7 @@ impl SimNode {
             supervisors: vec![None; scenario.len()],
             incarnations: Vec::new(),
             actions: Vec::new(),
+            beside: Beside::default(),
         }
     }
 
@@ -172,10 +177,16 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         let id = |who: Who| ChildId(this.name(who).map_or(u32::MAX, |name| name.0));
         let plan = Arc::new(scenario.tree(streams, boot, root, &id));
-        self.step_kernel(node, |kernel, now, actions| {
-            let started = kernel.start(now, &plan, actions);
-            debug_assert!(started.is_ok(), "a topology that was read can be started");
-        });
+        self.node(node).beside = Beside::new(self.options.model, &plan);
+        let start = Call::Start(Arc::clone(&plan));
+        self.step_tree(
+            node,
+            |_| start,
+            |kernel, now, actions| {
+                let started = kernel.start(now, &plan, actions);
+                debug_assert!(started.is_ok(), "a topology that was read can be started");
+            },
+        );
         self.joins(node);
     }
 
@@ -258,18 +269,23 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     pub(super) fn wake(&mut self, node: NodeIx) {
-        self.step_kernel(node, |kernel, now, actions| kernel.handle_timeout(now, actions));
+        self.step_tree(
+            node,
+            |_| Call::Timeout,
+            |kernel, now, actions| kernel.handle_timeout(now, actions),
+        );
     }
 
     /// Tells the kernel what a process did.
     pub(super) fn tell_kernel(&mut self, node: NodeIx, id: ProcessId, event: supervisor::Event) {
-        self.step_kernel(node, |kernel, now, actions| {
+        let call = |_| Call::Fact(id.supervisor, event);
+        self.step_tree(node, call, |kernel, now, actions| {
             kernel.handle(now, node::Event::Supervision(id.supervisor, event), actions);
         });
     }
 
     /// Carries out, in order, and gives the buffer back.
-    fn perform(&mut self, node: NodeIx, mut actions: Vec<Action>) {
+    pub(super) fn perform(&mut self, node: NodeIx, mut actions: Vec<Action>) {
         for action in actions.drain(..) {
             match action {
                 Action::Supervision(action) => self.supervision(node, action),
@@ -429,7 +445,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         this.stopped = true;
-        self.step_kernel(node, |kernel, now, actions| {
+        let call = |now: Instant| Call::Shutdown(Some(now.saturating_add(within)));
+        self.step_tree(node, call, |kernel, now, actions| {
             kernel.shutdown(now, Some(now.saturating_add(within)), actions);
         });
     }
