@@ -13,7 +13,7 @@ use lictor_runtime::{
 use lictor_tokio::NoRuntime;
 use lictor_topology::{
     AgentNode, Budget, Checked, Child, Diagnostics, DynamicSupervisorNode, InHand, Options, Origin,
-    Overflow as TopologyOverflow, ProcessEnvironment, SupervisorNode, Topology,
+    Overflow as TopologyOverflow, Overrides, ProcessEnvironment, SupervisorNode, Topology,
 };
 
 /// Why a topology was not loaded.
@@ -77,13 +77,20 @@ impl From<StartError> for LoadError {
 /// All faults are found at once: those of the text, and each `config` that an agent type refuses.
 #[must_use]
 pub fn check(file: &str, text: &[u8], types: &AgentTypes) -> Checked {
+    check_with(file, text, types, &Overrides::default())
+}
+
+/// As [`check`], with what holds instead of what the file says of its transport.
+#[must_use]
+pub fn check_with(file: &str, text: &[u8], types: &AgentTypes, overrides: &Overrides) -> Checked {
     let known: Vec<&str> = types.names().collect();
     let set_up = |node: &AgentNode| match types.make(&node.type_name, &setup(node)) {
         Some(Err(error)) => Err(error.to_string()),
         // A type that is unknown has its own fault.
         Some(Ok(_)) | None => Ok(()),
     };
-    let options = Options::new(&ProcessEnvironment).known_types(&known).agents(&set_up);
+    let options = Options::new(&ProcessEnvironment).known_types(&known);
+    let options = options.agents(&set_up).overrides(overrides);
     lictor_topology::check(file, text, &options)
 }
 

@@ -53,11 +53,13 @@ extern crate self as lictor;
 mod assembly;
 #[cfg(feature = "topology")]
 mod from_topology;
+#[cfg(feature = "topology")]
+mod network;
 pub mod prelude;
 
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
-pub use from_topology::{LoadError, check, load, read_bounded, root_from_topology};
+pub use from_topology::{LoadError, check, check_with, load, read_bounded, root_from_topology};
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,
@@ -81,6 +83,8 @@ pub use lictor_store::SqliteStore;
 pub use lictor_tokio::{NoRuntime, TokioExecutor};
 #[cfg(feature = "topology")]
 pub use lictor_topology as topology;
+#[cfg(feature = "topology")]
+pub use network::{BrokerWatch, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.
 pub use serde_json::json;
 
