@@ -14,7 +14,9 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 use serde::Serialize;
 
+use crate::buggify::{Fired, Point};
 use crate::digest::Digest;
+use crate::engine::Engine;
 use crate::invariants::Violation;
 use crate::marks::{Mark, Marks};
 use crate::outcome::{Outcome, Queue};
@@ -113,6 +115,8 @@ pub struct Summary {
     pub violations: u64,
     /// What was reached.
     pub marks: Marks,
+    /// How often what is simulated has misbehaved at each point.
+    pub fired: Fired,
     /// Seeds that were run again to compare their digests.
     pub reruns: u64,
     /// Over the digests of all runs, in the order of the seeds.
@@ -124,6 +128,13 @@ impl Summary {
     pub fn missing(&self, scenario: &Scenario) -> impl Iterator<Item = Mark> {
         let marks = self.marks;
         Mark::reachable(scenario).filter(move |mark| !marks.has(*mark))
+    }
+
+    /// The points of [`buggify`](crate::buggify) that have never fired, of those that runs of this
+    /// scenario pass on this engine. None of a campaign without any.
+    pub fn never_fired(&self, engine: Engine, nodes: usize) -> impl Iterator<Item = Point> {
+        let fired = self.fired;
+        Point::reachable(engine, nodes).filter(move |point| fired.of(*point) == 0)
     }
 }
 
@@ -304,6 +315,7 @@ impl<'a> Sum<'a> {
         let lived = outcome.ended.saturating_since(Instant::ZERO).as_nanos();
         sum.simulated = sum.simulated.saturating_add(u64::try_from(lived).unwrap_or(u64::MAX));
         sum.marks.merge(outcome.marks);
+        sum.fired.merge(&outcome.fired);
         if let Some(violation) = outcome.violation {
             sum.violations += 1;
             self.over |= self.campaign.stop_at_first;

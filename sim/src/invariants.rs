@@ -24,6 +24,7 @@ mod s09_names;
 mod s10_ownership;
 mod s11_routing;
 mod s12_conservation;
+mod s13_limits;
 
 use std::fmt;
 
@@ -76,6 +77,8 @@ pub struct Checks {
     ownership: s10_ownership::Ownership,
     routing: s11_routing::Routing,
     conservation: s12_conservation::Conservation,
+    /// Only in the kernel world.
+    limits: Option<s13_limits::Limits>,
     observer: observer::Observer,
 }
 
@@ -91,15 +94,25 @@ impl Checks {
             ownership: s10_ownership::Ownership::new(plan),
             routing: s11_routing::Routing::new(plan),
             conservation: s12_conservation::Conservation::default(),
+            limits: None,
             observer: observer::Observer::new(plan),
         }
     }
 
-    /// In a world in which the kernel ends what is asked over a wire: it does so by its clock, also
-    /// when its timers are late.
+    /// For the kernel world. There the kernel ends what is asked over a wire, by its clock also when
+    /// its timers are late; and what is spawned is spawned or refused at once.
     #[must_use]
-    pub fn with_calls_by_kernel(self) -> Self {
-        Self { routing: self.routing.by_kernel(), ..self }
+    pub fn of_kernel_world(plan: &Plan) -> Self {
+        let all = Self::new(plan);
+        let limits = Some(s13_limits::Limits::new(plan));
+        Self { routing: all.routing.by_kernel(), limits, ..all }
+    }
+
+    /// On an engine whose time goes in steps of this length: a deadline within a step shows at its
+    /// end.
+    #[cfg(feature = "turmoil")]
+    pub(crate) const fn in_steps_of(&mut self, tick: std::time::Duration) {
+        self.routing.tick = crate::plan::nanos(tick);
     }
 
     /// Takes a record in, and notes what it reaches. Allocates nothing once warm, unless something
@@ -137,7 +150,7 @@ impl Checks {
     }
 
     fn supervision(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, windows, order, waits, ownership, .. } = self;
+        let Self { books, windows, order, waits, ownership, limits, .. } = self;
         by("S1", s01_one_incarnation::see(books, record))?;
         by("S8", s08_dead_deadlines::see(books, record))?;
         by("S3", windows.see(books, record))?;
@@ -147,6 +160,9 @@ impl Checks {
         by("S7", s07_no_orphan::see(books, record))?;
         by("S9", s09_names::see(books, record))?;
         by("S10", ownership.see(record))?;
+        if let Some(limits) = limits {
+            by("S13", limits.see(books, record))?;
+        }
         by("L6", liveness::no_livelock(books, record))?;
         match record.what {
             What::Halted => self.routing.see(record),

@@ -7,6 +7,7 @@
 #![warn(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub mod broker;
+pub mod buggify;
 pub mod campaign;
 mod clock;
 pub mod digest;

@@ -39,6 +39,9 @@ pub(crate) struct Link {
 /// How many numbers of frames a receiver remembers.
 const WINDOW: usize = 1024;
 
+/// How much longer a frame is under way at most where what is simulated misbehaves, in nanoseconds.
+pub(crate) const LATE_FRAME: u64 = 3_000_000;
+
 /// Who sends, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way<'a> {
@@ -50,6 +53,8 @@ pub(crate) struct Way<'a> {
     pub(crate) now: u64,
     /// How long the receiver takes over each frame.
     pub(crate) slow: u64,
+    /// How much longer this frame is under way, in nanoseconds.
+    pub(crate) late: u64,
 }
 
 impl Way<'_> {
@@ -132,7 +137,8 @@ impl Link {
         let (least, most) = way.knobs.latency;
         let (least, most) = (nanos(least), nanos(most));
         let takes = way.streams.between(Purpose::Latency, whose, number, least, most);
-        let mut at = way.now.saturating_add(takes).saturating_add(self.latency);
+        let takes = takes.saturating_add(self.latency).saturating_add(way.late);
+        let mut at = way.now.saturating_add(takes);
         if way.streams.chance(Purpose::Reorder, whose, number, self.reorder) {
             // It is held back, and others pass it.
             at = at.saturating_add(most.saturating_mul(2));

@@ -12,6 +12,7 @@
 //! ends of every send are in here, and what goes over a wire is looked into on its way.
 
 mod agent;
+mod buggy;
 mod client;
 mod driver;
 mod ledger;

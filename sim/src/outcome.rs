@@ -2,6 +2,7 @@
 
 use lictor_kernel::Instant;
 
+use crate::buggify::Fired;
 use crate::executor::Schedule;
 use crate::invariants::Violation;
 use crate::marks::Marks;
@@ -50,6 +51,8 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// What was reached.
     pub marks: Marks,
+    /// Where what is simulated has misbehaved.
+    pub fired: Fired,
     /// Every record, if they were asked for.
     pub trace: Vec<Record>,
     /// When it ended.

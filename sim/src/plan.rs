@@ -120,6 +120,9 @@ pub struct Knobs {
     pub link_capacity: u32,
     /// What carries them.
     pub medium: Medium,
+    /// Whether what is simulated misbehaves now and then, within what it may do: see
+    /// [`buggify`](crate::buggify).
+    pub buggify: bool,
 }
 
 impl Default for Knobs {
@@ -138,6 +141,7 @@ impl Default for Knobs {
             lease: Duration::from_secs(5),
             link_capacity: 10_000,
             medium: Medium::Direct,
+            buggify: false,
         }
     }
 }

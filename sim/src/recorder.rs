@@ -30,9 +30,9 @@ impl Recorder {
         }
     }
 
-    /// Of a world in which the kernel ends what is asked over a wire.
-    pub(crate) fn with_calls_by_kernel(plan: &Plan, trace: bool) -> Self {
-        Self { checks: Checks::new(plan).with_calls_by_kernel(), ..Self::new(plan, trace) }
+    /// Of the kernel world.
+    pub(crate) fn of_kernel_world(plan: &Plan, trace: bool) -> Self {
+        Self { checks: Checks::of_kernel_world(plan), ..Self::new(plan, trace) }
     }
 
     #[inline]

@@ -36,6 +36,7 @@ use self::process::{Proc, Slot};
 use self::script::Script;
 use self::settle::Settling;
 pub(crate) use self::settle::{for_wire, settle};
+use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
 use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
@@ -102,6 +103,7 @@ struct World<'p, Q> {
     plan: &'p Plan,
     options: Options,
     streams: Streams,
+    buggify: Buggify,
     script: Script<'p>,
     queue: Q,
     now: Instant,
@@ -142,6 +144,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             plan,
             options,
             streams: Streams::new(plan.seed),
+            buggify: Buggify::new(plan),
             script: Script::new(plan),
             queue,
             now: Instant::ZERO,
@@ -166,7 +169,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
-            recorder: Recorder::with_calls_by_kernel(plan, options.trace),
+            recorder: Recorder::of_kernel_world(plan, options.trace),
             settling: None,
         }
     }
@@ -193,6 +196,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             faults: self.injected,
             violation: self.recorder.violation.clone(),
             marks: self.recorder.marks,
+            fired: self.buggify.fired,
             trace: self.recorder.trace.take().unwrap_or_default(),
             ended: self.now,
         }

@@ -204,6 +204,15 @@ fn dependencies_point_one_way() {
             "lictor-civitas" => {
                 &["lictor-kernel", "lictor-runtime", "lictor-wire", "serde_json", "tracing"]
             }
+            "lictor-nats" => &[
+                "lictor-kernel",
+                "lictor-runtime",
+                "async-nats",
+                "bytes",
+                "futures-util",
+                "tracing",
+                "tokio",
+            ],
             "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
             "lictor-sim" => &[
                 "lictor-kernel",

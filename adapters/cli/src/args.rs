@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lictor::topology::{Overrides, Secret, TransportKind, is_nats_server, is_zmq_address};
 
 use crate::duration;
+use crate::keys::KeysCommand;
 use crate::sim::SimCommand;
 
 const EXIT_CODES: &str = "\
@@ -26,7 +27,8 @@ Examples:
   lictor tree app.yaml                          what would run
   lictor sim explore app.yaml --seeds 10000     what breaks it
   lictor sim check app.yaml --depth 6           everything that can happen to it
-  lictor policy compare POLICIES.yaml --crashes CRASHES.yaml    which restart policy is better";
+  lictor policy compare POLICIES.yaml --crashes CRASHES.yaml    which restart policy is better
+  lictor keys create orders billing             keys for two agents";
 
 /// Supervised agents: runs, checks, shows and breaks trees described in YAML.
 #[derive(Debug, Parser)]
@@ -72,6 +74,12 @@ pub(crate) enum Command {
     },
     /// Compares restart policies in virtual time.
     Policy(PolicyArgs),
+    /// Makes, shows and replaces the keys with which agents and nodes sign.
+    #[command(after_help = EXIT_CODES, disable_help_subcommand = true)]
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod args;
 pub mod builtins;
 mod check;
 mod duration;
+mod keys;
 mod log;
 mod output;
 mod policy;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Tree(args) => tree::tree(&args),
         Command::Sim { command } => sim::sim(&command),
         Command::Policy(args) => policy::policy(&args),
+        Command::Keys { command } => keys::keys(&command),
     };
     outcome.into()
 }

@@ -83,6 +83,8 @@ pub use lictor_store::SqliteStore;
 pub use lictor_tokio::{NoRuntime, TokioExecutor};
 #[cfg(feature = "topology")]
 pub use lictor_topology as topology;
+#[cfg(feature = "wire")]
+pub use lictor_wire as wire;
 #[cfg(feature = "topology")]
 pub use network::{BrokerWatch, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.

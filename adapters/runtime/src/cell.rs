@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use lictor_kernel::{Instant, ProcessId};
 
+use crate::durable::Receipt;
 use crate::error::SendError;
 use crate::events::EventKind;
 use crate::executor::Task;
@@ -74,6 +75,18 @@ pub(crate) struct Envelope<P> {
     pub(crate) only_for: Option<OnlyFor>,
     /// It is not handled after this.
     pub(crate) expires: Instant,
+    /// Whom to tell what became of it, if a stream waits for that.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+impl<P: Protocol> Envelope<P> {
+    /// Drops it, telling its asker and its stream why.
+    pub(crate) fn refuse(self, reason: ReplyFailure) {
+        refuse(self.message, reason);
+        if let Some(receipt) = self.receipt {
+            receipt.failed(reason);
+        }
+    }
 }
 
 /// The incarnation that a message is for alone: that of the timer that sent it.
@@ -129,7 +142,8 @@ impl Way {
     }
 
     fn envelope<P>(self, message: P) -> Envelope<P> {
-        Envelope { message, attempt: 0, only_for: self.only_for, expires: self.expires }
+        let Self { only_for, expires, .. } = self;
+        Envelope { message, attempt: 0, only_for, expires, receipt: None }
     }
 }
 
@@ -277,35 +291,50 @@ impl<P: Protocol> Cell<P> {
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
         let _entered = spans::sends_wanted().then(|| spans::send(&self.core.name).entered());
         let message = self.as_it_arrives(message)?;
-        match self.mailbox.try_push(way.lane, way.envelope(message)) {
+        self.try_put(way.lane, way.envelope(message))
+    }
+
+    fn try_put(&self, lane: Lane, envelope: Envelope<P>) -> Result<(), SendError> {
+        match self.mailbox.try_push(lane, envelope) {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
-                self.dead_letter(evicted.message, ReplyFailure::Evicted);
+                self.dead_letter(evicted, ReplyFailure::Evicted);
                 Ok(())
             }
             Err(PushError::Full(envelope)) => {
-                refuse(envelope.message, ReplyFailure::Evicted);
+                envelope.refuse(ReplyFailure::Evicted);
                 Err(SendError::Full { name: Arc::clone(&self.core.name) })
             }
             Err(PushError::Closed(envelope)) => Err(self.refuse_closed(envelope)),
         }
     }
 
-    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
+    /// Sends what wants no answer: through the stream, where there is one; else as
+    /// [`Cell::send_here`].
     pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
+        let shared = &self.core.shared;
+        let Some(streams) = &shared.streams else { return self.send_here(way, message).await };
+        let message = self.as_raw(message)?;
+        shared.store(streams, &self.core.name, way, message).await
+    }
+
+    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
+    pub(crate) async fn send_here(&self, way: Way, message: P) -> Result<(), SendError> {
         if self.core.overflow != Overflow::Wait {
             return self.try_send(way, message);
         }
-        let send = self.send_waiting(way, message);
+        let send = async {
+            let message = self.as_it_arrives(message)?;
+            self.put_waiting(way, way.envelope(message)).await
+        };
         if spans::sends_wanted() {
             return spans::within(spans::send(&self.core.name), send).await;
         }
         send.await
     }
 
-    async fn send_waiting(&self, way: Way, message: P) -> Result<(), SendError> {
-        let message = self.as_it_arrives(message)?;
-        let mut push = self.mailbox.push(way.lane, way.envelope(message));
+    async fn put_waiting(&self, way: Way, envelope: Envelope<P>) -> Result<(), SendError> {
+        let mut push = self.mailbox.push(way.lane, envelope);
         // A push that finds room is ready at once: it reads no clock and registers no timer.
         let pushed = match poll_fn(|cx| Poll::Ready(Pin::new(&mut push).poll(cx))).await {
             Poll::Ready(pushed) => Ok(pushed),
@@ -325,8 +354,19 @@ impl<P: Protocol> Cell<P> {
     }
 
     fn refuse_closed(&self, envelope: Envelope<P>) -> SendError {
-        refuse(envelope.message, ReplyFailure::Down);
+        envelope.refuse(ReplyFailure::Down);
         SendError::Down { name: Arc::clone(&self.core.name) }
+    }
+
+    /// The message as a stream stores it.
+    fn as_raw(&self, message: P) -> Result<Message, SendError> {
+        if let Some(kind) = message.reserved() {
+            return Err(SendError::Reserved { kind: kind.to_owned() });
+        }
+        message.encode().map_err(|error| SendError::NotUnderstood {
+            name: Arc::clone(&self.core.name),
+            detail: error.0,
+        })
     }
 
     /// The message, unless it is one that nobody may send; in the test mode that forces encoding,
@@ -345,8 +385,8 @@ impl<P: Protocol> Cell<P> {
     }
 
     /// A message that nobody will handle: counted, told, and its asker answered.
-    pub(crate) fn dead_letter(&self, message: P, reason: ReplyFailure) {
-        refuse(message, reason);
+    pub(crate) fn dead_letter(&self, envelope: Envelope<P>, reason: ReplyFailure) {
+        envelope.refuse(reason);
         self.core.count_dead(1, reason);
     }
 
@@ -362,7 +402,7 @@ impl<P: Protocol> Cell<P> {
 }
 
 /// Drops a message, telling its asker why.
-pub(crate) fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
+fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
     // What the message does when it is asked or dropped is not ours, and some of those who drop it
     // must not die of it: the driver does when it closes a mailbox.
     let hold = catch_unwind(AssertUnwindSafe(|| message.in_hand())).ok().flatten();
@@ -392,6 +432,13 @@ pub(crate) trait AnyCell: Send + Sync {
         &'a self,
         way: Way,
         message: Message,
+    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+    /// Queues what has come from elsewhere: another node, or a stream, which waits for the receipt.
+    fn put_raw<'a>(
+        &'a self,
+        way: Way,
+        message: Message,
+        receipt: Option<Receipt>,
     ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -426,7 +473,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
         }
         let count = leftover.messages.len() as u64;
         for envelope in leftover.messages {
-            refuse(envelope.message, reason);
+            envelope.refuse(reason);
         }
         if count > 0 {
             self.core.count_dead(count, reason);
@@ -453,8 +500,29 @@ impl<P: Protocol> AnyCell for Cell<P> {
         message: Message,
     ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
         Box::pin(async move {
+            let is_question = message.wants_reply();
             let message = self.decode(message)?;
+            if is_question {
+                return self.send_here(way, message).await;
+            }
             self.send(way, message).await
+        })
+    }
+
+    fn put_raw<'a>(
+        &'a self,
+        way: Way,
+        message: Message,
+        receipt: Option<Receipt>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
+        Box::pin(async move {
+            let message = self.decode(message)?;
+            let message = self.as_it_arrives(message)?;
+            let envelope = Envelope { receipt, ..way.envelope(message) };
+            if self.core.overflow != Overflow::Wait {
+                return self.try_put(way.lane, envelope);
+            }
+            self.put_waiting(way, envelope).await
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lictor_kernel::{Choice, ExitReason, membership};
 
+use crate::durable::Durable;
 use crate::recorder::Recorder;
 #[expect(unused_imports, reason = "named in the documentation")]
 use crate::runtime::Runtime;
@@ -33,6 +34,9 @@ pub struct RuntimeConfig {
     pub encode_messages: bool,
     /// The wire to other nodes; by default there are none.
     pub transport: Option<Arc<dyn Transport>>,
+    /// The stream through which messages go that are to be handled at least once: all that want no
+    /// answer, but those of `try_send`, broadcasts and timers. By default there is none.
+    pub durable: Option<Arc<dyn Durable>>,
     /// How this node takes part among others: its number, its boot epoch (greater at every start
     /// of the same node), how peers are watched, and how long their names hold.
     pub membership: membership::Config,
@@ -52,6 +56,7 @@ impl Default for RuntimeConfig {
             types: AgentTypes::new(),
             encode_messages: false,
             transport: None,
+            durable: None,
             membership: membership::Config::default(),
             recorder: None,
         }

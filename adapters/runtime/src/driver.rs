@@ -275,14 +275,24 @@ pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool
     ended
 }
 
-fn carry_out_one(shared: &Shared, effect: Effect) {
+fn carry_out_one(shared: &Arc<Shared>, effect: Effect) {
     match effect {
         Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
         Effect::Kill(life) => life.kill(),
         Effect::Control(cell, control) => cell.control(control),
-        Effect::Close(cell, failure) => cell.close(failure),
-        Effect::Reopen(cell) => cell.reopen(),
-        Effect::Drain(cell) => cell.close_intake(),
+        Effect::Close(cell, failure) => {
+            // Nothing more is taken off the stream before what is queued goes back to it.
+            shared.end_service(&cell.core().name);
+            cell.close(failure);
+        }
+        Effect::Reopen(cell) => {
+            cell.reopen();
+            shared.begin_service(&cell.core().name);
+        }
+        Effect::Drain(cell) => {
+            shared.end_service(&cell.core().name);
+            cell.close_intake();
+        }
         Effect::Discard(launch) => drop(launch),
         Effect::Forget(agent) => drop(agent),
         Effect::TooLate(inputs) => drop(inputs),

@@ -42,7 +42,8 @@ impl Debug for AgentError {
     }
 }
 
-/// Why a message was not sent. The receiver has not seen it.
+/// Why a message was not sent. The receiver has not seen it, but for one case of
+/// [`SendError::Unconfirmed`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SendError {
@@ -119,6 +120,26 @@ pub enum SendError {
         /// How many it may take.
         most: usize,
     },
+    /// The stream of messages that are delivered at least once has as much as it may have.
+    StreamFull {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// That stream has refused the message.
+    NotStored {
+        /// The name.
+        name: Arc<str>,
+        /// Why.
+        detail: String,
+    },
+    /// That stream has not said whether it has the message: the one failure after which the agent
+    /// may see it nevertheless. To send it again may double it.
+    Unconfirmed {
+        /// The name.
+        name: Arc<str>,
+        /// What happened.
+        detail: String,
+    },
     /// The agent lives on another node, so its type cannot be checked here: use a raw reference.
     Remote {
         /// The name.
@@ -153,6 +174,15 @@ impl Display for SendError {
             }
             Self::TooLarge { name, bytes, most } => {
                 write!(f, "a message of {bytes} bytes to {name:?}; the wire takes {most}")
+            }
+            Self::StreamFull { name } => {
+                write!(f, "the stream of messages has no room for one to {name:?}")
+            }
+            Self::NotStored { name, detail } => {
+                write!(f, "the message to {name:?} is not stored: {detail}")
+            }
+            Self::Unconfirmed { name, detail } => {
+                write!(f, "whether the message to {name:?} is stored is not known: {detail}")
             }
             Self::Remote { name } => {
                 write!(f, "{name:?} lives on another node: use a raw reference")

@@ -4,10 +4,14 @@
 //! error, what is too deep or too long is refused before it is sent, and names are checked where
 //! they are interned. It is the format between our own runtimes of one version only.
 
+use std::sync::Arc;
+
 use lictor_kernel::membership::Summary;
 use lictor_kernel::{ChildKind, Status};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::SendError;
 use crate::message::Value;
 use crate::peers::{LANES, Place};
 use crate::reply::ReplyFailure;
@@ -182,32 +186,60 @@ pub(crate) enum EncodeError {
     TooLarge { bytes: usize },
 }
 
+impl EncodeError {
+    /// What the sender of a message to this name is told.
+    pub(crate) fn of(self, name: &Arc<str>) -> SendError {
+        let name = Arc::clone(name);
+        match self {
+            Self::TooDeep => SendError::NotUnderstood {
+                name,
+                detail: "its payload is nested too deep for a wire".to_owned(),
+            },
+            Self::TooLarge { bytes } => SendError::TooLarge { name, bytes, most: FRAME_BYTES_MAX },
+        }
+    }
+}
+
 impl Body {
     pub(crate) fn encode(&self) -> Result<Frame, EncodeError> {
         if let Self::Post(Post { payload, .. }) | Self::Answer(Answer { result: Ok(payload), .. }) =
             self
-            && !is_shallow(payload)
         {
-            return Err(EncodeError::TooDeep);
+            encodable(payload)?;
         }
-        let mut bytes = vec![VERSION];
-        // Writing to memory does not fail, and neither do our types: keys are texts.
-        let written = serde_json::to_writer(&mut bytes, self);
-        assert!(written.is_ok(), "a frame can be JSON");
-        if bytes.len() > FRAME_BYTES_MAX {
-            return Err(EncodeError::TooLarge { bytes: bytes.len() });
-        }
-        Ok(Frame::new(bytes))
+        json_frame(self)
     }
 
     /// `None` for anything that is not a frame of this version.
     pub(crate) fn decode(frame: &Frame) -> Option<Self> {
-        let (version, json) = frame.as_bytes().split_first()?;
-        if *version != VERSION || json.len() >= FRAME_BYTES_MAX {
-            return None;
-        }
-        serde_json::from_slice(json).ok()
+        json_of(frame)
     }
+}
+
+/// Whether a payload can be read again.
+pub(crate) fn encodable(payload: &Value) -> Result<(), EncodeError> {
+    if is_shallow(payload) { Ok(()) } else { Err(EncodeError::TooDeep) }
+}
+
+/// The version, then JSON.
+pub(crate) fn json_frame<T: Serialize>(value: &T) -> Result<Frame, EncodeError> {
+    let mut bytes = vec![VERSION];
+    // Writing to memory does not fail, and neither do our types: keys are texts.
+    let written = serde_json::to_writer(&mut bytes, value);
+    assert!(written.is_ok(), "a frame can be JSON");
+    if bytes.len() > FRAME_BYTES_MAX {
+        return Err(EncodeError::TooLarge { bytes: bytes.len() });
+    }
+    Ok(Frame::new(bytes))
+}
+
+/// And back; `None` for anything else.
+pub(crate) fn json_of<T: DeserializeOwned>(frame: &Frame) -> Option<T> {
+    let (version, json) = frame.as_bytes().split_first()?;
+    if *version != VERSION || json.len() >= FRAME_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
 }
 
 pub(crate) const fn kind_of(is_supervisor: bool) -> ChildKind {

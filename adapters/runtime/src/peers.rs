@@ -22,10 +22,11 @@ use lictor_kernel::{CallId, Instant, NodeId, Route, Router, Undeliverable};
 
 pub(crate) use self::credit::{LANES, Place};
 use self::flow::Flow;
+pub(crate) use self::receive::failure_of;
 use self::window::Window;
 use crate::cell::{AnyCell, Way};
 use crate::error::SendError;
-use crate::frame::{Body, EncodeError, Post, Stamp};
+use crate::frame::{Body, Post, Stamp};
 use crate::mailbox::Lane;
 use crate::message::{Message, ReplyTo, Value, is_reserved};
 use crate::runtime::Shared;
@@ -155,24 +156,16 @@ impl Peers {
     }
 
     fn send(&self, name: &Arc<str>, node: NodeId, body: &Body) -> Result<(), SendError> {
-        let name = || Arc::clone(name);
-        let frame = body.encode().map_err(|error| match error {
-            EncodeError::TooDeep => SendError::NotUnderstood {
-                name: name(),
-                detail: "its payload is nested too deep for a wire".to_owned(),
-            },
-            EncodeError::TooLarge { bytes } => {
-                SendError::TooLarge { name: name(), bytes, most: FRAME_BYTES_MAX }
-            }
-        })?;
+        let to = || Arc::clone(name);
+        let frame = body.encode().map_err(|error| error.of(name))?;
         let sent = self.transport.send(node, frame).map_err(|error| match error {
-            transport::SendError::Full => SendError::WireFull { name: name() },
+            transport::SendError::Full => SendError::WireFull { name: to() },
             transport::SendError::TooLarge => {
-                SendError::TooLarge { name: name(), bytes: 0, most: FRAME_BYTES_MAX }
+                SendError::TooLarge { name: to(), bytes: 0, most: FRAME_BYTES_MAX }
             }
             transport::SendError::Unreachable
             | transport::SendError::UnknownPeer
-            | transport::SendError::Closed => SendError::Unreachable { name: name() },
+            | transport::SendError::Closed => SendError::Unreachable { name: to() },
         });
         count(if sent.is_ok() { &self.counters.sent } else { &self.counters.refused });
         sent

@@ -298,11 +298,11 @@ impl<A: Agent> Incarnation<A> {
             let next = match self.cell.mailbox.pop(accept).await {
                 Popped::Control(control) => self.control(agent, lifecycle, control),
                 Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
-                    self.cell.dead_letter(envelope.message, ReplyFailure::Expired);
+                    self.cell.dead_letter(envelope, ReplyFailure::Expired);
                     Next::Go
                 }
-                Popped::Message(lane, envelope) => {
-                    let hand = Hand::take(self, lifecycle, lane, &envelope);
+                Popped::Message(lane, mut envelope) => {
+                    let hand = Hand::take(self, lifecycle, lane, &mut envelope);
                     self.deliver(agent, cx, hand, envelope.message).await
                 }
                 Popped::Drained => Next::Stop(ExitReason::Shutdown),
@@ -448,7 +448,7 @@ impl<A: Agent> Incarnation<A> {
 }
 
 /// Catches panics of a future, wherever in it they happen.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
+pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,

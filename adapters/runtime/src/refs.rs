@@ -136,7 +136,8 @@ impl<A: Agent> AgentRef<A> {
         let deadline = shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = A::Message::from((question, ReplyTo::new(reply_to)));
-        match self.cell.send(Way::new(Lane::Normal, Patience::Until(deadline)), message).await {
+        let way = Way::new(Lane::Normal, Patience::Until(deadline));
+        match self.cell.send_here(way, message).await {
             Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
             sent => sent?,
         }
@@ -259,9 +260,15 @@ impl RawRef {
     async fn put(&self, way: Way, message: Message) -> Result<(), SendError> {
         match &self.0 {
             Target::Local(cell) => cell.send_raw(way, message).await,
-            Target::Remote(shared, name) => match shared.hop(name)? {
-                Hop::Local(cell) => cell.send_raw(way, message).await,
-                Hop::Remote(node, epoch) => shared.post(name, (node, epoch), way, message).await,
+            Target::Remote(shared, name) => match (shared.hop(name), &shared.streams) {
+                (Ok(Hop::Local(cell)), _) => cell.send_raw(way, message).await,
+                (_, Some(streams)) if !message.wants_reply() => {
+                    shared.store(streams, name, way, message).await
+                }
+                (Ok(Hop::Remote(node, epoch)), _) => {
+                    shared.post(name, (node, epoch), way, message).await
+                }
+                (Err(error), _) => Err(error),
             },
         }
     }

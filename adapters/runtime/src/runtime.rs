@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Node};
-use lictor_kernel::{ExitReason, Glob, Instant, Match, Router};
+use lictor_kernel::{ExitReason, Glob, Instant, Match, Names, Router};
 
 use crate::agent::Agent;
 use crate::cell::{AnyCell, Cell};
 use crate::config::{Drain, RuntimeConfig, RuntimeStatus, Terminated};
 use crate::directory::Directory;
 use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive, run_wire};
+use crate::durable::Streams;
 use crate::error::{AskError, ControlError, SendError, StartError};
 use crate::events::{EventHub, EventKind, Events};
 use crate::executor::{Executor, Role};
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     over: Token,
     /// The wire, if there is one.
     pub(crate) peers: Option<Arc<Peers>>,
+    /// The stream, if there is one.
+    pub(crate) streams: Option<Arc<Streams>>,
 }
 
 impl Shared {
@@ -120,6 +123,7 @@ impl Runtime {
         );
         let peers = config.transport.clone();
         let peers = peers.map(|wire| Arc::new(Peers::new(wire, config.membership.epoch)));
+        let streams = config.durable.clone().map(|it| Streams::new(it, membership));
         let shared = Shared {
             timers: Timers::new(Arc::clone(&executor)),
             executor,
@@ -131,6 +135,7 @@ impl Runtime {
             terminated: Mutex::new(None),
             over: Token::new(),
             peers,
+            streams,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -190,6 +195,11 @@ impl Runtime {
 
     /// As [`Runtime::stop`], with another bound. A later call can only shorten the bound.
     pub async fn stop_within(&self, timeout: Duration) {
+        self.stop_tree(timeout).await;
+        self.shared.settle().await;
+    }
+
+    async fn stop_tree(&self, timeout: Duration) {
         let deadline = Some(self.shared.executor.now().saturating_add(timeout));
         loop {
             let (answer, stopped) = reply_slot();
@@ -232,7 +242,7 @@ impl Runtime {
     /// `Unknown`; `WrongType` for an agent with other messages; `Remote` for one of another node.
     pub fn agent<A: Agent>(&self, name: &str) -> Result<AgentRef<A>, SendError> {
         let Some(cell) = self.shared.local(name) else {
-            let raw = self.raw(name)?;
+            let raw = self.known(name)?;
             return Err(SendError::Remote { name: Arc::from(raw.name()) });
         };
         let wrong = SendError::WrongType { name: Arc::clone(&cell.core().name) };
@@ -243,9 +253,22 @@ impl Runtime {
     /// A reference to an agent of any type, on whatever node. It survives restarts, and one to an
     /// agent of another node also that it moves.
     ///
+    /// With a stream also to a name that nobody has now: the stream knows who has had it.
+    ///
     /// # Errors
     /// `Unknown`.
     pub fn raw(&self, name: &str) -> Result<RawRef, SendError> {
+        match self.known(name) {
+            Err(SendError::Unknown { name })
+                if self.shared.streams.is_some() && Names::check(&name).is_ok() =>
+            {
+                Ok(RawRef::remote(Arc::clone(&self.shared), name))
+            }
+            known => known,
+        }
+    }
+
+    fn known(&self, name: &str) -> Result<RawRef, SendError> {
         if let Some(cell) = self.shared.local(name) {
             return Ok(RawRef::local(cell));
         }

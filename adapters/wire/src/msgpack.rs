@@ -323,8 +323,8 @@ impl<'a> Writer<'a> {
         Self { out, limits: *limits, items: limits.items }
     }
 
-    /// The shortest head for so many, from the forms that there are: one byte up to `fix`, then one,
-    /// two and four bytes of length.
+    /// The shortest head for so many, from the forms that there are: one byte below `fix`, then
+    /// one, two and four bytes of length.
     fn head(&mut self, len: usize, fix: Option<(u8, usize)>, wide: [Option<u8>; 3]) {
         let [one, two, four] = wide;
         match (fix, one, u8::try_from(len), u16::try_from(len)) {

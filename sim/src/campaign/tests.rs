@@ -34,6 +34,7 @@ fn engine(fails: impl Fn(u64) -> bool + Sync) -> impl Fn(&Plan, Queue) -> Outcom
             faults: 1,
             violation,
             marks,
+            fired: Fired::default(),
             trace: Vec::new(),
             ended: Instant::from_secs(1),
         }

@@ -36,6 +36,7 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
         Instant::from_nanos(inside.unwrap_or_else(|| outside.load(Ordering::Relaxed)))
     });
     let live = Live::new(&plan, options.trace, clock);
+    live.with(|ledger| ledger.recorder.checks.in_steps_of(TICK));
     let (least, most) = plan.knobs.latency;
     let mut builder = turmoil::Builder::new();
     builder

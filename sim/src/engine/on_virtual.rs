@@ -9,6 +9,7 @@ use lictor_runtime::Executor;
 
 use super::host::Host;
 use super::wire::Network;
+use crate::buggify::{Buggify, Fired, Point};
 use crate::executor::{Config, Stuck, TaskFault, TaskId, VirtualExecutor};
 use crate::fault::{Fault, Group, Kind, Target};
 use crate::live::{ClockChange, Driver, Found, Ground, LinkChange, Live, Tap, boot};
@@ -19,12 +20,17 @@ use crate::record::NodeIx;
 /// Runs a plan.
 pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
     let plan = Arc::new(plan.clone());
+    let buggify = Buggify::new(&plan);
+    let wavers = buggify.has(Point::ExtraYield) || buggify.has(Point::SpuriousWake);
     let config = Config {
         seed: plan.seed,
         // One that was to be woken by a timer that is late does not miss its wake, and by a clock
-        // that has leapt nobody is woken.
-        check_wakes: plan.faults.iter().all(|fault| fault.kind.facts().group != Group::Clock),
+        // that has leapt nobody is woken. One that wakes itself for nothing always could go on.
+        check_wakes: plan.faults.iter().all(|fault| fault.kind.facts().group != Group::Clock)
+            && !wavers,
         max_polls_per_instant: 4_000_000,
+        late_timers: buggify.rate(Point::LateTimer),
+        late_by: Duration::from_millis(1),
         ..Config::of(options.schedule)
     };
     let executor = VirtualExecutor::with_config(config);
@@ -179,6 +185,10 @@ impl Ground for Virtual {
                 Err(("S7", format!("{tasks} tasks live after the last stop; one is {first}")))
             }
         }
+    }
+
+    fn fired(&self, fired: &mut Fired) {
+        fired.add(Point::LateTimer, self.executor.counters().late_timers);
     }
 
     fn steps(&self) -> u64 {

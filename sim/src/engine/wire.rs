@@ -11,8 +11,9 @@ use lictor_kernel::{Instant, NodeId};
 use lictor_runtime::transport::{FRAME_BYTES_MAX, Frame, Inbox, SendError, Transport};
 use lictor_runtime::{Executor, Task};
 
+use crate::buggify::Point;
 use crate::fault::{Kind, Target};
-use crate::link::{Links, Offered, Spoilt, Way};
+use crate::link::{LATE_FRAME, Links, Offered, Spoilt, Way};
 use crate::live::{LinkChange, Live, message_in};
 use crate::plan::nanos;
 use crate::record::{MessageId, NodeIx, What};
@@ -114,6 +115,7 @@ impl Network {
             to,
             now: self.executor.now().as_nanos(),
             slow: state.slow[usize::from(to.0)],
+            late: 0,
         }
     }
 
@@ -184,7 +186,11 @@ impl Network {
         let message = message_in(&frame).map(|(id, hop, ..)| (id, hop));
         state.frames.push(Carried { from, to, number, frame, message });
         self.live.put(from, What::FrameSent(to));
-        let way = self.way(&state, from, to);
+        let late = self.live.with(|ledger| {
+            let whose = u64::from(from.0) << 8 | u64::from(to.0);
+            ledger.buggify.amount(Point::LateFrame, whose, number, LATE_FRAME)
+        });
+        let way = Way { late, ..self.way(&state, from, to) };
         let offered = state.links.at(from, to).offer(&way, number, index);
         let mut wakers = Vec::new();
         match offered {

@@ -28,6 +28,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Sleeps that ended.
     pub timers_fired: u64,
+    /// Sleeps that the configuration has made longer.
+    pub late_timers: u64,
 }
 
 /// A task, as it is now.

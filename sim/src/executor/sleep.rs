@@ -116,6 +116,7 @@ impl State {
         if !core.streams.chance(Purpose::Clock, whose, n, config.late_timers) {
             return deadline.as_nanos();
         }
+        self.counters.late_timers += 1;
         let most = u64::try_from(config.late_by.as_nanos()).unwrap_or(u64::MAX);
         let late = core.streams.between(Purpose::Clock, mix(whose), n, 1, most.max(1));
         deadline.as_nanos().saturating_add(late)

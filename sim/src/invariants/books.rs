@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Instant, Restart, Signal, Status, Strategy};
+use lictor_kernel::{ExitReason, Instant, Restart, Shutdown, Signal, Status, Strategy};
 
 use super::is_clean;
 use crate::plan::{Act, Plan};
@@ -75,7 +75,10 @@ pub(super) struct ChildBook {
     /// The record at which the newest incarnation was begun.
     pub(super) begun: u64,
     /// When the newest incarnation must be up.
-    up_by: Instant,
+    pub(super) up_by: Instant,
+    /// When it must be gone, if it was told to stop: it, or the whole node.
+    pub(super) gone_by: Instant,
+    stop_timeout: Option<Duration>,
     /// It was killed since it was not up by then (V24): a start that failed, and no stop.
     pub(super) late: bool,
     /// Somebody wanted it begun: if that fails, it is not tried again.
@@ -131,6 +134,8 @@ pub(super) struct Books {
     pub(super) on: Vec<bool>,
     pub(super) tree_gone: Vec<bool>,
     pub(super) stopped: Vec<bool>,
+    /// When the tree of a node that is stopped must be gone.
+    stop_by: Vec<Instant>,
     pub(super) command: Option<Command>,
     /// How the child of the last command was before it: whether it rested, was terminated.
     undo: Vec<(Who, bool, bool)>,
@@ -159,6 +164,11 @@ impl Books {
                 life: Life::None,
                 begun: 0,
                 up_by: Instant::MAX,
+                gone_by: Instant::MAX,
+                stop_timeout: match entity.spec.shutdown {
+                    Shutdown::Timeout(timeout) => Some(timeout),
+                    Shutdown::BrutalKill | Shutdown::Infinity => None,
+                },
                 late: false,
                 by_command: false,
                 told: None,
@@ -198,6 +208,7 @@ impl Books {
             on: vec![false; scenario.nodes()],
             tree_gone: vec![false; scenario.nodes()],
             stopped: vec![false; scenario.nodes()],
+            stop_by: vec![Instant::MAX; scenario.nodes()],
             command: None,
             undo: Vec::new(),
             index: 0,
@@ -225,6 +236,11 @@ impl Books {
         is_newest && (book.life != Life::None || just_ended)
     }
 
+    /// Whether deadlines of this node may come at another time than they should.
+    pub(super) fn has_odd_timers(&self, node: NodeIx) -> bool {
+        self.clock_is_odd[usize::from(node.0)] || self.late[usize::from(node.0)]
+    }
+
     /// Whether somebody asked, at this very instant, for something about this child.
     pub(super) fn is_commanded(&self, now: Instant, who: Who) -> bool {
         self.command.is_some_and(|command| command.at == now && command.of == who)
@@ -241,6 +257,9 @@ impl Books {
                 if book.newest == Some(process) && book.life != Life::None {
                     if book.told.is_none() {
                         book.told_at = now;
+                        let own = book.stop_timeout;
+                        let own = own.map_or(Instant::MAX, |time| now.saturating_add(time));
+                        book.gone_by = own.min(self.stop_by[usize::from(book.node.0)].max(now));
                         let odd = self.clock_is_odd[usize::from(book.node.0)];
                         book.late = signal == Signal::Kill
                             && book.life == Life::Starting
@@ -403,6 +422,7 @@ impl Books {
     fn halted(&mut self, node: NodeIx) {
         let at = usize::from(node.0);
         (self.on[at], self.tree_gone[at], self.stopped[at]) = (false, false, false);
+        self.stop_by[at] = Instant::MAX;
         for (child, supervisor) in self.child.iter_mut().zip(&mut self.supervisor) {
             if child.node == node {
                 (child.newest, child.life, child.told) = (None, Life::None, None);
@@ -454,8 +474,14 @@ impl Books {
                 who
             }
             Act::Spawn(who) | Act::Restart(who) => who,
-            Act::Stop(_) => {
-                self.stopped[usize::from(node.0)] = true;
+            Act::Stop(within) => {
+                let at = usize::from(node.0);
+                self.stopped[at] = true;
+                let by = self.stop_by[at].min(now.saturating_add(within));
+                self.stop_by[at] = by;
+                for child in self.child.iter_mut().filter(|child| child.node == node) {
+                    child.gone_by = child.gone_by.min(by);
+                }
                 return;
             }
             Act::Resume(who) => {
@@ -478,7 +504,7 @@ impl Books {
 fn odd_clocks(plan: &Plan) -> (Vec<bool>, Vec<bool>) {
     use crate::fault::{Kind, Target};
     let mut clock_is_odd = vec![false; plan.scenario.nodes()];
-    let mut late = clock_is_odd.clone();
+    let mut late = vec![plan.knobs.buggify; plan.scenario.nodes()];
     for fault in &plan.faults {
         let Target::Node(node) = fault.target else { continue };
         let odd = match fault.kind {

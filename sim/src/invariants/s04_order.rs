@@ -177,13 +177,19 @@ fn touches(books: &Books, strategy: Strategy, first: Who, walk: &Walk) -> Verdic
             {
                 return Err(format!("one_for_all starts {first:?} and has left {left:?} up"));
             }
-            let in_front = walk.stopped.iter().find(|(_, place)| *place < position);
-            match (strategy, in_front) {
-                (Strategy::RestForOne, Some((other, _))) => Err(format!(
-                    "rest_for_one starts {first:?} and has stopped {other:?}, before it"
-                )),
-                _ => Ok(()),
+            if strategy != Strategy::RestForOne {
+                return Ok(());
             }
+            if let Some((other, _)) = walk.stopped.iter().find(|(_, place)| *place < position) {
+                return Err(format!(
+                    "rest_for_one starts {first:?} and has stopped {other:?}, before it"
+                ));
+            }
+            // The first that is started again is the one that failed.
+            if !walk.stopped.is_empty() && end.is_some_and(|end| end.told) {
+                return Err(format!("rest_for_one has stopped {first:?}, which had not failed"));
+            }
+            Ok(())
         }
     }
 }

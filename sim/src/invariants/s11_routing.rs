@@ -7,6 +7,7 @@
 //! S13: a mailbox never holds more than its bound, but for one message that was put back.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lictor_kernel::Instant;
 
@@ -38,6 +39,8 @@ pub(super) struct Routing {
     late: Vec<bool>,
     /// What is asked over a wire is the kernel's to end, and it looks at the clock.
     by_kernel: bool,
+    /// How far time goes in one step, in nanoseconds; 0 where it goes to the next thing.
+    pub(super) tick: u64,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -72,6 +75,7 @@ impl Routing {
             ticks: ticks.collect(),
             late: late_timers(plan),
             by_kernel: false,
+            tick: 0,
             odd_clocks: plan
                 .faults
                 .iter()
@@ -165,11 +169,12 @@ impl Routing {
         }
         let deadline = question.deadline;
         self.ended += 1;
+        let tick = Duration::from_nanos(self.tick);
         match (ending, deadline) {
-            (Ending::Answered, Some(deadline)) if now > deadline => {
+            (Ending::Answered, Some(deadline)) if now > deadline.saturating_add(tick) => {
                 Err(format!("{message:?} is answered after its deadline at {deadline:?}"))
             }
-            (Ending::TimedOut, Some(deadline)) if now < deadline => {
+            (Ending::TimedOut, Some(deadline)) if now.saturating_add(tick) < deadline => {
                 Err(format!("{message:?} times out before its deadline at {deadline:?}"))
             }
             _ => Ok(()),

@@ -11,9 +11,11 @@ use lictor_kernel::{DetectorConfig, Instant, NodeId, membership};
 use lictor_runtime::{Executor, OnRootExit, Runtime, RuntimeConfig, Transport};
 
 use super::Live;
+use super::buggy::buggy;
 use super::store::SimStore;
 use super::tree::{tree, types};
 use super::witness::Witness;
+use crate::buggify::Fired;
 use crate::fault::{Fault, Kind, Target};
 use crate::link::Spoilt;
 use crate::outcome::Outcome;
@@ -98,6 +100,11 @@ pub(crate) trait Ground {
 
     /// What is left when every tree has ended.
     fn left(&mut self) -> Result<(), Found>;
+
+    /// Adds where the ground itself has misbehaved.
+    fn fired(&self, fired: &mut Fired) {
+        let _ = fired;
+    }
 
     /// How much was done, in the unit of the ground.
     fn steps(&self) -> u64;
@@ -338,6 +345,7 @@ impl<G: Ground> Driver<G> {
     }
 
     fn outcome(self) -> Outcome {
+        self.live.with(|ledger| self.ground.fired(&mut ledger.buggify.fired));
         let (found, now) = (self.found, self.ground.now());
         let (events, faults) = (self.ground.steps(), self.injected);
         self.live.with(|ledger| {
@@ -345,8 +353,10 @@ impl<G: Ground> Driver<G> {
                 ledger.now = now;
                 ledger.violated(invariant, NodeIx(0), text);
             }
+            let fired = ledger.buggify.fired;
             let recorder = &mut ledger.recorder;
             Outcome {
+                fired,
                 digest: recorder.digest.value(),
                 events,
                 records: recorder.records,
@@ -375,6 +385,7 @@ pub(crate) fn boot(
     transport: Option<Arc<dyn Transport>>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let knobs = &live.plan.knobs;
+    let executor = &buggy(live, (node, boot), executor);
     let config = RuntimeConfig {
         send_timeout: knobs.send_timeout,
         on_root_exit: OnRootExit::Stay,

@@ -7,6 +7,7 @@ use std::task::Waker;
 use lictor_kernel::{ExitReason, Instant, NameId, ProcessId};
 use lictor_runtime::{Executor, Runtime, Value};
 
+use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
 use crate::effects::Effects;
 use crate::marks::Mark;
@@ -105,6 +106,7 @@ pub(crate) struct Letter {
 pub(crate) struct Ledger {
     pub(crate) plan: Arc<Plan>,
     pub(crate) streams: Streams,
+    pub(crate) buggify: Buggify,
     pub(crate) now: Instant,
     pub(crate) recorder: Recorder,
     pub(crate) calm: bool,
@@ -129,6 +131,7 @@ impl Ledger {
         Self {
             plan: Arc::clone(plan),
             streams: Streams::new(plan.seed),
+            buggify: Buggify::new(plan),
             now: Instant::ZERO,
             recorder: Recorder::new(plan, trace),
             calm: false,

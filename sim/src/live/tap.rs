@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use super::Live;
 use super::client::name_of;
-use crate::record::{Fate, MessageId, NodeIx};
+use crate::buggify::Point;
+use crate::record::{Fate, MessageId, NodeIx, What};
 
 /// The message in a frame between runtimes: its name, its hop, for which boot it is, and how long
 /// it may wait for room.
@@ -43,7 +44,17 @@ impl Transport for Tap {
     }
 
     fn send(&self, peer: NodeId, frame: Frame) -> Result<(), SendError> {
-        self.inner.send(peer, frame)
+        let to = NodeIx(u8::try_from(peer.0).unwrap_or(u8::MAX));
+        let full = self.live.with(|ledger| {
+            let whose = u64::from(self.node.0) << 8 | u64::from(to.0);
+            let now = ledger.now.as_nanos();
+            let full = ledger.buggify.fires(Point::ShortQueue, whose, now);
+            if full {
+                ledger.put(self.node, What::FrameLost(to));
+            }
+            full
+        });
+        if full { Err(SendError::Full) } else { self.inner.send(peer, frame) }
     }
 
     fn run(self: Arc<Self>, inbox: Inbox) -> Task {

@@ -58,6 +58,7 @@ impl Plan {
             let dice = &mut Dice::new(streams, Of::Knobs);
             maker.knobs = knobs(dice, scenario.nodes());
             maker.medium(dice);
+            maker.knobs.buggify = dice.one_in(2);
             maker.swarm(faults);
             maker.operate(operations);
         }
@@ -254,6 +255,7 @@ fn knobs(dice: &mut Dice, nodes: usize) -> Knobs {
         lease: beat.saturating_mul(dice.small(3, 10)),
         link_capacity: dice.pick(&[8, 64, 1_000, usual.link_capacity]).unwrap_or(64),
         medium: usual.medium,
+        buggify: false,
     }
 }
 

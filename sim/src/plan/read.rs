@@ -39,6 +39,7 @@ const KNOBS: Schema = Schema::new(
         "lease",
         "link_capacity",
         "medium",
+        "buggify",
     ],
 );
 
@@ -208,6 +209,7 @@ fn knobs(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<
     let lease = time("lease", HEARTBEAT_MIN, usual.lease);
     let medium = reader.field(&fields, "medium", |r, item| medium(r, item, engine));
     let medium = medium.or(usual.medium);
+    let buggify = reader.field(&fields, "buggify", |r, item| r.bool(item)).or(usual.buggify);
     let mut whole =
         |key, most, usual| reader.field(&fields, key, |r, item| r.whole(item, 1, most)).or(usual);
     Some(Knobs {
@@ -222,6 +224,7 @@ fn knobs(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<
         lease,
         link_capacity: whole("link_capacity", 10_000_000, usual.link_capacity),
         medium,
+        buggify,
     })
 }
 

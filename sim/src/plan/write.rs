@@ -105,6 +105,7 @@ impl Knobs {
         let _ = writeln!(text, "  heartbeat_threshold: {}", self.heartbeat_threshold);
         let _ = writeln!(text, "  link_capacity: {}", self.link_capacity);
         let _ = writeln!(text, "  medium: {}", self.medium.word());
+        let _ = writeln!(text, "  buggify: {}", self.buggify);
     }
 }
 

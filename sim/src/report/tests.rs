@@ -229,6 +229,7 @@ fn made_up(trace: Vec<Record>) -> Outcome {
         faults: 0,
         violation: None,
         marks: Marks::default(),
+        fired: crate::buggify::Fired::default(),
         ended: trace.last().map_or(Instant::ZERO, |record| record.at),
         trace,
     }

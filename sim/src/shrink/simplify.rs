@@ -39,7 +39,7 @@ impl Search<'_, '_> {
         if self.with_knobs(|knobs| *knobs = usual) {
             return;
         }
-        let set: [fn(&mut Knobs, Knobs); 11] = [
+        let set: [fn(&mut Knobs, Knobs); 12] = [
             |knobs, usual| knobs.start = usual.start,
             |knobs, usual| knobs.stop = usual.stop,
             |knobs, usual| knobs.handle = usual.handle,
@@ -51,6 +51,7 @@ impl Search<'_, '_> {
             |knobs, usual| knobs.lease = usual.lease,
             |knobs, usual| knobs.link_capacity = usual.link_capacity,
             |knobs, usual| knobs.medium = usual.medium,
+            |knobs, usual| knobs.buggify = usual.buggify,
         ];
         for set in set {
             self.with_knobs(|knobs| set(knobs, usual));

@@ -9,6 +9,7 @@ use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
 use super::{Event, World};
+use crate::buggify::Point;
 use crate::effects::Effects;
 use crate::marks::Mark;
 use crate::plan::nanos;
@@ -16,6 +17,9 @@ use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, MessageId, NodeIx, What, Who};
 use crate::scenario::{Behaviour, Forward};
 use crate::stream::Purpose;
+
+/// How long a moment is, in nanoseconds.
+const YIELD: u64 = 1_000;
 
 /// A message under way.
 #[derive(Clone, Copy, Debug)]
@@ -242,6 +246,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         let &mut Proc { node, process, given, .. } = proc;
+        if self.lets_others_first(process.who) {
+            return self.after(YIELD, Event::Done(slot, index));
+        }
         if self.fails(process.who, given) || self.checkpoints(slot).is_err() {
             return self.dies(slot, lictor_kernel::ExitReason::Crashed);
         }
@@ -264,7 +271,14 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         } else {
             self.message_ends(node, index, Fate::Handled, Ending::Answered);
         }
+        self.wakes_for_nothing(node);
         self.is_free(slot);
+    }
+
+    /// Now and then an agent that could go on does a moment later.
+    fn lets_others_first(&mut self, who: Who) -> bool {
+        let now = self.now.as_nanos();
+        self.buggify.fires(Point::ExtraYield, u64::from(who.0), now)
     }
 
     /// Whether an agent fails at the message that it has in hand.

@@ -11,8 +11,9 @@ use lictor_kernel::{
 
 use super::message::Question;
 use super::{Event, World};
+use crate::buggify::Point;
 use crate::fault::{Fault, Kind, Target};
-use crate::link::{Link, Offered, Spoilt, Way};
+use crate::link::{LATE_FRAME, Link, Offered, Spoilt, Way};
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
@@ -77,6 +78,10 @@ impl Frame {
         let (stored, outbox, taken) = (false, false, false);
         Self { from, to, number, boot, load, connection, copies, published, stored, outbox, taken }
     }
+}
+
+const fn pair(from: NodeIx, to: NodeIx) -> u64 {
+    (from.0 as u64) << 8 | to.0 as u64
 }
 
 const fn id(node: NodeIx) -> NodeId {
@@ -236,7 +241,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     /// Puts something on a link, which may lose it.
     fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
         let boot = self.node(from).boot;
-        let Some(number) = self.links.at(from, to).admit(&self.plan.knobs) else {
+        let (whose, now) = (pair(from, to), self.now.as_nanos());
+        let short = self.buggify.fires(Point::ShortQueue, whose, now);
+        let admitted = self.links.at(from, to).admit(&self.plan.knobs).filter(|_| !short);
+        let Some(number) = admitted else {
             self.put(from, What::FrameLost(to));
             return Err(());
         };
@@ -246,7 +254,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         if !self.leaves(index) {
             return Ok(());
         }
-        let way = self.way(from, to);
+        let late = self.buggify.amount(Point::LateFrame, whose, number, LATE_FRAME);
+        let way = Way { late, ..self.way(from, to) };
         match self.links.at(from, to).offer(&way, number, index) {
             Offered::Lost => self.lose(index),
             Offered::Held => {}
@@ -271,7 +280,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         // With a broker it is the way from there that a slow receiver makes longer.
         let slow = if self.brokered.is_some() { 0 } else { self.nodes[usize::from(to.0)].slow };
         let (knobs, now) = (&self.plan.knobs, self.now.as_nanos());
-        Way { streams: self.streams, knobs, from, to, now, slow }
+        Way { streams: self.streams, knobs, from, to, now, slow, late: 0 }
     }
 
     /// Carries another copy of a frame.

@@ -16,6 +16,7 @@ use lictor_kernel::{
 use super::network::Called;
 use super::process::State;
 use super::{Event, World};
+use crate::buggify::Point;
 use crate::clock::Clock;
 use crate::marks::Mark;
 use crate::plan::Knobs;
@@ -60,6 +61,9 @@ pub(super) struct SimNode {
     incarnations: Vec<(u64, Who)>,
     actions: Vec<Action>,
 }
+
+/// How late a timer is at most where what is simulated misbehaves, in nanoseconds.
+const LATE_MOST: u64 = 1_000_000;
 
 /// The kernel of a node, as it boots for the n-th time.
 fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
@@ -231,7 +235,25 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         let at = if this.on { this.kernel.poll_timeout() } else { None };
         let late = Duration::from_nanos(this.late);
-        this.due = at.map(|at| this.clock.when(at).saturating_add(late));
+        let due = at.map(|at| (at, this.clock.when(at).saturating_add(late)));
+        if !self.buggify.has(Point::LateTimer) {
+            self.node(node).due = due.map(|(_, due)| due);
+            return;
+        }
+        // By the deadline, and not by how often it was asked for: that is no news.
+        let (whose, buggify) = (u64::from(node.0), &mut self.buggify);
+        let mut late =
+            |at: Instant| buggify.amount(Point::LateTimer, whose, at.as_nanos(), LATE_MOST);
+        let due = due.map(|(at, due)| due.saturating_add(Duration::from_nanos(late(at))));
+        self.node(node).due = due;
+    }
+
+    /// A node is woken for nothing, now and then.
+    pub(super) fn wakes_for_nothing(&mut self, node: NodeIx) {
+        let now = self.now.as_nanos();
+        if self.buggify.fires(Point::SpuriousWake, u64::from(node.0), now) && self.node(node).on {
+            self.wake(node);
+        }
     }
 
     pub(super) fn wake(&mut self, node: NodeIx) {

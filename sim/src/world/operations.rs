@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lictor_kernel::dynamic_supervisor::SpawnerId;
 use lictor_kernel::node::Action;
 use lictor_kernel::tree::{Body, PlannedChild};
 use lictor_kernel::{ChildId, ExitReason, Instant, NameId, Node, Shutdown, Status, SupervisorId};
@@ -12,6 +13,9 @@ use crate::marks::Mark;
 use crate::plan::Act;
 use crate::queue::EventQueue;
 use crate::record::{MessageId, NodeIx, What, Who};
+
+/// Who spawns all that a plan spawns.
+const PLAN: SpawnerId = SpawnerId(0);
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn operate(&mut self, number: u32) {
@@ -101,7 +105,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let state = &mut self.agents[usize::from(who.0)];
         state.suspended = false;
         self.step_kernel(node, |kernel, now, actions| {
-            let spawned = kernel.spawn(now, supervisor, child, None, actions).is_ok();
+            let spawned = kernel.spawn(now, supervisor, child, Some(PLAN), actions).is_ok();
             if !spawned {
                 kernel.retract(name, actions);
             }

@@ -4,12 +4,16 @@ use lictor_kernel::{ExitReason, Pid, ProcessId, Signal, supervisor};
 use lictor_topology::InHand;
 
 use super::{Event, World};
+use crate::buggify::Point;
 use crate::disk::Failed;
 use crate::marks::Mark;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, What, Who};
 use crate::scenario::Role;
 use crate::stream::Purpose;
+
+/// How much longer a kill takes at most where what is simulated misbehaves, in nanoseconds.
+const SLOW_KILL: u64 = 50_000_000;
 
 /// A process of the world. Generations tell it from others that have had its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,6 +146,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         let event = supervisor::Event::Started { pid: id.pid };
         self.tell_kernel(node, id, event);
+        if self.buggify.fires(Point::StartToldTwice, u64::from(process.who.0), id.pid.incarnation) {
+            self.tell_kernel(node, id, event);
+        }
         if told {
             self.begins_to_stop(slot);
         } else {
@@ -196,7 +203,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 }
                 let Some(proc) = self.live(slot) else { return };
                 proc.state = State::Killed;
-                self.after(takes, Event::Dies(slot, ExitReason::Killed));
+                let whose = u64::from(process.who.0);
+                let more = self.buggify.amount(Point::SlowKill, whose, kills, SLOW_KILL);
+                self.after(takes.saturating_add(more), Event::Dies(slot, ExitReason::Killed));
             }
             Signal::Shutdown => {
                 let Some(proc) = self.live(slot) else { return };
@@ -285,6 +294,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let event = event(id.pid);
         agent.last_fact = Some((id, event));
         self.tell_kernel(node, id, event);
+        if self.buggify.fires(Point::EndToldTwice, u64::from(who.0), id.pid.incarnation) {
+            self.tell_kernel(node, id, event);
+        }
     }
 
     /// The kernel is told once more how the last incarnation of an agent ended.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lictor_sim::buggify::Point;
 use lictor_sim::campaign::{self, Campaign, Progress, Summary};
 use lictor_sim::engine::Engine;
 use lictor_sim::fault::Kind;
@@ -13,7 +14,7 @@ use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::{HORIZON_MAX, Mix, OPERATIONS_MAX, Plan, Profile};
 use lictor_sim::scenario::{NODES_MAX, Scenario};
 use lictor_sim::trace;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::EngineArg;
 use super::failure::{self, Kept};
@@ -191,6 +192,7 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
         threads: campaign.threads.get(),
         interrupted: interrupt.came(),
         scenario: &campaign.scenario,
+        engine,
         summary: &summary,
         took,
         kept: &kept,
@@ -266,12 +268,38 @@ struct Report<'a> {
     threads: usize,
     interrupted: bool,
     scenario: &'a Scenario,
+    engine: Engine,
     summary: &'a Summary,
     took: Duration,
     kept: &'a [Kept],
 }
 
 impl Report<'_> {
+    /// What no seed has reached, of what it could have, by name.
+    fn missing(&self) -> Vec<&'static str> {
+        let Self { summary, scenario, .. } = self;
+        let engine = self.engine;
+        let points = summary.never_fired(engine, scenario.nodes()).map(Point::name);
+        // Plans of some mixes have no points at all.
+        let has_points = self.args.faults != Mix::Parity;
+        let points = points.filter(|_| has_points);
+        summary.missing(scenario).map(Mark::name).chain(points).collect()
+    }
+
+    /// Where what is simulated has misbehaved, and how often.
+    fn fired(&self) -> String {
+        let fired = Point::ALL.iter().map(|point| (point, self.summary.fired.of(*point)));
+        let fired: Vec<String> = fired
+            .filter(|(_, times)| *times > 0)
+            .map(|(point, times)| format!("{} {}", point.name(), thousands(times)))
+            .collect();
+        if fired.is_empty() {
+            String::new()
+        } else {
+            format!("  buggified: {}\n", fired.join(", "))
+        }
+    }
+
     fn text(&self) -> String {
         let Self { file, threads, summary, took, .. } = self;
         let violations = usize::try_from(summary.violations).unwrap_or(usize::MAX);
@@ -280,13 +308,14 @@ impl Report<'_> {
             _ => plural(violations, "violation"),
         };
         let stopped = if self.interrupted { ", interrupted" } else { "" };
-        let missing: Vec<&str> = summary.missing(self.scenario).map(Mark::name).collect();
+        let missing = self.missing();
         let missing = if missing.is_empty() { "nothing".to_owned() } else { missing.join(", ") };
+        let fired = self.fired();
         let seeds = usize::try_from(summary.seeds).unwrap_or(usize::MAX);
         let mut text = format!(
             "{file}: {}{stopped}: {verdict}\n  {} events, {} operations, {} faults injected; {} \
              simulated\n  {} on {}: {} seeds/s, {} events/s\n  digest {:016x}\n  never reached: \
-             {missing}\n",
+             {missing}\n{fired}",
             plural(seeds, "seed"),
             thousands(summary.events),
             thousands(summary.operations),
@@ -320,6 +349,10 @@ impl Report<'_> {
 
     fn json(&self) -> Value {
         let Self { args, file, threads, summary, took, .. } = self;
+        let buggified: Map<String, Value> = Point::ALL
+            .iter()
+            .map(|point| (point.name().to_owned(), summary.fired.of(*point).into()))
+            .collect();
         let failures: Vec<Value> = self
             .kept
             .iter()
@@ -359,7 +392,8 @@ impl Report<'_> {
             "found": summary.found,
             "failures": failures,
             "sometimes_reached": summary.marks.reached().map(Mark::name).collect::<Vec<_>>(),
-            "sometimes_missing": summary.missing(self.scenario).map(Mark::name).collect::<Vec<_>>(),
+            "sometimes_missing": self.missing(),
+            "buggified": buggified,
         })
     }
 }

@@ -4,6 +4,7 @@
 mod builtins;
 mod check;
 mod exec;
+mod keys;
 mod plans;
 mod policy;
 mod processes;

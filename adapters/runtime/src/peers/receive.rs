@@ -215,7 +215,7 @@ impl Back {
         reply: Option<Reply<Value>>,
         under_way: UnderWay,
     ) {
-        let sent = cell.send_raw(way, message).await;
+        let sent = cell.put_raw(way, message, None).await;
         drop(under_way);
         if let Err(error) = sent {
             return self.refuse(failure_of(&error));
@@ -261,7 +261,7 @@ impl Back {
     }
 }
 
-fn failure_of(error: &SendError) -> ReplyFailure {
+pub(crate) fn failure_of(error: &SendError) -> ReplyFailure {
     match error {
         SendError::NotUnderstood { .. } | SendError::Reserved { .. } => ReplyFailure::NotUnderstood,
         SendError::Full { .. } | SendError::Timeout { .. } => ReplyFailure::Refused,
@@ -274,6 +274,9 @@ fn failure_of(error: &SendError) -> ReplyFailure {
         | SendError::Unreachable { .. }
         | SendError::WireFull { .. }
         | SendError::TooLarge { .. }
+        | SendError::StreamFull { .. }
+        | SendError::NotStored { .. }
+        | SendError::Unconfirmed { .. }
         | SendError::Remote { .. } => ReplyFailure::Down,
     }
 }

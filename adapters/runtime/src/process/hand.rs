@@ -6,7 +6,8 @@ use lictor_kernel::{ErrorAction, ErrorDecision, Instant, Lifecycle};
 
 use super::Incarnation;
 use crate::agent::{Agent, InHandPolicy};
-use crate::cell::{Envelope, refuse};
+use crate::cell::Envelope;
+use crate::durable::Receipt;
 use crate::mailbox::Lane;
 use crate::message::Protocol;
 use crate::reply::{InHand, ReplyFailure};
@@ -21,6 +22,8 @@ pub(super) struct Hand<'a, A: Agent> {
     lane: Lane,
     expires: Instant,
     hold: Option<InHand>,
+    /// What a stream waits for.
+    receipt: Option<Receipt>,
     /// A spare, if one may be needed.
     copy: Option<A::Message>,
     settled: bool,
@@ -31,15 +34,16 @@ impl<'a, A: Agent> Hand<'a, A> {
         incarnation: &'a Incarnation<A>,
         lifecycle: &'a mut Lifecycle,
         lane: Lane,
-        envelope: &Envelope<A::Message>,
+        envelope: &mut Envelope<A::Message>,
     ) -> Self {
-        let Envelope { message, attempt, expires, .. } = envelope;
+        let Envelope { message, attempt, expires, receipt, .. } = envelope;
         let work = incarnation.work;
         let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
         let copy = if wanted { copy_of(message) } else { None };
         let hold = message.in_hand();
         lifecycle.received(*attempt);
-        Self { incarnation, lifecycle, lane, expires: *expires, hold, copy, settled: false }
+        let (expires, receipt) = (*expires, receipt.take());
+        Self { incarnation, lifecycle, lane, expires, hold, receipt, copy, settled: false }
     }
 
     /// How often it was handled before.
@@ -70,6 +74,9 @@ impl<'a, A: Agent> Hand<'a, A> {
         if let Some(hold) = self.hold.take() {
             hold.release(None);
         }
+        if let Some(receipt) = self.receipt.take() {
+            receipt.handled();
+        }
     }
 
     pub(super) fn skipped(&mut self) {
@@ -88,6 +95,9 @@ impl<'a, A: Agent> Hand<'a, A> {
         if let Some(hold) = self.hold.take() {
             hold.release(Some(failure));
         }
+        if let Some(receipt) = self.receipt.take() {
+            receipt.failed(failure);
+        }
     }
 
     /// The incarnation ends with the message in hand: what becomes of it is the agent's policy.
@@ -103,9 +113,10 @@ impl<'a, A: Agent> Hand<'a, A> {
             drop(hold);
             let (attempt, expires) = (self.attempt() + 1, self.expires);
             // Also a timer's: that the next incarnation gets it is what the policy asks for.
-            let envelope = Envelope { message, attempt, only_for: None, expires };
+            let receipt = self.receipt.take();
+            let envelope = Envelope { message, attempt, only_for: None, expires, receipt };
             if let Err(envelope) = cell.mailbox.push_front(self.lane, envelope) {
-                refuse(envelope.message, failure);
+                envelope.refuse(failure);
                 cell.core.count_dead(1, failure);
             }
             return;

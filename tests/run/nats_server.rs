@@ -1,0 +1,95 @@
+//! A real nats-server of one's own, to be killed and started again.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A server, and the folder that is its own. Both go when it is dropped.
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    pub(crate) folder: PathBuf,
+    config: String,
+    child: Option<Child>,
+}
+
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+impl Server {
+    /// A server with a store for streams.
+    pub(crate) fn new() -> Self {
+        Self::with(|_| String::new())
+    }
+
+    /// A server with more in its configuration; what it needs may be put into the folder.
+    pub(crate) fn with(more: impl FnOnce(&Path) -> String) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("lictor-nats-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let store = folder.join("store");
+        let config = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}, max_file_store: 1GB }}\n{}",
+            more(&folder)
+        );
+        let mut server = Self { port, folder, config, child: None };
+        server.start();
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it, on the same port and with the same store.
+    pub(crate) fn start(&mut self) {
+        assert!(self.child.is_none(), "it runs");
+        let program = std::env::var("LICTOR_NATS_SERVER").expect("run tests/with-peers");
+        let config = self.folder.join("server.conf");
+        std::fs::write(&config, &self.config).unwrap();
+        let log = self.folder.join("log");
+        let mut command = Command::new(program);
+        command.arg("-c").arg(&config).arg("-l").arg(&log);
+        self.child = Some(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap(),
+        );
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.is_up() {
+            let log = || std::fs::read_to_string(&log).unwrap_or_default();
+            assert!(Instant::now() < end, "the server does not start: {}", log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether it greets.
+    fn is_up(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut word = [0; 4];
+        stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        stream.read_exact(&mut word).is_ok() && &word == b"INFO"
+    }
+
+    /// Kills it, as kill -9 does: nothing is told, nothing is flushed.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
