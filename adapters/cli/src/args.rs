@@ -139,9 +139,10 @@ pub(crate) enum Kind {
 const NATS_URL: &str = "LICTOR_NATS_URL";
 
 impl WireArgs {
-    /// As the reader of files takes them.
-    pub(crate) fn overrides(&self) -> Overrides {
-        let from_parent = std::env::var(NATS_URL).ok();
+    /// As the reader of files takes them; `from_parent` says whether what a `lictor run` has left
+    /// for its workers is looked at.
+    pub(crate) fn overrides(&self, from_parent: bool) -> Overrides {
+        let from_parent = from_parent.then(|| std::env::var(NATS_URL).ok()).flatten();
         let from_parent = from_parent.as_deref().filter(|_| self.nats_url.is_empty());
         let inherited = from_parent.into_iter().flat_map(|text| text.split(','));
         let servers = self.nats_url.iter().map(String::as_str).chain(inherited);

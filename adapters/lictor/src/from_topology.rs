@@ -127,12 +127,38 @@ pub fn root_from_topology(
     topology: &Topology,
     types: &AgentTypes,
 ) -> Result<Supervisor, LoadError> {
-    supervisor(&Source { file, types }, &topology.root)
+    let away = topology.is_distributed();
+    supervisor(&Source { file, types, away }, &topology.root)
+}
+
+/// What a topology places on one of its processes, under a supervisor of the name of the process.
+///
+/// # Errors
+/// As [`root_from_topology`].
+pub fn host_from_topology(
+    file: &str,
+    topology: &Topology,
+    types: &AgentTypes,
+    process: &str,
+) -> Result<Supervisor, LoadError> {
+    let source = Source { file, types, away: true };
+    let mut host = Supervisor::one_for_one(process);
+    for child in topology.all_children().filter(|child| child.process() == Some(process)) {
+        host = match child {
+            Child::DynamicSupervisor(node) => host.dynamic(dynamic(node)),
+            Child::Agent(node) | Child::GenServer(node) => host.agent(agent(&source, node)?),
+            // A supervisor is never placed, and there is no other kind of child.
+            _ => host,
+        };
+    }
+    Ok(host)
 }
 
 struct Source<'a> {
     file: &'a str,
     types: &'a AgentTypes,
+    /// Whether what is placed on a process is not here.
+    away: bool,
 }
 
 /// One supervisor and what is below it; the parser bounds the depth.
@@ -143,6 +169,9 @@ fn supervisor(source: &Source<'_>, node: &SupervisorNode) -> Result<Supervisor, 
         .auto_shutdown(node.auto_shutdown)
         .as_child(node.spec);
     for child in &node.children {
+        if source.away && child.process().is_some() {
+            continue;
+        }
         tree = match child {
             Child::Supervisor(node) => tree.supervisor(supervisor(source, node)?),
             Child::DynamicSupervisor(node) => tree.dynamic(dynamic(node)),

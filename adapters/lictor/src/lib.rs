@@ -59,7 +59,9 @@ pub mod prelude;
 
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
-pub use from_topology::{LoadError, check, check_with, load, read_bounded, root_from_topology};
+pub use from_topology::{
+    LoadError, check, check_with, host_from_topology, load, read_bounded, root_from_topology,
+};
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,

@@ -15,13 +15,14 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor::topology::{Process, Topology};
 use lictor::kernel::ChildSpec;
+use lictor::topology::{Process, Topology};
 use lictor::{
     Agent, AgentError, AgentSpec, Context, Message, Runtime, RuntimeConfig, RuntimeExt, SendError,
-    Shutdown, StartError, Supervisor, Tree, agent,
+    Shutdown, StartError, Supervisor, Tree, Value, agent,
 };
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tokio::io::BufReader;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
@@ -54,6 +55,37 @@ pub(super) enum News {
     Ended { process: Arc<str>, why: Exit },
     /// It could not be started.
     Failed { process: Arc<str>, why: Arc<str> },
+}
+
+impl News {
+    /// As a line for people.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Started { process, pid } => format!("process {process} started, pid {pid}"),
+            Self::Up { process } => format!("process {process} is up"),
+            Self::Ended { process, why: None } => format!("process {process} has ended"),
+            Self::Ended { process, why: Some(why) } => format!("process {process} crashed: {why}"),
+            Self::Failed { process, why } => format!("process {process} did not start: {why}"),
+        }
+    }
+
+    /// As a line of JSON.
+    pub(super) fn json(&self, at: f64) -> Value {
+        match self {
+            Self::Started { process, pid } => {
+                json!({ "event": "process_started", "at": at, "process": process, "pid": pid })
+            }
+            Self::Up { process } => {
+                json!({ "event": "process_up", "at": at, "process": process })
+            }
+            Self::Ended { process, why } => {
+                json!({ "event": "process_ended", "at": at, "process": process, "detail": why })
+            }
+            Self::Failed { process, why } => {
+                json!({ "event": "process_failed", "at": at, "process": process, "detail": why })
+            }
+        }
+    }
 }
 
 /// The processes that this one has started.
@@ -116,10 +148,11 @@ impl Workers {
         let (tell, news) = mpsc::channel(NEWS_MAX);
         let mut root = Supervisor::one_for_one("processes").max_restarts(0, Duration::from_secs(1));
         for (number, process) in ours.into_iter().enumerate() {
-            let start = Start::of(process, file, wire).map_err(|error| StartError::AgentFailed {
-                name: process.name.clone(),
-                detail: format!("this program cannot be found: {error}"),
-            })?;
+            let start =
+                Start::of(process, file, wire).map_err(|error| StartError::AgentFailed {
+                    name: process.name.clone(),
+                    detail: format!("this program cannot be found: {error}"),
+                })?;
             root = root.supervisor(supervised(number, process, start, tell.clone()));
         }
         let config = RuntimeConfig { stop_timeout: longest(topology), ..RuntimeConfig::default() };
