@@ -148,7 +148,7 @@ pub fn host_from_topology(
             Child::DynamicSupervisor(node) => host.dynamic(dynamic(node)),
             Child::Agent(node) | Child::GenServer(node) => host.agent(agent(&source, node)?),
             // A supervisor is never placed, and there is no other kind of child.
-            _ => host,
+            Child::Supervisor(_) | _ => host,
         };
     }
     Ok(host)

@@ -4,6 +4,8 @@
 //! all of them, and nothing that a file says holds in one process and not in another (civitas X3).
 
 mod brokers;
+#[cfg(feature = "wire")]
+mod seal;
 mod watch;
 
 use std::error::Error;
@@ -43,6 +45,13 @@ pub enum NetworkError {
         /// The feature of the crate `lictor`.
         feature: &'static str,
     },
+    /// A key of a process cannot be had.
+    Keys {
+        /// The process.
+        process: String,
+        /// Why.
+        detail: String,
+    },
     /// The broker cannot be set up.
     Broker {
         /// Why.
@@ -65,6 +74,9 @@ impl Display for NetworkError {
             ),
             Self::NotBuilt { feature } => {
                 write!(f, "this program was built without the feature `{feature}` of lictor")
+            }
+            Self::Keys { process, detail } => {
+                write!(f, "the key of the process {process:?}: {detail}")
             }
             Self::Broker { detail } => f.write_str(detail),
         }
@@ -155,10 +167,11 @@ impl Network {
         brokers::broker(topology, self).map(BrokerWatch::new)
     }
 
-    /// The configuration of this process: the wire, over this broker, and how it takes part.
+    /// The configuration of this process: the wire, over this broker, signed if the topology says
+    /// so, and how it takes part.
     ///
     /// # Errors
-    /// `Broker`.
+    /// `NotBuilt`, `Keys`, `Broker`.
     pub fn join(
         &self,
         topology: &Topology,
@@ -177,8 +190,24 @@ impl Network {
         let refused = |error: MeshError| NetworkError::Broker { detail: error.to_string() };
         let mesh = Mesh::new(executor, broker, mesh).map_err(refused)?;
         let membership = membership_of(&transport.membership, self.node(), epoch());
-        Ok(RuntimeConfig { transport: Some(mesh), membership, ..config })
+        let wire = sealed(self, &topology.security, mesh)?;
+        Ok(RuntimeConfig { transport: Some(wire), membership, ..config })
     }
+}
+
+#[cfg(feature = "wire")]
+use seal::sealed;
+
+#[cfg(not(feature = "wire"))]
+fn sealed(
+    _: &Network,
+    security: &lictor_topology::Security,
+    wire: Arc<dyn lictor_runtime::Transport>,
+) -> Result<Arc<dyn lictor_runtime::Transport>, NetworkError> {
+    if security.signing.enabled {
+        return Err(NetworkError::NotBuilt { feature: "wire" });
+    }
+    Ok(wire)
 }
 
 /// The number of a process, the same in all of them.

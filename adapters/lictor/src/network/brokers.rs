@@ -21,6 +21,32 @@ pub(super) fn broker(
     }
 }
 
+#[cfg(feature = "zmq")]
+fn zmq(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, NetworkError> {
+    use lictor_zmq::{CurveConfig, ZmqBroker, ZmqConfig, ZmqError};
+    let said = &topology.transport.zmq;
+    let made = || -> Result<Arc<ZmqBroker>, ZmqError> {
+        let curve = topology.security.curve.as_ref().map(|keys| {
+            CurveConfig::from_z85(
+                &keys.server_public_key,
+                keys.server_secret_key.as_ref().map(|key| key.reveal()),
+                &keys.client_public_key,
+                keys.client_secret_key.reveal(),
+            )
+        });
+        ZmqBroker::new(ZmqConfig {
+            pub_addr: said.pub_addr.parse()?,
+            sub_addr: said.sub_addr.parse()?,
+            // Workers come and go; the process of the tree is there all the time.
+            start_proxy: said.start_proxy && network.has_tree(),
+            curve: curve.transpose()?,
+            ..ZmqConfig::new()
+        })
+    };
+    let broker = made().map_err(|error| NetworkError::Broker { detail: error.to_string() })?;
+    Ok(broker)
+}
+
 #[cfg(not(feature = "zmq"))]
 fn zmq(_: &Topology, _: &Network) -> Result<Arc<dyn Broker>, NetworkError> {
     Err(NetworkError::NotBuilt { feature: "zmq" })
@@ -36,6 +62,11 @@ fn nats(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, Netwo
     use lictor_nats::{Nats, NatsAuth, NatsConfig, NatsError, NatsTls};
     let broken = |detail| NetworkError::Broker { detail };
     let (said, security) = (&topology.transport.nats, &topology.security.nats);
+    if said.jetstream.is_some() {
+        return Err(broken(
+            "JetStream between processes is not available yet; say `jetstream: false`".into(),
+        ));
+    }
     let mut config = NatsConfig::of(said.servers.iter().map(|server| server.reveal()));
     config.name = format!("lictor {}", network.process());
     config.tls = security.tls.as_ref().map(|files| {
@@ -53,12 +84,14 @@ fn nats(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, Netwo
         (None, Some(path)) => NatsAuth::Credentials(path.into()),
         (None, None) => NatsAuth::Nobody,
     };
-    let nats = Nats::new(config).map_err(|error| match error {
+    let nats = Nats::new(config).map_err(|error| {
         // Its address may hold a password.
-        NatsError::Server { detail, .. } => {
-            broken(format!("the address of a NATS server: {detail}; give nats://host:port"))
+        if let NatsError::Server { detail, .. } = error {
+            return broken(format!(
+                "the address of a NATS server: {detail}; give nats://host:port"
+            ));
         }
-        error => broken(error.to_string()),
+        broken(error.to_string())
     })?;
     Ok(nats)
 }
