@@ -40,7 +40,7 @@ impl Wire {
                 )
             }
             // Their addresses may hold passwords.
-            _ => "the NATS server".to_owned(),
+            TransportKind::Nats | TransportKind::InProcess | _ => "the NATS server".to_owned(),
         };
         Ok((Self { watch, name, quiet_since: Instant::now() }, config))
     }
