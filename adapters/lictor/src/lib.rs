@@ -53,11 +53,15 @@ extern crate self as lictor;
 mod assembly;
 #[cfg(feature = "topology")]
 mod from_topology;
+#[cfg(feature = "topology")]
+mod network;
 pub mod prelude;
 
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
-pub use from_topology::{LoadError, check, load, read_bounded, root_from_topology};
+pub use from_topology::{
+    LoadError, check, check_with, host_from_topology, load, read_bounded, root_from_topology,
+};
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,
@@ -84,6 +88,8 @@ pub use lictor_tokio::{NoRuntime, TokioExecutor};
 pub use lictor_topology as topology;
 #[cfg(feature = "wire")]
 pub use lictor_wire as wire;
+#[cfg(feature = "topology")]
+pub use network::{BrokerWatch, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.
 pub use serde_json::json;
 
