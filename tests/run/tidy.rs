@@ -251,6 +251,8 @@ fn links_of_the_documents_lead_somewhere() {
         "kernel/SEMANTICS.md",
         "docs/cli.md",
         "docs/policies.md",
+        "docs/wire.md",
+        "docs/security.md",
     ];
     for document in documents {
         let path = root().join(document);
