@@ -280,6 +280,8 @@ fn links_of_the_documents_lead_somewhere() {
         "docs/cli.md",
         "docs/policies.md",
         "docs/zeromq.md",
+        "docs/wire.md",
+        "docs/security.md",
     ];
     for document in documents {
         let path = root().join(document);
