@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lictor_kernel::{Instant, ProcessId};
@@ -241,6 +241,23 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
     }
 }
 
+/// A message on its way: most are where they should be at once.
+pub(crate) enum Sending<'a> {
+    Done(Result<(), SendError>),
+    Waits(Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>),
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<(), SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Done(sent) => Poll::Ready(std::mem::replace(sent, Ok(()))),
+            Self::Waits(waits) => waits.as_mut().poll(cx),
+        }
+    }
+}
+
 /// The cell of an agent that understands `P`.
 pub(crate) struct Cell<P> {
     pub(crate) core: Core,
@@ -277,7 +294,44 @@ impl<P: Protocol> Cell<P> {
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
         let _entered = spans::sends_wanted().then(|| spans::send(&self.core.name).entered());
         let message = self.as_it_arrives(message)?;
-        match self.mailbox.try_push(way.lane, way.envelope(message)) {
+        let pushed = self.mailbox.try_push(way.lane, way.envelope(message));
+        self.sent(pushed)
+    }
+
+    /// Sends without waiting if that is possible; else the future is what has to be waited for.
+    ///
+    /// Nearly all messages find room. For them there is no future of its own, no clock and no
+    /// allocation: the difference is most of the price of a message.
+    #[inline]
+    pub(crate) fn start_send(&self, way: Way, message: P) -> Sending<'_> {
+        if spans::sends_wanted() {
+            return Sending::Waits(Box::pin(self.send_seen(way, message)));
+        }
+        let message = match self.as_it_arrives(message) {
+            Ok(message) => message,
+            Err(error) => return Sending::Done(Err(error)),
+        };
+        match self.mailbox.offer(way.lane, way.envelope(message)) {
+            Ok(None) => Sending::Done(Ok(())),
+            Err(PushError::Full(envelope)) if self.core.overflow == Overflow::Wait => {
+                Sending::Waits(Box::pin(self.wait_for_room(way, envelope)))
+            }
+            pushed => Sending::Done(self.sent(pushed)),
+        }
+    }
+
+    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
+    pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
+        match self.start_send(way, message) {
+            Sending::Done(sent) => sent,
+            Sending::Waits(waits) => waits.await,
+        }
+    }
+
+    /// What has become of a message that did not wait.
+    #[cold]
+    fn refused(&self, pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>) -> Result<(), SendError> {
+        match pushed {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
                 self.dead_letter(evicted.message, ReplyFailure::Evicted);
@@ -291,21 +345,25 @@ impl<P: Protocol> Cell<P> {
         }
     }
 
-    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
-    pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
-        if self.core.overflow != Overflow::Wait {
-            return self.try_send(way, message);
-        }
-        let send = self.send_waiting(way, message);
-        if spans::sends_wanted() {
-            return spans::within(spans::send(&self.core.name), send).await;
-        }
-        send.await
+    fn sent(&self, pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>) -> Result<(), SendError> {
+        if matches!(pushed, Ok(None)) { Ok(()) } else { self.refused(pushed) }
     }
 
-    async fn send_waiting(&self, way: Way, message: P) -> Result<(), SendError> {
-        let message = self.as_it_arrives(message)?;
-        let mut push = self.mailbox.push(way.lane, way.envelope(message));
+    /// As [`Cell::start_send`], where somebody listens.
+    async fn send_seen(&self, way: Way, message: P) -> Result<(), SendError> {
+        let send = async {
+            let message = self.as_it_arrives(message)?;
+            let envelope = way.envelope(message);
+            if self.core.overflow == Overflow::Wait {
+                return self.wait_for_room(way, envelope).await;
+            }
+            self.sent(self.mailbox.try_push(way.lane, envelope))
+        };
+        spans::within(spans::send(&self.core.name), send).await
+    }
+
+    async fn wait_for_room(&self, way: Way, envelope: Envelope<P>) -> Result<(), SendError> {
+        let mut push = self.mailbox.push(way.lane, envelope);
         // A push that finds room is ready at once: it reads no clock and registers no timer.
         let pushed = match poll_fn(|cx| Poll::Ready(Pin::new(&mut push).poll(cx))).await {
             Poll::Ready(pushed) => Ok(pushed),
@@ -331,6 +389,7 @@ impl<P: Protocol> Cell<P> {
 
     /// The message, unless it is one that nobody may send; in the test mode that forces encoding,
     /// as a remote receiver would get it.
+    #[inline]
     fn as_it_arrives(&self, message: P) -> Result<P, SendError> {
         if let Some(kind) = message.reserved() {
             return Err(SendError::Reserved { kind: kind.to_owned() });
@@ -338,6 +397,11 @@ impl<P: Protocol> Cell<P> {
         if !self.core.shared.config.encode_messages {
             return Ok(message);
         }
+        self.encoded(message)
+    }
+
+    #[cold]
+    fn encoded(&self, message: P) -> Result<P, SendError> {
         message.encode().and_then(P::decode).map_err(|error| SendError::NotUnderstood {
             name: Arc::clone(&self.core.name),
             detail: error.0,
@@ -388,11 +452,8 @@ pub(crate) trait AnyCell: Send + Sync {
     /// Takes messages again.
     fn reopen(&self);
     fn try_send_raw(&self, way: Way, message: Message) -> Result<(), SendError>;
-    fn send_raw<'a>(
-        &'a self,
-        way: Way,
-        message: Message,
-    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+    /// As [`Cell::start_send`].
+    fn send_raw(&self, way: Way, message: Message) -> Sending<'_>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -447,15 +508,11 @@ impl<P: Protocol> AnyCell for Cell<P> {
         self.try_send(way, self.decode(message)?)
     }
 
-    fn send_raw<'a>(
-        &'a self,
-        way: Way,
-        message: Message,
-    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
-        Box::pin(async move {
-            let message = self.decode(message)?;
-            self.send(way, message).await
-        })
+    fn send_raw(&self, way: Way, message: Message) -> Sending<'_> {
+        match self.decode(message) {
+            Ok(message) => self.start_send(way, message),
+            Err(error) => Sending::Done(Err(error)),
+        }
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
