@@ -72,6 +72,7 @@ fn line(kind: &EventKind) -> String {
         K::PeerUp { node, .. } => format!("node {node} answers"),
         K::PeerSuspect { node } => format!("node {node} is overdue"),
         K::PeerDown { node } => format!("node {node} is given up"),
+        K::Waiting { name, node } => format!("{name} waits for {node}"),
         other => format!("{other:?}"),
     }
 }

@@ -194,6 +194,7 @@ pub(super) fn describe(event: &RuntimeEvent) -> String {
         K::PeerUp { node, .. } => format!("node {node} answers"),
         K::PeerSuspect { node } => format!("node {node} is overdue"),
         K::PeerDown { node } => format!("node {node} is given up"),
+        K::Waiting { name, node } => format!("waits for {node} {name}"),
         other => format!("{other:?}"),
     };
     format!("{:>9.3} {text}", event.at)
