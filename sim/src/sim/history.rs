@@ -91,6 +91,13 @@ impl History {
         self.watched.push((node, runtime.events()));
     }
 
+    /// What is watched as this node is watched as another from now on.
+    pub(super) fn rename(&mut self, node: &str, to: &Arc<str>) {
+        for (watched, _) in self.watched.iter_mut().filter(|(watched, _)| &**watched == node) {
+            *watched = Arc::clone(to);
+        }
+    }
+
     pub(super) fn all(&self) -> &[SimEvent] {
         &self.events[self.events.len().saturating_sub(LIMIT)..]
     }
