@@ -189,7 +189,7 @@ impl World {
     }
 
     /// Invariants: L1 (what should run does), L3 (names are found everywhere), L5 (reconnect)
-    fn is_well_at_last(mut self) -> Result<u64, Failure> {
+    fn ends_well(mut self) -> Result<u64, Failure> {
         self.sim.heal();
         self.sim.wire(Wire::default());
         NODES.iter().for_each(|node| self.sim.resume(node));
@@ -222,7 +222,7 @@ fn history(seed: u64) -> Result<u64, Failure> {
     for _ in 0..16 {
         world.strike(&mut dice)?;
     }
-    world.is_well_at_last()
+    world.ends_well()
 }
 
 // Invariants: S9, S10, L1, L3, L5
