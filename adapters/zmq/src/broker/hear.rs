@@ -68,8 +68,6 @@ impl Owner for Hearing {
             match event {
                 Event::Open(_) => {
                     state.counters.opened = state.counters.opened.saturating_add(1);
-                    // The one place of the forwarder was given up with the last connection.
-                    state.wishes.remove(FORWARDER);
                     let added = state.wishes.add(FORWARDER);
                     debug_assert!(added.is_ok(), "there is room for one");
                     state.probe.topic = None;
