@@ -36,6 +36,7 @@ pub mod node;
 mod phi;
 mod prng;
 mod registry;
+pub mod remote;
 mod restart_window;
 mod router;
 mod scratch;

@@ -158,6 +158,10 @@ impl Membership {
         self.summary
     }
 
+    pub(crate) fn is_peer(&self, node: NodeId) -> bool {
+        self.peers.contains_key(&node)
+    }
+
     pub(crate) fn has_peers(&self) -> bool {
         !self.peers.is_empty()
     }

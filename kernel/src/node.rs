@@ -13,6 +13,7 @@
 //! name whose process ended is in limbo until the supervisor concerned has settled.
 
 mod peers;
+mod remote;
 mod settle;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use alloc::vec::Vec;
 
 use crate::dynamic_supervisor::{SpawnError, SpawnerId};
 use crate::membership::{self, Frame, PeerChange, TagSets};
+use crate::remote::{Frame as Said, HOSTED, Host, Placement, Stage};
 use crate::scratch::Scratch;
 use crate::supervisor::{
     self, ConfigError, DeleteChildError, RestartChildError, StartChildError, TerminateChildError,
@@ -43,16 +45,19 @@ pub struct Config {
     pub max_calls: usize,
     /// How this node takes part among others.
     pub membership: membership::Config,
+    /// How children of this node on other nodes are treated, and those of others here.
+    pub remote: crate::remote::Config,
 }
 
 impl Default for Config {
-    /// Seed 0, [`RegistryLimits::DEFAULT`], 2^20 calls, the default membership.
+    /// Seed 0, [`RegistryLimits::DEFAULT`], 2^20 calls, membership and remote children by default.
     fn default() -> Self {
         Self {
             seed: 0,
             limits: RegistryLimits::DEFAULT,
             max_calls: 1 << 20,
             membership: membership::Config::default(),
+            remote: crate::remote::Config::default(),
         }
     }
 }
@@ -60,10 +65,13 @@ impl Default for Config {
 /// What happened outside.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
-    /// To a worker; the supervisor whose it is, and the fact.
+    /// To a worker; the supervisor whose it is, and the fact. Those that run here for others have
+    /// the supervisor [`HOSTED`](crate::remote::HOSTED).
     Supervision(SupervisorId, supervisor::Event),
     /// A peer has said this. Its names are those of [`Node::intern_remote`].
     Peer(NodeId, Frame),
+    /// A peer has said this about remote children. Its name is that of [`Node::intern_remote`].
+    Remote(NodeId, crate::remote::Frame),
     /// The link to a peer is there: it is worth asking.
     PeerReachable(NodeId),
     /// The link to a peer is gone.
@@ -90,6 +98,32 @@ pub enum Action {
     Peer(NodeId, PeerChange),
     /// For a watcher of names. The name resolves until the next call of the node.
     Watch(Change),
+    /// Say this to a peer. The name in it resolves until the next call of the node.
+    Remote(NodeId, crate::remote::Frame),
+    /// What becomes of a process of this node's on another node.
+    Placed {
+        /// Which.
+        process: ProcessId,
+        /// Where.
+        node: NodeId,
+        /// What.
+        stage: Stage,
+    },
+    /// A name that is run here for others is had here from now on, or no longer.
+    Hosted {
+        /// Which.
+        name: NameId,
+        /// Whether it is.
+        here: bool,
+    },
+    /// A process that runs here for others must not handle anything from this instant on, told or
+    /// not. It may be told of a later one.
+    Leased {
+        /// Which.
+        process: ProcessId,
+        /// From when on.
+        until: Instant,
+    },
 }
 
 /// To whom a call goes.
@@ -111,6 +145,10 @@ pub enum DeclareNameError {
     Capability(InternError),
     /// The registry refuses it.
     Registry(DeclareError),
+    /// It cannot be placed.
+    Place(crate::remote::PlaceError),
+    /// As many names as may be are offered to others.
+    TooManyOffers,
 }
 
 impl core::fmt::Display for DeclareNameError {
@@ -119,6 +157,8 @@ impl core::fmt::Display for DeclareNameError {
             Self::Name(error) => error.fmt(f),
             Self::Capability(error) => write!(f, "a capability: {error}"),
             Self::Registry(error) => error.fmt(f),
+            Self::Place(error) => error.fmt(f),
+            Self::TooManyOffers => f.write_str("too many names are offered to other nodes"),
         }
     }
 }
@@ -160,13 +200,18 @@ pub struct Node {
     router: Router,
     calls: Calls<Callee>,
     membership: Membership,
+    /// Children of this node on others.
+    placement: Placement,
+    /// Children of others on this node.
+    host: Host,
     /// Sets of the tags above.
     sets: TagSets,
     /// Names that nothing refers to any more. They go with the next call: the actions of the last
     /// one may still name them.
     released: BTreeSet<NameId>,
-    /// Names whose process ended and whose fate is not known yet.
-    limbo: BTreeSet<(NameId, SupervisorId)>,
+    /// Names whose process ended and whose fate is not known yet, by the supervisor concerned: one
+    /// that is busy is looked at once, however many names wait for it.
+    limbo: BTreeSet<(SupervisorId, NameId)>,
     /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
     /// and still has its name; `None` is the root.
     below: BTreeSet<(Option<NameId>, NameId)>,
@@ -181,6 +226,7 @@ pub struct Node {
     ended: Scratch<Vec<Ended>>,
     detections: Scratch<Vec<Detection>>,
     outputs: Scratch<Vec<membership::Output>>,
+    work: Scratch<remote::Work>,
 }
 
 impl Node {
@@ -196,6 +242,8 @@ impl Node {
             router: Router::new(config.seed),
             calls: Calls::new(crate::CallId(0), config.max_calls),
             membership: Membership::new(config.membership),
+            placement: Placement::new(config.remote, config.membership.epoch),
+            host: Host::new(config.remote, config.membership.epoch),
             sets: TagSets::new(config.limits.names),
             released: BTreeSet::new(),
             limbo: BTreeSet::new(),
@@ -207,6 +255,7 @@ impl Node {
             ended: Scratch::default(),
             detections: Scratch::default(),
             outputs: Scratch::default(),
+            work: Scratch::default(),
         }
     }
 
@@ -227,12 +276,15 @@ impl Node {
             tags.push(self.tags.intern_tag(capability).map_err(DeclareNameError::Capability)?);
         }
         let id = self.names.intern(name).map_err(DeclareNameError::Name)?;
+        if self.placement.node_of(id).is_some() {
+            return Err(DeclareNameError::Registry(DeclareError::Taken));
+        }
         let declaration =
             Declaration { process: None, status: Status::Starting, kind, capabilities: &tags };
         let changes = &mut self.changes.0;
         let declared = self.registry.declare(id, declaration, changes);
         actions.extend(changes.drain(..).map(Action::Watch));
-        if !self.registry.refers_to(id) {
+        if !self.uses(id) {
             self.names.remove(id);
         }
         self.publish(actions);
@@ -241,6 +293,7 @@ impl Node {
 
     /// Gives a name back that was declared and never started, or whose child is gone.
     pub fn retract(&mut self, name: NameId, actions: &mut Vec<Action>) {
+        self.placement.retire(name);
         let was_there = self.registry.unregister(name, &mut self.changes.0);
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
         self.publish(actions);
@@ -277,12 +330,15 @@ impl Node {
     ) -> Result<SupervisorId, ConfigError> {
         plan.check()?;
         self.note_plan(None, plan);
-        self.with_tree(actions, |tree, out| tree.start(now, plan, out))
+        let started = self.with_tree(actions, |tree, out| tree.start(now, plan, out));
+        self.carry_remote(now, actions);
+        started
     }
 
     /// Stops the tree; `deadline` bounds the whole stop.
     pub fn shutdown(&mut self, now: Instant, deadline: Option<Instant>, actions: &mut Vec<Action>) {
         self.with_tree(actions, |tree, out| tree.shutdown(now, deadline, out));
+        self.carry_remote(now, actions);
     }
 
     /// Takes in a fact. Deadlines earlier than `now` fire first.
@@ -291,8 +347,10 @@ impl Node {
         if now > Instant::ZERO {
             let before = now.saturating_sub(core::time::Duration::from_nanos(1));
             self.fire_all_but_tree(before, actions);
+            self.carry_remote(before, actions);
         }
         match event {
+            Event::Supervision(HOSTED, fact) => self.hosted_fact(now, fact, actions),
             Event::Supervision(supervisor, fact) => {
                 self.note_fact(supervisor, fact, actions);
                 self.with_tree(actions, |tree, out| tree.handle(now, supervisor, fact, out));
@@ -300,6 +358,11 @@ impl Node {
             Event::Peer(node, frame) => self.hear(now, node, frame, actions),
             Event::PeerReachable(node) => self.peer_reachable(now, node, actions),
             Event::PeerDown(node) => self.peer_down(now, node, actions),
+            Event::Remote(node, frame) => self.hear_remote(now, node, frame),
+        }
+        self.carry_remote(now, actions);
+        if let Event::Remote(_, Said::Order { name, .. } | Said::Report { name, .. }) = event {
+            self.release_name(name);
         }
     }
 
@@ -311,6 +374,8 @@ impl Node {
             self.registry.poll_timeout(),
             self.calls.poll_timeout(),
             self.membership.poll_timeout(),
+            self.placement.poll_timeout(),
+            self.host.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -322,6 +387,7 @@ impl Node {
         self.forget_released();
         self.with_tree(actions, |tree, out| tree.handle_timeout(now, out));
         self.fire_all_but_tree(now, actions);
+        self.carry_remote(now, actions);
     }
 
     /// See [`Tree::start_child`].
@@ -338,6 +404,7 @@ impl Node {
         let (name, body) = (NameId(child.id.0), child.body.clone());
         let added =
             self.with_tree(actions, |tree, out| tree.start_child(now, supervisor, child, out));
+        self.carry_remote(now, actions);
         if let (Ok(_), Body::Supervisor(plan)) = (&added, body) {
             self.note_plan(Some(name), &plan);
         }
@@ -359,6 +426,7 @@ impl Node {
         let (name, body) = (NameId(child.id.0), child.body.clone());
         let added =
             self.with_tree(actions, |tree, out| tree.spawn(now, supervisor, child, spawner, out));
+        self.carry_remote(now, actions);
         if let (Ok(_), Body::Supervisor(plan)) = (&added, body) {
             self.note_plan(Some(name), &plan);
         }
@@ -382,13 +450,18 @@ impl Node {
         how: Option<Shutdown>,
         actions: &mut Vec<Action>,
     ) -> Result<(), TerminateChildError> {
-        self.limbo.insert((NameId(id.0), supervisor));
+        self.limbo.insert((supervisor, NameId(id.0)));
         if let Some(Machine::Static(machine)) = self.tree.supervisor(supervisor) {
             // Its siblings may be down only because they wait for its restart.
-            let siblings = machine.which_children().map(|(id, _)| (NameId(id.0), supervisor));
+            let siblings = machine.which_children().map(|(id, _)| (supervisor, NameId(id.0)));
             self.limbo.extend(siblings);
         }
-        self.with_tree(actions, |tree, out| tree.terminate_child(now, supervisor, id, how, out))
+        let act = |tree: &mut Tree, out: &mut Vec<tree::Action>| {
+            tree.terminate_child(now, supervisor, id, how, out)
+        };
+        let terminated = self.with_tree(actions, act);
+        self.carry_remote(now, actions);
+        terminated
     }
 
     /// See [`Tree::restart_child`].
@@ -402,7 +475,10 @@ impl Node {
         id: ChildId,
         actions: &mut Vec<Action>,
     ) -> Result<Pid, RestartChildError> {
-        self.with_tree(actions, |tree, out| tree.restart_child(now, supervisor, id, out))
+        let restarted =
+            self.with_tree(actions, |tree, out| tree.restart_child(now, supervisor, id, out));
+        self.carry_remote(now, actions);
+        restarted
     }
 
     /// See [`Tree::delete_child`].
@@ -418,6 +494,7 @@ impl Node {
     ) -> Result<(), DeleteChildError> {
         let deleted =
             self.with_tree(actions, |tree, out| tree.delete_child(now, supervisor, id, out));
+        self.carry_remote(now, actions);
         let name = NameId(id.0);
         // What is in the plan of a supervisor comes back with it; only the root never does.
         let stays = self.planned.contains(&name) && self.tree.name_of(supervisor).is_some();

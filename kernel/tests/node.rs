@@ -85,6 +85,12 @@ impl Driver {
                     }
                 }
                 Action::Supervision(_) | Action::Status { .. } | Action::Watch(_) => {}
+                Action::Remote(..)
+                | Action::Placed { .. }
+                | Action::Hosted { .. }
+                | Action::Leased { .. } => {
+                    prop_assert!(false, "nothing is placed here");
+                }
                 Action::Peer(..) | Action::Send(..) => {
                     return Err(TestCaseError::fail("there are no peers"));
                 }

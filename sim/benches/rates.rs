@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lictor_sim::campaign::{Campaign, explore};
 use lictor_sim::engine::Engine;
-use lictor_sim::outcome::{Options, Queue};
+use lictor_sim::outcome::Options;
 use lictor_sim::plan::{Mix, Plan, Profile};
 use lictor_sim::scenario::Scenario;
 use lictor_sim::world;
@@ -29,7 +29,7 @@ fn campaign(name: &str, scenario: &Arc<Scenario>, profile: &Profile, seeds: u64,
     let campaign =
         Campaign { threads, ..Campaign::new(Arc::clone(scenario), profile.clone(), seeds) };
     let begin = Instant::now();
-    let run = |plan: &Plan, queue: Queue| world::run(plan, Options { queue, ..Options::default() });
+    let run = |plan: &Plan, options: Options| world::run(plan, options);
     let summary = explore(&campaign, &run, &mut |_| true);
     let seconds = begin.elapsed().as_secs_f64();
     println!(

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::engine::Engine;
 use crate::invariants::Violation;
 use crate::marks::{Mark, Marks};
-use crate::outcome::{Outcome, Queue};
+use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, Profile};
 use crate::record::NodeIx;
 use crate::scenario::Scenario;
@@ -53,6 +53,8 @@ pub struct Campaign {
     /// Every so many seeds one is run again, on the same queue and on the other one, and the
     /// digests compared (invariant S14). 0 is never.
     pub repeat_every: u64,
+    /// Every so many seeds one is run beside the reference model of supervision. 0 is never.
+    pub model_every: u64,
 }
 
 impl Campaign {
@@ -69,6 +71,7 @@ impl Campaign {
             stop_at_first: true,
             keep: 100,
             repeat_every: 64,
+            model_every: 16,
         }
     }
 }
@@ -148,11 +151,11 @@ struct Ran {
 
 /// Runs a campaign.
 ///
-/// `run` runs one plan, with its events to come in such a queue; `progress` is called now and then
+/// `run` runs one plan in such a way; `progress` is called now and then
 /// on the thread of the caller, and says whether to go on.
 pub fn explore(
     campaign: &Campaign,
-    run: &(dyn Fn(&Plan, Queue) -> Outcome + Sync),
+    run: &(dyn Fn(&Plan, Options) -> Outcome + Sync),
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Summary {
     let next = AtomicU64::new(0);
@@ -205,7 +208,7 @@ pub fn explore(
 fn run_block(
     campaign: &Campaign,
     seeds: std::ops::Range<u64>,
-    run: &(dyn Fn(&Plan, Queue) -> Outcome + Sync),
+    run: &(dyn Fn(&Plan, Options) -> Outcome + Sync),
     stop: &AtomicBool,
 ) -> Vec<Ran> {
     let mut all = Vec::with_capacity(usize::try_from(seeds.end - seeds.start).unwrap_or(0));
@@ -215,11 +218,14 @@ fn run_block(
         }
         let Some(seed) = campaign.from.checked_add(number) else { break };
         let plan = Plan::generate(&campaign.scenario, seed, &campaign.profile);
-        let mut outcome = run(&plan, Queue::Heap);
-        let again = campaign.repeat_every > 0 && number.is_multiple_of(campaign.repeat_every);
+        let every = |every: u64| every > 0 && number.is_multiple_of(every);
+        let options = Options { model: every(campaign.model_every), ..Options::default() };
+        let mut outcome = run(&plan, options);
+        let again = every(campaign.repeat_every);
         for queue in REPEAT_ON {
             if again && outcome.violation.is_none() {
-                outcome.violation = differs(&outcome, &run(&plan, queue));
+                let other = Options { queue, model: false, ..options };
+                outcome.violation = differs(&outcome, &run(&plan, other));
             }
         }
         // Traces are nobody's business here, and large.

@@ -39,7 +39,7 @@ use crate::record::{NodeIx, Record, What};
 /// An invariant that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Violation {
-    /// Which: `S1` to `S14`, `L1` to `L7`.
+    /// Which: `S1` to `S14`, `L1` to `L7`, or [`MODEL`](crate::outcome::MODEL).
     pub invariant: &'static str,
     /// When it showed, on the world's clock, in nanoseconds.
     #[serde(serialize_with = "as_nanos")]

@@ -16,6 +16,7 @@ mod call;
 mod commands;
 pub mod dynamic;
 mod process;
+pub(crate) mod tree;
 mod waiting;
 
 use core::time::Duration;
@@ -179,6 +180,7 @@ impl<'a> Program<'a> {
             timeout: self.timeout,
             busy: self.busy,
             stopped: self.gone,
+            stopping: self.exiting.is_some() && !self.gone,
             actions: self.actions,
             reply: self.reply,
         }

@@ -19,11 +19,31 @@ pub struct Options {
     pub queue: Queue,
     /// Which of the tasks that are ready runs next, on the virtual executor.
     pub schedule: Schedule,
+    /// Whether the reference model of supervision runs beside each kernel of the kernel world, and
+    /// a difference is a violation. Not where waits have jitter, which no model foretells.
+    pub model: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { trace: false, until: None, queue: Queue::Heap, schedule: Schedule::Fifo }
+        Self {
+            trace: false,
+            until: None,
+            queue: Queue::Heap,
+            schedule: Schedule::Fifo,
+            model: false,
+        }
+    }
+}
+
+/// What a difference from the reference model of supervision is called among the invariants.
+pub const MODEL: &str = "MODEL";
+
+impl Options {
+    /// The usual ones, with what it takes to see a violation of this invariant.
+    #[must_use]
+    pub fn to_see(invariant: &str) -> Self {
+        Self { model: invariant == MODEL, ..Self::default() }
     }
 }
 

@@ -13,6 +13,7 @@
 //! `message` their mailboxes, `network` the links, `broker` what may stand between
 //! them, `faults` and `operations` the plan.
 
+mod beside;
 mod broker;
 mod faults;
 mod message;

@@ -1,7 +1,7 @@
 """A real civitas Runtime that tests drive: what reaches Lictor's agents.
 
-    civitas_runtime.py zmq PUB_ADDR SUB_ADDR [--proxy]
-    civitas_runtime.py nats SERVER
+    civitas_runtime.py zmq PUB_ADDR SUB_ADDR [--proxy] [--supervise NAME]
+    civitas_runtime.py nats SERVER [--supervise NAME]
 
 Reads one command of JSON a line, and prints one result of JSON a line. Ends with its input.
 """
@@ -11,6 +11,7 @@ import json
 import sys
 import traceback
 
+from civitas.messages import Message
 from civitas.process import AgentProcess
 from civitas.runtime import Runtime
 from civitas.supervisor import Supervisor
@@ -46,7 +47,7 @@ class Caller(AgentProcess):
                 return self.reply({"heard": self.heard})
 
 
-async def act(runtime, root, command):
+async def act(runtime, command):
     match command["op"]:
         case "names":
             return {"names": sorted(runtime._registry.all_names())}
@@ -64,13 +65,15 @@ async def act(runtime, root, command):
         case "send":
             await runtime.send(command["to"], command["payload"], command.get("type", "message"))
             return {}
-        case "supervise":
-            root.add_remote_child(
-                command["name"],
-                heartbeat_interval=0.2,
-                heartbeat_timeout=0.5,
-                missed_heartbeats_threshold=3,
+        case "restart":
+            order = Message(
+                type="_agency.restart",
+                sender="_runtime",
+                recipient="_agency.worker.restart",
+                payload={"agent_name": command["agent_name"]},
             )
+            data = runtime._serializer.serialize(order)
+            await runtime._transport.publish("_agency.worker.restart", data)
             return {}
         case "inside":
             answer = await runtime.ask("caller", command["do"], timeout=20.0, message_type="do")
@@ -83,6 +86,11 @@ async def act(runtime, root, command):
 
 def build(kind, rest):
     root = Supervisor("root", children=[Caller("caller")], backoff_base=0.05)
+    if "--supervise" in rest:
+        name = rest[rest.index("--supervise") + 1]
+        root.add_remote_child(
+            name, heartbeat_interval=0.2, heartbeat_timeout=0.5, missed_heartbeats_threshold=3
+        )
     if kind == "zmq":
         pub, sub, *flags = rest
         how = {"zmq_pub_addr": pub, "zmq_sub_addr": sub, "zmq_start_proxy": "--proxy" in flags}
@@ -91,18 +99,18 @@ def build(kind, rest):
     else:
         # A topology with signing: its agents are the same.
         runtime = Runtime.from_config(rest[0], agent_classes={"Caller": Caller})
-        return runtime, runtime._root_supervisor
-    return Runtime(supervisor=root, transport=kind, **how), root
+        return runtime
+    return Runtime(supervisor=root, transport=kind, **how)
 
 
 async def main(kind, *rest):
-    runtime, root = build(kind, rest)
+    runtime = build(kind, rest)
     await runtime.start()
     print(json.dumps({"event": "ready"}), flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         try:
-            result = await act(runtime, root, json.loads(line))
+            result = await act(runtime, json.loads(line))
         except Exception as error:  # noqa: BLE001: every failure is a result
             result = {"error": f"{type(error).__name__}: {error}"}
             print(traceback.format_exc(), file=sys.stderr)

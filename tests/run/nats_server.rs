@@ -1,4 +1,5 @@
 //! A real nats-server of one's own, to be killed and started again.
+#![allow(dead_code, reason = "not every test does everything with it")]
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -75,6 +76,28 @@ impl Server {
         let mut word = [0; 4];
         stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         stream.read_exact(&mut word).is_ok() && &word == b"INFO"
+    }
+
+    /// Throws away what it has stored. It must not run.
+    pub(crate) fn forget(&self) {
+        assert!(self.child.is_none(), "it runs");
+        std::fs::remove_dir_all(self.folder.join("store")).unwrap();
+    }
+
+    /// Copies what it has stored, under a word.
+    pub(crate) fn remember(&self, word: &str) {
+        let copied = Command::new("cp")
+            .arg("-r")
+            .arg(self.folder.join("store"))
+            .arg(self.folder.join(word))
+            .status();
+        assert!(copied.unwrap().success());
+    }
+
+    /// Puts a copy back in place of what it has stored. It must not run.
+    pub(crate) fn recall(&self, word: &str) {
+        self.forget();
+        std::fs::rename(self.folder.join(word), self.folder.join("store")).unwrap();
     }
 
     /// Kills it, as kill -9 does: nothing is told, nothing is flushed.

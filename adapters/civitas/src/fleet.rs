@@ -161,6 +161,9 @@ struct Member {
     lives: bool,
     /// It was told to start anew: only answers to questions from this one on count.
     restarted_at: Option<u64>,
+    /// Somebody has said goodbye for it: when it is withdrawn unless its process answers this
+    /// question before.
+    farewell: Option<(Instant, u64)>,
 }
 
 /// All foreign processes.
@@ -281,17 +284,42 @@ impl Fleet {
         }
         self.lives += 1;
         let life = self.lives;
-        let member = Member { home, epoch, capabilities, life, lives: true, restarted_at: None };
-        self.members.insert(Arc::clone(&name), member);
+        self.members.insert(
+            Arc::clone(&name),
+            Member {
+                home,
+                epoch,
+                capabilities,
+                life,
+                lives: true,
+                restarted_at: None,
+                farewell: None,
+            },
+        );
         told.push(Told::Alive { name, life });
         Ok(())
     }
 
-    /// An agent has been withdrawn, by the process of this epoch.
-    pub fn withdrawn(&mut self, name: &str, epoch: u64, told: &mut Vec<Told>) {
-        if self.members.get(name).is_none_or(|member| epoch < member.epoch) {
+    /// Somebody has said goodbye for an agent. A worker's goodbye does not say of which process it
+    /// is, and that of a predecessor comes after the announcement of its replacement: so the process
+    /// that has the name is asked, and the name stays if it answers in time that the agent lives.
+    pub fn withdrawn(&mut self, now: Instant, name: &str, epoch: u64, told: &mut Vec<Told>) {
+        let Some(member) = self.members.get(name).filter(|member| epoch >= member.epoch) else {
             return;
+        };
+        let home = Arc::clone(&member.home);
+        if self.processes.get(&home).is_none_or(|process| process.is_agent) {
+            return self.withdraw(name, told);
         }
+        let until = now.saturating_add(self.config.timeout);
+        let next = self.questions + 1;
+        if let Some(member) = self.members.get_mut(name) {
+            member.farewell.get_or_insert((until, next));
+        }
+        self.ask(&home, told);
+    }
+
+    fn withdraw(&mut self, name: &str, told: &mut Vec<Told>) {
         self.end(name, End::Withdrawn, told);
         if let Some(member) = self.members.remove(name) {
             self.leave(name, &member.home);
@@ -352,6 +380,14 @@ impl Fleet {
 
     fn pulse(&mut self, name: &Arc<str>, number: u64, pulse: Pulse, told: &mut Vec<Told>) {
         let Some(member) = self.members.get_mut(name) else { return };
+        if let Some((_, first)) = member.farewell
+            && number >= first
+        {
+            member.farewell = None;
+            if pulse == Pulse::Dead {
+                return self.withdraw(name, told);
+            }
+        }
         if member.restarted_at.is_some_and(|first| number < first) {
             return;
         }
@@ -376,7 +412,9 @@ impl Fleet {
     /// When to call [`Fleet::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.processes.values().filter_map(|process| process.detector.poll_timeout()).min()
+        let probes = self.processes.values().filter_map(|process| process.detector.poll_timeout());
+        let farewells = self.members.values().filter_map(|member| Some(member.farewell?.0));
+        probes.chain(farewells).min()
     }
 
     /// Asks whom it is time to ask, and gives up who has not answered. Spurious calls do nothing.
@@ -387,6 +425,13 @@ impl Fleet {
             .filter(|(_, process)| process.detector.poll_timeout().is_some_and(|at| at <= now))
             .map(|(home, _)| Arc::clone(home))
             .collect();
+        let gone = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.farewell.is_some_and(|(until, _)| until <= now));
+        for name in gone.map(|(name, _)| Arc::clone(name)).collect::<Vec<_>>() {
+            self.withdraw(&name, told);
+        }
         let mut found = Vec::new();
         for home in due {
             let Some(process) = self.processes.get_mut(&home) else { continue };

@@ -216,7 +216,8 @@ impl Hub {
         else {
             return;
         };
-        self.tell(|state, told| state.fleet.withdrawn(name, epoch, told));
+        let now = self.executor.now();
+        self.tell(|state, told| state.fleet.withdrawn(now, name, epoch, told));
     }
 
     fn answered(self: &Arc<Self>, key: &str, message: Wire) {

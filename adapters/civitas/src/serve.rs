@@ -16,7 +16,7 @@ use lictor_runtime::{
 use lictor_wire::{Map, Message as Wire, Value as WireValue};
 
 use crate::codec::{from_payload, text};
-use crate::hub::{Back, DEREGISTER, Hub, REGISTER, count};
+use crate::hub::{Back, DEREGISTER, Hub, REGISTER, RESTART, count};
 
 impl Hub {
     /// Which of our agents a foreign process may know: those with public names that are not
@@ -62,6 +62,7 @@ impl Hub {
             self.broker.unsubscribe(&Subscription::Address(Arc::clone(&name)));
             self.withdraw(&name, epoch);
         }
+        let is_first = !new.is_empty() && new.len() == self.state().offered.len();
         for agent in new {
             let wanted = Subscription::Address(Arc::clone(&agent.name));
             if let Err(error) = self.broker.subscribe(wanted) {
@@ -71,13 +72,30 @@ impl Hub {
             }
             self.announce(&agent);
         }
+        if is_first && self.state().ready {
+            self.announce_name(&self.health);
+            self.announce_name(RESTART);
+        }
     }
 
     /// Announces all again: for whoever has come since.
     pub(crate) fn announce_all(&self) {
-        for agent in self.own_agents() {
-            self.announce(&agent);
+        let agents = self.own_agents();
+        for agent in &agents {
+            self.announce(agent);
         }
+        // A supervisor there probes and orders by name, and knows only names that were announced.
+        if self.state().ready && !agents.is_empty() {
+            self.announce_name(&self.health);
+            self.announce_name(RESTART);
+        }
+    }
+
+    fn announce_name(&self, name: &str) {
+        self.send(REGISTER, |wire| {
+            wire.kind = "_agency.register".to_owned();
+            wire.payload.insert("name", name);
+        });
     }
 
     fn announce(&self, agent: &AgentInfo) {

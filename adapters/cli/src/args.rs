@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use lictor::topology::{Overrides, Secret, TransportKind, is_nats_server, is_zmq_address};
 
 use crate::duration;
 use crate::keys::KeysCommand;
@@ -52,6 +53,13 @@ pub(crate) enum Command {
     /// Ctrl-C and SIGTERM stop the tree in reverse start order; a second one kills it at once.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Hosts what a topology places on one of its processes, until told otherwise.
+    ///
+    /// The process of the tree, which `lictor run` is, supervises it. `lictor run` also starts its
+    /// workers itself; this command is for those that the file calls `external`, on other machines
+    /// for one.
+    #[command(after_help = EXIT_CODES)]
+    Worker(WorkerArgs),
     /// Finds all faults of topology files; starts nothing.
     #[command(after_help = EXIT_CODES)]
     Check(CheckArgs),
@@ -85,12 +93,124 @@ pub(crate) struct RunArgs {
     /// Writes lines of JSON, also on a terminal.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Starts none of the processes that the file names: somebody else does.
+    #[arg(long)]
+    pub(crate) no_workers: bool,
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
     /// How long the tree may take to stop before what is left of it is killed.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s",
         allow_hyphen_values = true)]
     pub(crate) stop_timeout: Duration,
     /// Logs what is this bad or worse. By default what processes say, and warnings of the built-in
     /// agents.
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log: Option<Level>,
+}
+
+/// What holds instead of what the file says of its transport.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct WireArgs {
+    /// Over what processes talk, instead of the `type` of the file.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) transport: Option<Kind>,
+    /// The NATS servers, separated by commas, instead of those of the file.
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = nats_server)]
+    pub(crate) nats_url: Vec<String>,
+    /// Where processes publish over ZeroMQ, instead of `pub_addr` of the file.
+    #[arg(long, value_name = "ADDRESS", value_parser = zmq_address)]
+    pub(crate) zmq_pub: Option<String>,
+    /// Where processes listen over ZeroMQ, instead of `sub_addr` of the file.
+    #[arg(long, value_name = "ADDRESS", value_parser = zmq_address)]
+    pub(crate) zmq_sub: Option<String>,
+}
+
+/// Over what processes talk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    InProcess,
+    Zmq,
+    Nats,
+}
+
+/// Where the servers stand for a worker that `lictor run` starts: they may hold a password, and
+/// everybody sees the flags of a process.
+const NATS_URL: &str = "LICTOR_NATS_URL";
+
+impl WireArgs {
+    /// As the reader of files takes them; `from_parent` says whether what a `lictor run` has left
+    /// for its workers is looked at.
+    pub(crate) fn overrides(&self, from_parent: bool) -> Overrides {
+        let from_parent = from_parent.then(|| std::env::var(NATS_URL).ok()).flatten();
+        let from_parent = from_parent.as_deref().filter(|_| self.nats_url.is_empty());
+        let inherited = from_parent.into_iter().flat_map(|text| text.split(','));
+        let servers = self.nats_url.iter().map(String::as_str).chain(inherited);
+        let servers: Vec<Secret> = servers.map(Secret::new).collect();
+        Overrides {
+            transport: self.transport.map(|kind| match kind {
+                Kind::InProcess => TransportKind::InProcess,
+                Kind::Zmq => TransportKind::Zmq,
+                Kind::Nats => TransportKind::Nats,
+            }),
+            zmq_pub: self.zmq_pub.clone(),
+            zmq_sub: self.zmq_sub.clone(),
+            nats_servers: (!servers.is_empty()).then_some(servers),
+        }
+    }
+
+    /// The same for the workers of this process: as flags, and as variables.
+    pub(crate) fn for_workers(&self) -> (Vec<String>, Vec<(&'static str, String)>) {
+        let kind = self.transport.and_then(|kind| kind.to_possible_value());
+        let flags = [
+            ("--transport", kind.map(|kind| kind.get_name().to_owned())),
+            ("--zmq-pub", self.zmq_pub.clone()),
+            ("--zmq-sub", self.zmq_sub.clone()),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?]));
+        let servers = (!self.nats_url.is_empty()).then(|| (NATS_URL, self.nats_url.join(",")));
+        (given.flatten().collect(), servers.into_iter().collect())
+    }
+}
+
+fn zmq_address(text: &str) -> Result<String, String> {
+    if is_zmq_address(text) {
+        return Ok(text.to_owned());
+    }
+    Err("give tcp://HOST:PORT or ipc://PATH".to_owned())
+}
+
+fn nats_server(text: &str) -> Result<String, String> {
+    if is_nats_server(text) {
+        return Ok(text.to_owned());
+    }
+    Err("give nats://HOST:PORT or tls://HOST:PORT".to_owned())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    /// The topology file, the same that `lictor run` is given.
+    pub(crate) file: PathBuf,
+    /// Which of its processes this is.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) process: String,
+    /// Stops after this time, such as 10s, 500ms or 2m.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse,
+        allow_hyphen_values = true)]
+    pub(crate) time: Option<Duration>,
+    /// Writes lines of JSON, also on a terminal.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Stops when standard input ends: that is how a worker learns that who started it is gone.
+    #[arg(long)]
+    pub(crate) with_parent: bool,
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+    /// How long the agents may take to stop before what is left of them is killed.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "30s",
+        allow_hyphen_values = true)]
+    pub(crate) stop_timeout: Duration,
+    /// Logs what is this bad or worse.
     #[arg(long, value_name = "LEVEL")]
     pub(crate) log: Option<Level>,
 }

@@ -17,6 +17,8 @@ mod run;
 mod sim;
 mod source;
 mod tree;
+mod wire;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,7 @@ impl From<Outcome> for ExitCode {
 pub fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Worker(args) => worker::worker(&args),
         Command::Check(args) => check::check(&args),
         Command::Tree(args) => tree::tree(&args),
         Command::Sim { command } => sim::sim(&command),

@@ -81,7 +81,9 @@ fn is_wanted(level: Option<Level>, metadata: &Metadata<'_>) -> bool {
     let filter = match level {
         // What the runtime logs is what its events say.
         None if metadata.target() == "lictor" => LevelFilter::OFF,
-        None if metadata.target() == "lictor::exec" => LevelFilter::INFO,
+        None if matches!(metadata.target(), "lictor::exec" | "lictor::process") => {
+            LevelFilter::INFO
+        }
         None | Some(Level::Warn) => LevelFilter::from_level(TracingLevel::WARN),
         Some(Level::Off) => LevelFilter::OFF,
         Some(Level::Error) => LevelFilter::ERROR,

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use lictor::AgentTypes;
 use lictor::topology::{
-    self, Diagnostic, Diagnostics, Options, ProcessEnvironment, Severity, Style, Topology,
+    self, Diagnostic, Diagnostics, Options, Overrides, ProcessEnvironment, Severity, Style,
+    Topology,
 };
 use serde::Serialize;
 
@@ -46,15 +47,20 @@ const READABLE: &str = "give the path of a file, or `-` for standard input";
 impl Source {
     /// Reads a file, or standard input for `-`, and sets up every agent of it; starts none.
     pub(crate) fn read(path: &Path, types: &AgentTypes) -> Self {
-        Self::read_with(path, Some(types))
+        Self::read_over(path, types, &Overrides::default())
+    }
+
+    /// As [`Source::read`], with what holds instead of what the file says of its transport.
+    pub(crate) fn read_over(path: &Path, types: &AgentTypes, overrides: &Overrides) -> Self {
+        Self::read_with(path, Some(types), overrides)
     }
 
     /// Reads a file for its tree alone: agents may have any type.
     pub(crate) fn read_tree(path: &Path) -> Self {
-        Self::read_with(path, None)
+        Self::read_with(path, None, &Overrides::default())
     }
 
-    fn read_with(path: &Path, types: Option<&AgentTypes>) -> Self {
+    fn read_with(path: &Path, types: Option<&AgentTypes>, overrides: &Overrides) -> Self {
         let from_stdin = path.as_os_str() == "-";
         let file = if from_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
         let text = if from_stdin {
@@ -65,7 +71,7 @@ impl Source {
         match text {
             Ok(text) => {
                 let checked = match types {
-                    Some(types) => lictor::check(&file, &text, types),
+                    Some(types) => lictor::check_with(&file, &text, types, overrides),
                     None => topology::check(&file, &text, &Options::new(&ProcessEnvironment)),
                 };
                 let found = Found::Text(checked.diagnostics);

@@ -13,7 +13,7 @@ use lictor_runtime::{
 use lictor_tokio::NoRuntime;
 use lictor_topology::{
     AgentNode, Budget, Checked, Child, Diagnostics, DynamicSupervisorNode, InHand, Options, Origin,
-    Overflow as TopologyOverflow, ProcessEnvironment, SupervisorNode, Topology,
+    Overflow as TopologyOverflow, Overrides, ProcessEnvironment, SupervisorNode, Topology,
 };
 
 /// Why a topology was not loaded.
@@ -77,13 +77,20 @@ impl From<StartError> for LoadError {
 /// All faults are found at once: those of the text, and each `config` that an agent type refuses.
 #[must_use]
 pub fn check(file: &str, text: &[u8], types: &AgentTypes) -> Checked {
+    check_with(file, text, types, &Overrides::default())
+}
+
+/// As [`check`], with what holds instead of what the file says of its transport.
+#[must_use]
+pub fn check_with(file: &str, text: &[u8], types: &AgentTypes, overrides: &Overrides) -> Checked {
     let known: Vec<&str> = types.names().collect();
     let set_up = |node: &AgentNode| match types.make(&node.type_name, &setup(node)) {
         Some(Err(error)) => Err(error.to_string()),
         // A type that is unknown has its own fault.
         Some(Ok(_)) | None => Ok(()),
     };
-    let options = Options::new(&ProcessEnvironment).known_types(&known).agents(&set_up);
+    let options = Options::new(&ProcessEnvironment).known_types(&known);
+    let options = options.agents(&set_up).overrides(overrides);
     lictor_topology::check(file, text, &options)
 }
 
@@ -120,12 +127,38 @@ pub fn root_from_topology(
     topology: &Topology,
     types: &AgentTypes,
 ) -> Result<Supervisor, LoadError> {
-    supervisor(&Source { file, types }, &topology.root)
+    let away = topology.is_distributed();
+    supervisor(&Source { file, types, away }, &topology.root)
+}
+
+/// What a topology places on one of its processes, under a supervisor of the name of the process.
+///
+/// # Errors
+/// As [`root_from_topology`].
+pub fn host_from_topology(
+    file: &str,
+    topology: &Topology,
+    types: &AgentTypes,
+    process: &str,
+) -> Result<Supervisor, LoadError> {
+    let source = Source { file, types, away: true };
+    let mut host = Supervisor::one_for_one(process);
+    for child in topology.all_children().filter(|child| child.process() == Some(process)) {
+        host = match child {
+            Child::DynamicSupervisor(node) => host.dynamic(dynamic(node)),
+            Child::Agent(node) | Child::GenServer(node) => host.agent(agent(&source, node)?),
+            // A supervisor is never placed, and there is no other kind of child.
+            Child::Supervisor(_) | _ => host,
+        };
+    }
+    Ok(host)
 }
 
 struct Source<'a> {
     file: &'a str,
     types: &'a AgentTypes,
+    /// Whether what is placed on a process is not here.
+    away: bool,
 }
 
 /// One supervisor and what is below it; the parser bounds the depth.
@@ -136,6 +169,9 @@ fn supervisor(source: &Source<'_>, node: &SupervisorNode) -> Result<Supervisor, 
         .auto_shutdown(node.auto_shutdown)
         .as_child(node.spec);
     for child in &node.children {
+        if source.away && child.process().is_some() {
+            continue;
+        }
         tree = match child {
             Child::Supervisor(node) => tree.supervisor(supervisor(source, node)?),
             Child::DynamicSupervisor(node) => tree.dynamic(dynamic(node)),

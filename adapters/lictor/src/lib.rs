@@ -53,11 +53,15 @@ extern crate self as lictor;
 mod assembly;
 #[cfg(feature = "topology")]
 mod from_topology;
+#[cfg(feature = "topology")]
+mod network;
 pub mod prelude;
 
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
-pub use from_topology::{LoadError, check, load, read_bounded, root_from_topology};
+pub use from_topology::{
+    LoadError, check, check_with, host_from_topology, load, read_bounded, root_from_topology,
+};
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,
@@ -74,7 +78,8 @@ pub use lictor_runtime::{
     ReplyFailure, ReplyTo, Request, Runtime, RuntimeConfig, RuntimeEvent, RuntimeStatus, SendError,
     SendOptions, Server, ServerContext, ServerMessage, Setup, StartError, StateStore, Status,
     StoreError, StoreFuture, Supervisor, Task, Terminated, TimerHandle, Transport, Tree, Value,
-    WireCounters, agent, broker, message, messages, reason_name, serde, strategy_name, transport,
+    WireCounters, agent, broker, durable, message, messages, reason_name, serde, strategy_name,
+    transport,
 };
 #[cfg(feature = "store")]
 pub use lictor_store::SqliteStore;
@@ -83,6 +88,8 @@ pub use lictor_tokio::{NoRuntime, TokioExecutor};
 pub use lictor_topology as topology;
 #[cfg(feature = "wire")]
 pub use lictor_wire as wire;
+#[cfg(feature = "topology")]
+pub use network::{BrokerWatch, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.
 pub use serde_json::json;
 

@@ -40,6 +40,9 @@ pub struct NatsCounters {
     pub received: u64,
     /// Frames that were kept for a connection, and given up.
     pub given_up: u64,
+    /// Frames that were on their way to a server when its connection was lost. Some may have
+    /// arrived, and those that the client still had go over the next connection.
+    pub unconfirmed: u64,
     /// Messages dropped here because more came than was taken off.
     pub overrun: u64,
     /// Messages on our subjects whose address is none.
@@ -53,6 +56,7 @@ pub(crate) struct Counts {
     pub(crate) published: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) given_up: AtomicU64,
+    pub(crate) unconfirmed: AtomicU64,
     pub(crate) overrun: AtomicU64,
     pub(crate) malformed: AtomicU64,
     pub(crate) connections: AtomicU64,
@@ -89,6 +93,7 @@ impl Nats {
             published: read(&counts.published),
             received: read(&counts.received),
             given_up: read(&counts.given_up),
+            unconfirmed: read(&counts.unconfirmed),
             overrun: read(&counts.overrun),
             malformed: read(&counts.malformed),
             connections: read(&counts.connections),

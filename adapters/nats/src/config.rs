@@ -166,6 +166,20 @@ pub enum NatsError {
     HalfPair,
     /// A seed is not that of a user: 58 characters that begin with `SU`.
     Seed,
+    /// Two prefixes of subjects overlap: what belongs to one would be in the other.
+    Overlap {
+        /// One.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// The name of a stream is none: letters, digits, `_`, `-`.
+    Stream {
+        /// The name.
+        name: String,
+    },
+    /// Ids are forgotten before the last attempt to store their message.
+    ShortMemory,
     /// A bound is zero.
     Zero {
         /// Which.
@@ -185,6 +199,16 @@ impl Display for NatsError {
             Self::HalfPair => f.write_str("a client's certificate and its key come together"),
             Self::Seed => f.write_str(
                 "not the seed of a user: it has 58 characters of A-Z and 2-7, and begins with SU",
+            ),
+            Self::Overlap { one, other } => {
+                write!(f, "the subject prefixes {one:?} and {other:?} overlap")
+            }
+            Self::Stream { name } => {
+                write!(f, "the stream {name:?}: use ASCII letters, digits, '_', '-'")
+            }
+            Self::ShortMemory => f.write_str(
+                "remember_ids must be longer than ack_timeout times store_attempts: a message that \
+                 is sent again later would be stored twice",
             ),
             Self::Zero { what } => write!(f, "{what} must be greater than zero"),
         }

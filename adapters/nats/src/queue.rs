@@ -200,12 +200,16 @@ impl Queue {
         Confirmed { is_ready }
     }
 
-    /// A connection is there: nothing of the last one is on its way any more.
-    pub(crate) fn connected(&mut self, connection: u64) {
+    /// A connection is there: nothing of the last one is on its way any more. How many frames were,
+    /// unconfirmed, is returned.
+    pub(crate) fn connected(&mut self, connection: u64) -> u64 {
+        let unconfirmed = self.handed.saturating_sub(self.settled);
         self.connection = Some(connection);
+        self.settled = self.settled.max(self.handed);
         self.probes.clear();
         self.confirmed = self.sent;
         self.given_up = false;
+        unconfirmed
     }
 
     /// Throws away what waits, and says how much it was. What was handed to a client that is gone
@@ -309,7 +313,7 @@ mod tests {
         assert_eq!(queue.want(Subscription::address("b")), Ok(false), "twice is as once");
         assert!(!queue.confirm(old).is_ready, "b is not in force");
         let lost = queue.probe(Some(queue.version));
-        queue.connected(2);
+        assert_eq!(queue.connected(2), 0, "no frame was under way");
         assert!(!queue.confirm(lost).is_ready, "that was another connection");
         let asked = queue.probe(Some(queue.version));
         let again = queue.probe(None);

@@ -128,11 +128,13 @@ impl<'a> Absence<'a> {
     /// There is one.
     fn end(&mut self, connection: u64, payload_most: usize) {
         (self.said, self.until) = (None, None);
-        {
+        let unconfirmed = {
             let mut queue = self.nats.queue();
             queue.payload_most = payload_most;
-            queue.connected(connection);
-        }
+            queue.connected(connection)
+        };
+        add(&self.nats.counts.unconfirmed, unconfirmed);
+        self.nats.settled.notify_waiters();
         self.nats.stir.notify_one();
     }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lictor_kernel::node::DeclareNameError;
+use lictor_kernel::remote::PlaceError;
 use lictor_kernel::tree::{Body, Plan, PlannedChild};
-use lictor_kernel::{ChildId, ChildKind, ChildSpec, DeclareError, Names};
+use lictor_kernel::{ChildId, ChildKind, ChildSpec, DeclareError, Names, NodeId};
 
-use crate::driver::{Place, Role, World};
+use crate::driver::{Elsewhere, Place, Role, World};
 use crate::error::StartError;
 use crate::runtime::Shared;
 use crate::spec::{AgentSpec, Child, DynamicSupervisor, Supervisor};
@@ -104,10 +105,22 @@ impl World {
         agent: &mut AgentSpec,
         parent: ChildId,
     ) -> Result<ChildId, StartError> {
-        let tags: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
-        let id = self.declare(&agent.name, ChildKind::Worker, &tags)?;
+        let own = shared.config.membership.node;
+        if let Some((node, called)) = agent.on.clone().filter(|(node, _)| *node != own) {
+            return self.add_placed(shared, &agent.name, parent, node, called);
+        }
         let Some(build) = agent.build.take() else {
-            unreachable!("a specification is built once, when it is added")
+            let detail = "it runs in another process, and this one is meant".to_owned();
+            return Err(StartError::BadName { name: agent.name.clone(), detail });
+        };
+        let tags: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
+        let id = match self.declare(&agent.name, ChildKind::Worker, &tags) {
+            Ok(id) => id,
+            Err(error) => {
+                // What it holds is the user's.
+                agent.build = Some(build);
+                return Err(error);
+            }
         };
         let launch = build(agent, Arc::clone(shared));
         let cell = launch.cell();
@@ -116,6 +129,58 @@ impl World {
         let _ = self.directory.insert(name, Arc::new(crate::runtime::Entry(cell)));
         self.place(id, &agent.name, Some(parent), Role::Agent(launch));
         Ok(id)
+    }
+
+    /// An agent that runs on another node.
+    fn add_placed(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+        parent: ChildId,
+        node: NodeId,
+        called: Arc<str>,
+    ) -> Result<ChildId, StartError> {
+        if shared.peers.is_none() {
+            let detail = format!("it is placed on {called:?}, and there is no transport");
+            return Err(StartError::BadName { name: name.to_owned(), detail });
+        }
+        let id = self.node.place(name, node).map_err(|error| named(name, error))?;
+        if let Some(recorder) = &self.recorder {
+            recorder.name(id, name);
+        }
+        let id = ChildId(id.0);
+        let role = Role::Placed(Elsewhere { node: called, starts: 0 });
+        self.place(id, name, Some(parent), role);
+        Ok(id)
+    }
+
+    /// An agent that may run here for other nodes.
+    pub(crate) fn add_offer(
+        &mut self,
+        shared: &Arc<Shared>,
+        agent: &mut AgentSpec,
+    ) -> Result<(), StartError> {
+        let name = agent.name.clone();
+        let Some(build) = agent.build.take() else {
+            let detail = "only its name is known: there is nothing to run".to_owned();
+            return Err(StartError::BadName { name, detail });
+        };
+        let tags: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
+        let offered = self.node.offer(&name, &tags).map_err(|error| named(&name, error));
+        match offered {
+            Ok(id) => {
+                if let Some(recorder) = &self.recorder {
+                    recorder.name(id, &name);
+                }
+                let launch = build(agent, Arc::clone(shared));
+                self.hosting.offers.insert(ChildId(id.0), launch);
+                Ok(())
+            }
+            Err(error) => {
+                agent.build = Some(build);
+                Err(error)
+            }
+        }
     }
 
     fn place(&mut self, id: ChildId, name: &str, parent: Option<ChildId>, role: Role) {
@@ -133,14 +198,18 @@ impl World {
         if let (Ok(id), Some(recorder)) = (&declared, &self.recorder) {
             recorder.name(*id, name);
         }
-        declared.map(|name| ChildId(name.0)).map_err(|error| {
-            let name = name.to_owned();
-            if error == DeclareNameError::Registry(DeclareError::Taken) {
-                return StartError::DuplicateName { name };
-            }
-            StartError::BadName { name, detail: error.to_string() }
-        })
+        declared.map(|name| ChildId(name.0)).map_err(|error| named(name, error))
     }
+}
+
+fn named(name: &str, error: DeclareNameError) -> StartError {
+    let name = name.to_owned();
+    if error == DeclareNameError::Registry(DeclareError::Taken)
+        || error == DeclareNameError::Place(PlaceError::Taken)
+    {
+        return StartError::DuplicateName { name };
+    }
+    StartError::BadName { name, detail: error.to_string() }
 }
 
 /// Deeper trees are refused: every level costs a step of recursion when the tree is assembled.

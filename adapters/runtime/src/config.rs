@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_kernel::{Choice, ExitReason, membership};
+use lictor_kernel::{Choice, ExitReason, membership, remote};
 
 use crate::durable::Durable;
 use crate::recorder::Recorder;
@@ -40,6 +40,9 @@ pub struct RuntimeConfig {
     /// How this node takes part among others: its number, its boot epoch (greater at every start
     /// of the same node), how peers are watched, and how long their names hold.
     pub membership: membership::Config,
+    /// How agents of this runtime on other nodes are treated, and those of others here: leases,
+    /// and whether an older boot of this node may have left some.
+    pub remote: remote::Config,
     /// A witness of what the kernel is told and decides.
     pub recorder: Option<Arc<dyn Recorder>>,
 }
@@ -58,6 +61,7 @@ impl Default for RuntimeConfig {
             transport: None,
             durable: None,
             membership: membership::Config::default(),
+            remote: remote::Config::default(),
             recorder: None,
         }
     }

@@ -8,6 +8,7 @@
 
 mod actions;
 mod commands;
+mod remote;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use lictor_kernel::Status::Suspended;
 use lictor_kernel::node::{Action, Event};
+use lictor_kernel::remote::HOSTED;
 use lictor_kernel::supervisor::{self};
 use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
@@ -43,6 +45,7 @@ use crate::spec::AgentSpec;
 use crate::token::Token;
 use crate::view::Status;
 
+pub(crate) use remote::Elsewhere;
 pub(crate) use wire::run_wire;
 
 type Answer<E> = ReplyTo<Result<(), E>>;
@@ -106,14 +109,22 @@ pub(crate) struct Place {
 
 pub(crate) enum Role {
     Agent(Arc<dyn Launch>),
-    Supervisor { strategy: Strategy, children: Vec<ChildId> },
-    Dynamic { template: ChildSpec, children: Vec<ChildId> },
+    /// It runs on another node.
+    Placed(Elsewhere),
+    Supervisor {
+        strategy: Strategy,
+        children: Vec<ChildId>,
+    },
+    Dynamic {
+        template: ChildSpec,
+        children: Vec<ChildId>,
+    },
 }
 
 impl Role {
     pub(crate) fn children(&self) -> &[ChildId] {
         match self {
-            Self::Agent(_) => &[],
+            Self::Agent(_) | Self::Placed(_) => &[],
             Self::Supervisor { children, .. } | Self::Dynamic { children, .. } => children,
         }
     }
@@ -136,6 +147,8 @@ pub(crate) struct World {
     start: Option<Answer<StartError>>,
     first_failure: Option<(Arc<str>, Arc<str>)>,
     stops: Vec<ReplyTo<()>>,
+    /// What may run here for other nodes, and whether the own tree waits for its end.
+    pub(crate) hosting: remote::Hosting,
     spawns: BTreeMap<ChildId, Answer<ControlError>>,
     removals: BTreeMap<ChildId, Vec<Answer<ControlError>>>,
     pub(crate) actions: Vec<Action>,
@@ -339,6 +352,7 @@ impl World {
             start: None,
             first_failure: None,
             stops: Vec::new(),
+            hosting: remote::Hosting::default(),
             spawns: BTreeMap::new(),
             removals: BTreeMap::new(),
             actions: Vec::new(),
@@ -410,6 +424,7 @@ impl World {
                 self.stops.push(answer);
                 self.phase = Phase::Stopping;
                 let mut actions = std::mem::take(&mut self.actions);
+                self.node.stop_hosting(now, deadline, &mut actions);
                 self.node.shutdown(now, deadline, &mut actions);
                 self.perform(now, &mut actions);
             }
@@ -490,7 +505,7 @@ impl World {
         }
     }
 
-    fn failed_start(&mut self, child: ChildId, name: Arc<str>, detail: Arc<str>) {
+    pub(super) fn failed_start(&mut self, child: ChildId, name: Arc<str>, detail: Arc<str>) {
         self.details.insert(child, Arc::clone(&detail));
         // The last one counts: what failed before it has been restarted meanwhile.
         if self.phase == Phase::Starting {
@@ -499,7 +514,7 @@ impl World {
         self.event(EventKind::StartFailed { name, detail });
     }
 
-    fn exited(
+    pub(super) fn exited(
         &mut self,
         child: ChildId,
         name: Arc<str>,
@@ -522,6 +537,9 @@ impl World {
     /// Whether nobody will start the child again: every supervisor above it is ending, or is making
     /// its first start, which a child that fails ends.
     fn is_ending(&self, process: ProcessId) -> bool {
+        if process.supervisor == HOSTED {
+            return self.node.host().is_leaving();
+        }
         use supervisor::Phase as Machines;
         let tree = self.node.tree();
         let mut place = self.places.get(&process.pid.child);
@@ -571,30 +589,7 @@ impl World {
             .sum()
     }
 
-    fn event(&mut self, kind: EventKind) {
+    pub(super) fn event(&mut self, kind: EventKind) {
         self.effects.push_back(Effect::Event(kind));
-    }
-
-    pub(crate) fn cell(&self, id: ChildId) -> Option<Arc<dyn AnyCell>> {
-        match self.places.get(&id)?.role {
-            Role::Agent(ref launch) => Some(launch.cell()),
-            Role::Supervisor { .. } | Role::Dynamic { .. } => None,
-        }
-    }
-
-    fn id_of(&self, name: &str) -> Option<ChildId> {
-        let id = ChildId(self.node.names().lookup(name)?.0);
-        self.places.contains_key(&id).then_some(id)
-    }
-
-    pub(crate) fn supervisor_status(&self, id: ChildId) -> Status {
-        if self.running.contains_key(&id) {
-            return Status::Running;
-        }
-        let entry = self.node.registry().lookup(NameId(id.0));
-        match entry.map(|entry| entry.status) {
-            Some(lictor_kernel::Status::Down) | None => Status::Stopped,
-            Some(_) => Status::Initializing,
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! At least once: a message is stored before its sender is told so, and is kept until it has been
 //! handled.
 //!
-//! A [`Durable`] is a stream that outlives nodes (`JetStream`). Where a runtime has one, whatever is
-//! sent without wanting an answer goes through it, to agents of this node as well: a send that
+//! A [`Durable`] is a stream that outlives nodes (`JetStream`). Where a runtime has one, whatever
+//! is sent without wanting an answer goes through it, to agents of this node as well: a send that
 //! returns `Ok` is stored. The stream hands each message to the node that has the name, and hears
 //! what became of it only when the agent's `handle` has returned. So a message that a crash or a
 //! kill interrupts comes again, and one that was handled just before comes again only if nobody

@@ -62,6 +62,14 @@ pub enum EventKind {
         /// Why.
         reason: &'static str,
     },
+    /// An agent that is placed on another node waits for it: it is not there, or must not be used
+    /// yet.
+    Waiting {
+        /// Its name.
+        name: Arc<str>,
+        /// The node, as it is called.
+        node: Arc<str>,
+    },
     /// An incarnation of an agent is up.
     Started {
         /// Its name.
@@ -342,6 +350,7 @@ fn trace(kind: &EventKind) {
         | K::SupervisorStarting { .. }
         | K::SupervisorStarted { .. }
         | K::SupervisorStopped { .. }
+        | K::Waiting { .. }
         | K::Started { .. }
         | K::Stopped { .. }
         | K::RestartScheduled { .. }

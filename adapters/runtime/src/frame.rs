@@ -4,6 +4,8 @@
 //! error, what is too deep or too long is refused before it is sent, and names are checked where
 //! they are interned. It is the format between our own runtimes of one version only.
 
+mod remote;
+
 use std::sync::Arc;
 
 use lictor_kernel::membership::Summary;
@@ -11,6 +13,7 @@ use lictor_kernel::{ChildKind, Status};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::remote::Remote;
 use crate::error::SendError;
 use crate::message::Value;
 use crate::peers::{LANES, Place};
@@ -48,6 +51,7 @@ pub(crate) enum Body {
     Bye {
         epoch: u64,
     },
+    Remote(Remote),
     Post(Post),
     Answer(Answer),
     Dead(Dead),
@@ -171,6 +175,8 @@ macro_rules! same {
         }
     };
 }
+
+use same;
 
 same!(Status, WireStatus, Starting Up Restarting Suspended Down);
 same!(WireStatus, Status, Starting Up Restarting Suspended Down);

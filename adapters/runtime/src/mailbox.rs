@@ -13,16 +13,18 @@
 //! everybody while a woken sender is on its way would go to whoever is faster, and a slow sender
 //! could wait for ever. A sender that is dropped while it holds a slot passes it on.
 
+mod futures;
 mod lane;
+mod loan;
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use self::lane::{Claim, Ticket, Waiting};
+pub use self::futures::{Pop, Push};
+use self::loan::Hints;
+pub(crate) use self::loan::Loan;
 use crate::sync::{self, Mutex, MutexGuard};
 
 /// The queue of a mailbox in which a message waits.
@@ -151,6 +153,7 @@ pub struct MailboxCounters {
 /// Each method takes one lock for `O(1)` work, or `O(log waiting senders)` where senders wait.
 pub struct Mailbox<C, T> {
     state: Mutex<State<C, T>>,
+    hints: Hints,
 }
 
 struct State<C, T> {
@@ -163,6 +166,8 @@ struct State<C, T> {
     control_limit: u32,
     overflow: Overflow,
     intake: Intake,
+    /// Which loan is out, or was last: an older one is not taken back.
+    loans: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,7 +192,9 @@ impl<C, T> Mailbox<C, T> {
                 control_limit: config.control_limit,
                 overflow: config.overflow,
                 intake: Intake::Open,
+                loans: 0,
             }),
+            hints: Hints::new(),
         }
     }
 
@@ -199,10 +206,29 @@ impl<C, T> Mailbox<C, T> {
     /// [`PushError::Full`] unless the policy is [`Overflow::DropOldest`]; [`PushError::Closed`]
     /// after [`Mailbox::close`] or [`Mailbox::close_intake`].
     pub fn try_push(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+        self.push_now(lane, message, true)
+    }
+
+    /// As [`Mailbox::try_push`], but a message for a full lane that senders may wait for is no
+    /// refusal: whoever offers it waits next.
+    #[inline]
+    pub(crate) fn offer(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+        self.push_now(lane, message, false)
+    }
+
+    #[inline]
+    fn push_now(
+        &self,
+        lane: Lane,
+        message: T,
+        full_is_refusal: bool,
+    ) -> Result<Option<T>, PushError<T>> {
         let mut state = self.state.lock();
-        let result = state.push(lane, message);
+        let result = state.push(lane, message, &self.hints);
         let consumer = if result.is_ok() { state.unpark(Accept::All) } else { None };
-        if matches!(result, Err(PushError::Full(_))) {
+        if matches!(result, Err(PushError::Full(_)))
+            && (full_is_refusal || state.overflow != Overflow::Wait)
+        {
             state.counters.rejected += 1;
         }
         drop(state);
@@ -232,7 +258,7 @@ impl<C, T> Mailbox<C, T> {
         if state.intake != Intake::Closed && state.control.len() >= limit {
             return Err(PushError::Full(item));
         }
-        Self::take_control(state, item).map_err(PushError::Closed)
+        self.take_control(state, item).map_err(PushError::Closed)
     }
 
     /// Queues a control item whatever the limit says: for those whose number something else
@@ -241,13 +267,14 @@ impl<C, T> Mailbox<C, T> {
     /// # Errors
     /// The item, after [`Mailbox::close`].
     pub fn force_control(&self, item: C) -> Result<(), C> {
-        Self::take_control(self.state.lock(), item)
+        self.take_control(self.state.lock(), item)
     }
 
-    fn take_control(mut state: MutexGuard<'_, State<C, T>>, item: C) -> Result<(), C> {
+    fn take_control(&self, mut state: MutexGuard<'_, State<C, T>>, item: C) -> Result<(), C> {
         if state.intake == Intake::Closed {
             return Err(item);
         }
+        self.hints.recall();
         state.control.push_back(item);
         let consumer = state.unpark(Accept::ControlOnly);
         drop(state);
@@ -267,6 +294,7 @@ impl<C, T> Mailbox<C, T> {
         if state.intake == Intake::Closed {
             return Err(message);
         }
+        self.hints.recall();
         state.lane(lane).push_front(message);
         let consumer = state.unpark(Accept::All);
         drop(state);
@@ -287,16 +315,7 @@ impl<C, T> Mailbox<C, T> {
     pub fn poll_pop(&self, cx: &mut Context<'_>, accept: Accept) -> Poll<Popped<C, T>> {
         let mut state = self.state.lock();
         let (popped, sender) = state.pop(accept);
-        // A waker is dropped outside the lock: it may be the last handle of a task that owns a
-        // `Push` into this very mailbox.
-        let stale = match (&popped, &mut state.parked) {
-            (Some(_), parked) => parked.take(),
-            (None, Some((waker, parked))) if waker.will_wake(cx.waker()) => {
-                *parked = accept;
-                None
-            }
-            (None, parked) => parked.replace((cx.waker().clone(), accept)),
-        };
+        let stale = state.park(cx, accept, popped.is_some());
         drop(state);
         drop(stale);
         wake(sender);
@@ -317,6 +336,10 @@ impl<C, T> Mailbox<C, T> {
     /// Waiting senders resolve to [`PushError::Closed`], the consumer to [`Popped::Drained`].
     pub fn close(&self) -> Leftover<C, T> {
         let mut state = self.state.lock();
+        // What is lent is the consumer's to answer for: it finds its loan void.
+        state.loans += 1;
+        state.normal.settle();
+        self.hints.recall();
         let waiting = state.stop_intake(Intake::Closed);
         let consumer = state.unpark(Accept::ControlOnly);
         let control = std::mem::take(&mut state.control);
@@ -359,7 +382,7 @@ impl<C, T> Mailbox<C, T> {
     #[must_use]
     pub fn len(&self) -> usize {
         let state = self.state.lock();
-        state.priority.len() + state.normal.len()
+        state.priority.len() + state.normal.len() + state.normal.lent(self.hints.claimed())
     }
 
     /// Whether no message is queued.
@@ -401,13 +424,17 @@ impl<C, T> State<C, T> {
         }
     }
 
-    fn push(&mut self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+    #[inline]
+    fn push(&mut self, lane: Lane, message: T, hints: &Hints) -> Result<Option<T>, PushError<T>> {
         if self.intake != Intake::Open {
             return Err(PushError::Closed(message));
         }
         let overflow = self.overflow;
+        if lane == Lane::Priority {
+            hints.recall();
+        }
         let queue = self.lane(lane);
-        let evicted = if queue.has_room() {
+        let evicted = if queue.has_room() || queue.has_room_after(hints.claimed()) {
             None
         } else if overflow == Overflow::DropOldest {
             queue.evict()
@@ -449,6 +476,22 @@ impl<C, T> State<C, T> {
         self.parked.take().map(|(waker, _)| waker)
     }
 
+    /// Parks the consumer that has found nothing; one that has found something is not parked. The
+    /// waker that is returned is dropped outside the lock: it may be the last handle of a task that
+    /// owns a `Push` into this very mailbox.
+    #[inline]
+    fn park(&mut self, cx: &Context<'_>, accept: Accept, found: bool) -> Option<(Waker, Accept)> {
+        match &mut self.parked {
+            None if found => None,
+            parked if found => parked.take(),
+            Some((waker, parked)) if waker.will_wake(cx.waker()) => {
+                *parked = accept;
+                None
+            }
+            parked => parked.replace((cx.waker().clone(), accept)),
+        }
+    }
+
     fn stop_intake(&mut self, intake: Intake) -> Vec<Waker> {
         self.intake = intake;
         let mut waiting = self.priority.dismiss();
@@ -460,129 +503,5 @@ impl<C, T> State<C, T> {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         sync::wake(waker);
-    }
-}
-
-/// Future of [`Mailbox::push`].
-///
-/// # Panics
-/// Polling it after it was ready.
-#[must_use = "a push sends nothing until it is polled"]
-pub struct Push<'a, C, T> {
-    mailbox: &'a Mailbox<C, T>,
-    lane: Lane,
-    /// Ours until the mailbox has it.
-    message: Option<T>,
-    /// Our place in the queue of waiting senders.
-    ticket: Option<Ticket>,
-}
-
-/// No field is pinned structurally.
-impl<C, T> Unpin for Push<'_, C, T> {}
-
-impl<C, T> Future for Push<'_, C, T> {
-    type Output = Result<Option<T>, PushError<T>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        match this.ticket {
-            None => this.poll_first(cx),
-            Some(ticket) => this.poll_waiting(ticket, cx),
-        }
-    }
-}
-
-impl<C, T> Push<'_, C, T> {
-    fn take_message(&mut self) -> T {
-        self.message.take().expect("polled after it was ready")
-    }
-
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
-        let message = self.take_message();
-        let mut state = self.mailbox.state.lock();
-        match state.push(self.lane, message) {
-            Err(PushError::Full(message)) if state.overflow == Overflow::Wait => {
-                self.ticket = Some(state.lane(self.lane).wait(cx.waker().clone()));
-                self.message = Some(message);
-                Poll::Pending
-            }
-            Err(PushError::Full(message)) => {
-                state.counters.rejected += 1;
-                Poll::Ready(Err(PushError::Full(message)))
-            }
-            Err(PushError::Closed(message)) => Poll::Ready(Err(PushError::Closed(message))),
-            Ok(evicted) => {
-                let consumer = state.unpark(Accept::All);
-                drop(state);
-                wake(consumer);
-                Poll::Ready(Ok(evicted))
-            }
-        }
-    }
-
-    fn poll_waiting(
-        &mut self,
-        ticket: Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<<Self as Future>::Output> {
-        let message = self.take_message();
-        let mut state = self.mailbox.state.lock();
-        match state.lane(self.lane).claim(ticket, cx.waker()) {
-            Claim::Waiting(stale) => {
-                self.message = Some(message);
-                drop(state);
-                drop(stale);
-                Poll::Pending
-            }
-            Claim::Granted => {
-                state.lane(self.lane).push_back(message);
-                state.counters.pushed += 1;
-                let consumer = state.unpark(Accept::All);
-                drop(state);
-                wake(consumer);
-                Poll::Ready(Ok(None))
-            }
-            Claim::Dismissed => Poll::Ready(Err(PushError::Closed(message))),
-        }
-    }
-}
-
-impl<C, T> Drop for Push<'_, C, T> {
-    fn drop(&mut self) {
-        let (Some(_), Some(ticket)) = (&self.message, self.ticket) else {
-            return;
-        };
-        let mut state = self.mailbox.state.lock();
-        let Waiting { own, next } = state.lane(self.lane).forget(ticket);
-        drop(state);
-        drop(own);
-        wake(next);
-    }
-}
-
-impl<C, T> Debug for Push<'_, C, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Push").field("lane", &self.lane).finish_non_exhaustive()
-    }
-}
-
-/// Future of [`Mailbox::pop`].
-#[must_use = "a pop takes nothing until it is polled"]
-pub struct Pop<'a, C, T> {
-    mailbox: &'a Mailbox<C, T>,
-    accept: Accept,
-}
-
-impl<C, T> Future for Pop<'_, C, T> {
-    type Output = Popped<C, T>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.mailbox.poll_pop(cx, self.accept)
-    }
-}
-
-impl<C, T> Debug for Pop<'_, C, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pop").field("accept", &self.accept).finish_non_exhaustive()
     }
 }

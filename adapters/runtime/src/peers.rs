@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lictor_kernel::node::Callee;
-use lictor_kernel::{CallId, Instant, NodeId, Route, Router, Undeliverable};
+use lictor_kernel::{CallId, Instant, NodeId, Route, Router, Status, Undeliverable};
 
 pub(crate) use self::credit::{LANES, Place};
 use self::flow::Flow;
@@ -194,8 +194,14 @@ impl Shared {
             Route::Undeliverable(Undeliverable::LeaseExpired) => {
                 Err(SendError::Unreachable { name: Arc::clone(name) })
             }
-            // A supervisor of this node, or nothing.
-            Route::Local { .. } | Route::Undeliverable(_) => Err(unknown()),
+            // A supervisor of this node, one on a node that is not there, or nothing.
+            Route::Local { .. } | Route::Undeliverable(_) => {
+                match world.node.placement().status(id) {
+                    Some(Status::Down) => Err(SendError::Down { name: Arc::clone(name) }),
+                    Some(_) => Err(SendError::Unreachable { name: Arc::clone(name) }),
+                    None => Err(unknown()),
+                }
+            }
         }
     }
 

@@ -109,18 +109,19 @@ impl Runtime {
     /// A runtime on this executor.
     #[must_use]
     pub fn with_config(executor: Arc<dyn Executor>, config: RuntimeConfig) -> Self {
-        let (seed, membership) = (config.seed, config.membership);
-        let node = Node::new(node::Config { seed, membership, ..node::Config::default() });
+        let (seed, membership, remote) = (config.seed, config.membership, config.remote);
+        let node = Node::new(node::Config { seed, membership, remote, ..node::Config::default() });
         let inbox = Arc::new(Inbox::new());
         drop(inbox.set_closed(true));
         let directory = Arc::new(Directory::new());
-        let world = World::new(
+        let mut world = World::new(
             node,
             config.on_root_exit,
             Arc::clone(&directory),
             Arc::clone(&inbox),
             config.recorder.clone(),
         );
+        world.hosting.patience = config.stop_timeout;
         let peers = config.transport.clone();
         let peers = peers.map(|wire| Arc::new(Peers::new(wire, config.membership.epoch)));
         let streams = config.durable.clone().map(|it| Streams::new(it, membership));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lictor_kernel::dynamic_supervisor::{self, Budget};
 use lictor_kernel::{
-    AutoShutdown, Backoff, ChildSpec, Intensity, Restart, Shutdown, Strategy, supervisor,
+    AutoShutdown, Backoff, ChildSpec, Intensity, NodeId, Restart, Shutdown, Strategy, supervisor,
 };
 
 use crate::agent::{Agent, InHandPolicy};
@@ -32,6 +32,8 @@ pub struct AgentSpec {
     pub(crate) mailbox: MailboxConfig,
     pub(crate) work: Work,
     pub(crate) capabilities: Vec<String>,
+    /// The node that it runs on, and what that is called.
+    pub(crate) on: Option<(NodeId, Arc<str>)>,
     pub(crate) build: Option<Build>,
 }
 
@@ -54,8 +56,25 @@ pub fn agent<A: Agent>(
         mailbox: MailboxConfig::default(),
         work: Work { max_retries: 3, handle_timeout: None, in_hand: InHandPolicy::Drop },
         capabilities: Vec::new(),
+        on: None,
         build: Some(Box::new(build)),
     }
+}
+
+/// An agent that runs in another process, which offers it by this name ([`Runtime::host`]); here is
+/// only said how it is supervised.
+pub fn remote_agent(name: impl Into<String>, process: &str) -> AgentSpec {
+    AgentSpec {
+        name: name.into(),
+        kind: AgentKind::Agent,
+        child: ChildSpec::worker(),
+        mailbox: MailboxConfig::default(),
+        work: Work { max_retries: 3, handle_timeout: None, in_hand: InHandPolicy::Drop },
+        capabilities: Vec::new(),
+        on: None,
+        build: None,
+    }
+    .at_process(process)
 }
 
 impl AgentSpec {
@@ -141,6 +160,19 @@ impl AgentSpec {
     /// What becomes of the message in hand at a crash.
     pub const fn in_hand(mut self, policy: InHandPolicy) -> Self {
         self.work.in_hand = policy;
+        self
+    }
+
+    /// It runs in the process of this name, whose runtime has the node number
+    /// [`NodeId::of_name`] and offers it ([`Runtime::host`]). In the runtime of that number itself
+    /// it runs as if nothing had been said.
+    pub fn at_process(self, process: &str) -> Self {
+        self.placed_on(NodeId::of_name(process), process)
+    }
+
+    /// As [`AgentSpec::at_process`], for a node of any number; `called` is for people.
+    pub fn placed_on(mut self, node: NodeId, called: &str) -> Self {
+        self.on = Some((node, Arc::from(called)));
         self
     }
 

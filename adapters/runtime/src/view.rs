@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use lictor_kernel::{ChildId, LifecycleState, Strategy};
+use lictor_kernel::{ChildId, LifecycleState, NameId, Strategy};
 use serde::Serialize;
 
-use crate::driver::{Role, World};
+use crate::driver::{Elsewhere, Place, Role, World};
 
 /// What kind of thing has a name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -92,8 +92,11 @@ pub struct AgentInfo {
     pub status: Status,
     /// What it can do.
     pub capabilities: Vec<String>,
-    /// The supervisor it hangs under.
+    /// The supervisor it hangs under; empty for one that runs here for another node.
     pub supervisor: Arc<str>,
+    /// The node that it is placed on, if not this one. Its counters are kept there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<Arc<str>>,
     /// How often it has been started.
     pub starts: u64,
     /// Messages waiting.
@@ -123,18 +126,27 @@ pub const fn strategy_name(strategy: Strategy) -> &'static str {
 impl World {
     pub(crate) fn agents(&self) -> Vec<AgentInfo> {
         let mut agents: Vec<AgentInfo> = Vec::new();
-        for place in self.places.values() {
-            let Role::Agent(launch) = &place.role else { continue };
+        for (id, place) in &self.places {
+            let supervisor = place.parent.and_then(|parent| self.places.get(&parent));
+            let supervisor = supervisor.map_or_else(|| Arc::from(""), |s| Arc::clone(&s.name));
+            let launch = match &place.role {
+                Role::Agent(launch) => launch,
+                Role::Placed(elsewhere) => {
+                    agents.push(self.elsewhere(*id, place, elsewhere, supervisor));
+                    continue;
+                }
+                Role::Supervisor { .. } | Role::Dynamic { .. } => continue,
+            };
             let cell = launch.cell();
             let core = cell.core();
             let counters = cell.counters();
-            let supervisor = place.parent.and_then(|parent| self.places.get(&parent));
             agents.push(AgentInfo {
                 name: Arc::clone(&core.name),
                 kind: core.kind,
                 status: core.status(),
                 capabilities: core.capabilities.clone(),
-                supervisor: supervisor.map_or_else(|| Arc::from(""), |s| Arc::clone(&s.name)),
+                supervisor,
+                on: None,
                 starts: core.starts(),
                 queued: cell.queued() as u64,
                 accepted: counters.pushed,
@@ -145,6 +157,39 @@ impl World {
         }
         agents.sort_by(|a, b| a.name.cmp(&b.name));
         agents
+    }
+
+    fn elsewhere(
+        &self,
+        id: ChildId,
+        place: &Place,
+        elsewhere: &Elsewhere,
+        supervisor: Arc<str>,
+    ) -> AgentInfo {
+        AgentInfo {
+            name: Arc::clone(&place.name),
+            kind: AgentKind::Agent,
+            status: self.placed_status(id),
+            capabilities: Vec::new(),
+            supervisor,
+            on: Some(Arc::clone(&elsewhere.node)),
+            starts: elsewhere.starts,
+            queued: 0,
+            accepted: 0,
+            handled: 0,
+            rejected: 0,
+            dead_letters: 0,
+        }
+    }
+
+    fn placed_status(&self, id: ChildId) -> Status {
+        match self.node.placement().status(NameId(id.0)) {
+            Some(lictor_kernel::Status::Up) => Status::Running,
+            Some(lictor_kernel::Status::Suspended) => Status::Suspended,
+            Some(lictor_kernel::Status::Restarting) => Status::Crashed,
+            Some(lictor_kernel::Status::Starting) => Status::Initializing,
+            Some(lictor_kernel::Status::Down) | None => Status::Stopped,
+        }
     }
 
     /// The tree as text. Iterative: a tree may be as deep as its author likes.
@@ -177,6 +222,9 @@ impl World {
                 format!("[sup] {name} ({})", strategy_name(*strategy))
             }
             Role::Dynamic { .. } => format!("[dyn] {name} ({})", self.supervisor_status(id).name()),
+            Role::Placed(elsewhere) => {
+                format!("[agent] {name} ({}) on {}", self.placed_status(id).name(), elsewhere.node)
+            }
             Role::Agent(launch) => {
                 let cell = launch.cell();
                 let tag = match cell.core().kind {

@@ -150,6 +150,10 @@ pub struct Membership {
     pub ask_every: Duration,
     /// How long its names hold unless they are renewed; at least three times what is above.
     pub lease: Duration,
+    /// How long a process may run an agent of the tree without an answer of the process that has
+    /// the tree. An agent whose process is lost is started elsewhere or anew after that at the
+    /// earliest.
+    pub child_lease: Duration,
 }
 
 impl Default for Membership {
@@ -161,6 +165,7 @@ impl Default for Membership {
             missed_heartbeats_threshold: 3,
             ask_every: second,
             lease: Duration::from_secs(15),
+            child_lease: Duration::from_secs(5),
         }
     }
 }

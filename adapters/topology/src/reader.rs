@@ -52,7 +52,7 @@ impl<'a> Names<'a> {
 }
 
 const ONE_NAMESPACE: &str =
-    "agents and supervisors share one namespace; give each a name of its own";
+    "agents, supervisors and processes share one namespace; give each a name of its own";
 
 #[derive(Clone, Copy, Debug)]
 enum Segment<'a> {

@@ -37,6 +37,7 @@ const MEMBERSHIP: Schema = Schema::new(
         "missed_heartbeats_threshold",
         "ask_every",
         "lease",
+        "child_lease",
     ],
 );
 
@@ -216,6 +217,7 @@ impl<'a> Reader<'a> {
             heartbeat_timeout: time("heartbeat_timeout", default.heartbeat_timeout),
             ask_every: time("ask_every", default.ask_every),
             lease: time("lease", default.lease),
+            child_lease: time("child_lease", default.child_lease),
             ..default
         };
         let misses = |r: &mut Self, item| r.whole(item, 1, 1_000_000);
@@ -303,6 +305,7 @@ impl<'a> Reader<'a> {
         });
         let mut processes: Vec<Process> = read.or_default();
         for (name, span) in std::mem::take(&mut self.placing.named) {
+            self.claim(name, span, span, "here is an agent or a supervisor of this name");
             if !processes.iter().any(|process| process.name == name) {
                 processes.push(Process { origin: origin(span), ..Process::new(name) });
             }
@@ -322,6 +325,7 @@ impl<'a> Reader<'a> {
         }
         let is_used = self.placing.named.iter().any(|(named, _)| *named == name);
         if !is_used {
+            self.claim(name, entry.key_span, entry.key_span, "here is one of this name");
             let message = format_args!("nothing is placed on the process {}", Quoted(name));
             if let Some(d) = self.warning("no-effect", entry.key_span, message) {
                 d.help("place an agent on it with `process`, or remove it");

@@ -23,8 +23,9 @@
 //! [`SealedTransport`] puts the latter around any transport. Whose key counts for whom is in a
 //! [`Keyring`].
 //!
-//! The crate is pure: it is told the time of day and given its randomness ([`Ambient`]), so that all
-//! of it runs in a simulation as well. Only `system`, a feature, has a clock, entropy and key files.
+//! The crate is pure: it is told the time of day and given its randomness ([`Ambient`]), so that
+//! all of it runs in a simulation as well. Only `system`, a feature, has a clock, entropy and key
+//! files.
 #![forbid(unsafe_code)]
 
 mod error;

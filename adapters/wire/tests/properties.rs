@@ -164,15 +164,27 @@ fn sorted(value: Value) -> Value {
             }
             map.into()
         }
-        other => other,
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::Bytes(_)) => other,
     }
+}
+
+/// 80 cases, or `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let default = ProptestConfig::default();
+    ProptestConfig { cases: cases.unwrap_or(80), failure_persistence: None, ..default }
 }
 
 /// A reader of bytes that must refuse, or mean the same when it reads again.
 const BODIES: [fn(&[u8]); 5] = [fuzz::msgpack, fuzz::json, fuzz::signed, fuzz::sealed, fuzz::keys];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(config())]
 
     #[test]
     fn messages_survive_both_formats(message in message(Kind::Any)) {

@@ -23,6 +23,7 @@ impl Node {
         if self.membership.has_peers() {
             self.publish_all(actions);
         }
+        self.carry_remote(now, actions);
         added
     }
 
@@ -31,11 +32,20 @@ impl Node {
         self.peer_down(now, node, actions);
         let removed = self.membership.remove_peer(node);
         self.publish_to_nobody();
+        self.forget_owner(now, node);
+        self.carry_remote(now, actions);
         removed
     }
 
     /// Says goodbye to every peer that is there: their leases of our names end at once. (M7)
+    ///
+    /// A goodbye says as well that nothing runs here for others any more, and that nothing will
+    /// again in this boot. While something does, nothing is said, and the peers find out. (H14)
     pub fn leave(&mut self, actions: &mut Vec<Action>) {
+        self.host.leave();
+        if self.host.alive() > 0 {
+            return;
+        }
         self.membership.leave(&mut self.outputs.0);
         let goodbyes = self.outputs.0.drain(..).filter_map(|output| match output {
             Output::Send(node, frame) => Some(Action::Send(node, frame)),
@@ -97,6 +107,9 @@ impl Node {
         self.with_membership(actions, |membership, world| {
             membership.hear(now, node, frame, world);
         });
+        if let Frame::Bye { epoch } = frame {
+            self.work.0.bye(node, epoch);
+        }
         if let Frame::Claim { name, .. } | Frame::Withdraw { name, .. } = frame {
             self.release_name(name);
         }
@@ -162,6 +175,7 @@ impl Node {
                 Output::Send(node, frame) => actions.push(Action::Send(node, frame)),
                 Output::Peer(node, change) => {
                     actions.push(Action::Peer(node, change));
+                    self.work.0.peer(node, change);
                     if change == PeerChange::Down {
                         self.lose(node, actions);
                     }
@@ -227,7 +241,7 @@ impl Node {
     /// A name that nothing refers to is forgotten: at once if nobody else was told of it, else
     /// with the next call.
     pub(super) fn release_name(&mut self, name: NameId) {
-        if self.registry.refers_to(name) {
+        if self.uses(name) {
             return;
         }
         if self.registry.edited().is_some() {
@@ -239,7 +253,7 @@ impl Node {
 
     pub(super) fn forget_released(&mut self) {
         while let Some(name) = self.released.pop_first() {
-            if !self.registry.refers_to(name) {
+            if !self.uses(name) {
                 self.names.remove(name);
             }
         }

@@ -198,7 +198,11 @@ impl Net {
                 Action::Supervision(_)
                 | Action::Status { .. }
                 | Action::CallEnded(_)
-                | Action::Watch(_) => {}
+                | Action::Watch(_)
+                | Action::Remote(..)
+                | Action::Placed { .. }
+                | Action::Hosted { .. }
+                | Action::Leased { .. } => {}
             }
         }
     }

@@ -219,6 +219,10 @@ impl Speaker<'_> {
             }
             A::Send(peer, frame) => format!("send {} {frame:?}", peer.0),
             A::Watch(change) => format!("watch {change:?}"),
+            A::Remote(peer, frame) => format!("remote {} {frame:?}", peer.0),
+            A::Placed { node, stage, .. } => format!("placed {} {stage:?}", node.0),
+            A::Hosted { name, here } => format!("hosted {} {here}", name.0),
+            A::Leased { process, until } => format!("leased {process:?} {until:?}"),
         }
     }
 }

@@ -12,7 +12,7 @@ fn campaign(seeds: u64, threads: usize) -> Campaign {
 }
 
 /// An engine that takes a different time for each plan, and fails as it is told.
-fn engine(fails: impl Fn(u64) -> bool + Sync) -> impl Fn(&Plan, Queue) -> Outcome + Sync {
+fn engine(fails: impl Fn(u64) -> bool + Sync) -> impl Fn(&Plan, Options) -> Outcome + Sync {
     move |plan, _| {
         let mut digest = Digest::default();
         for word in 0..plan.seed % 97 * 50 {
@@ -100,10 +100,10 @@ fn an_engine_that_is_not_deterministic_is_found() {
     // follow, or only the one on the other queue.
     for wrong in [&[Queue::Heap, Queue::Calendar][..], &[Queue::Calendar]] {
         let count = AtomicU64::new(0);
-        let run = |plan: &Plan, queue| {
-            let mut outcome = engine(|_| false)(plan, queue);
+        let run = |plan: &Plan, options: Options| {
+            let mut outcome = engine(|_| false)(plan, options);
             let again = plan.seed == 64 && count.fetch_add(1, Ordering::Relaxed) > 0;
-            outcome.digest ^= u64::from(again && wrong.contains(&queue));
+            outcome.digest ^= u64::from(again && wrong.contains(&options.queue));
             outcome
         };
         let summary = explore(&campaign(1_000, 1), &run, &mut |_| true);

@@ -165,9 +165,10 @@ impl Ground for Turmoil {
         Ok(())
     }
 
-    /// Time passes with every step: what was begun goes on with the next one.
-    fn settle(&mut self) -> Result<(), Found> {
-        Ok(())
+    /// Time passes with every step: what was begun goes on with the next one, and only commands are
+    /// waited for.
+    fn settle(&mut self, commanded: bool) -> Result<(), Found> {
+        if commanded { self.step() } else { Ok(()) }
     }
 
     fn boot(&mut self, at: NodeIx, _: u32) {

@@ -17,6 +17,9 @@ use crate::outcome::{Options, Outcome};
 use crate::plan::Plan;
 use crate::record::NodeIx;
 
+/// How late timers are at most where what is simulated misbehaves.
+const LATE_BY: Duration = Duration::from_millis(1);
+
 /// Runs a plan.
 pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
     let plan = Arc::new(plan.clone());
@@ -30,12 +33,15 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
             && !wavers,
         max_polls_per_instant: 4_000_000,
         late_timers: buggify.rate(Point::LateTimer),
-        late_by: Duration::from_millis(1),
+        late_by: LATE_BY,
         ..Config::of(options.schedule)
     };
     let executor = VirtualExecutor::with_config(config);
     let clock = executor.host("clock");
     let live = Live::new(&plan, options.trace, Arc::new(move || clock.now()));
+    if buggify.has(Point::LateTimer) {
+        live.with(|ledger| ledger.recorder.checks.in_steps_of(LATE_BY));
+    }
     let network = Network::new(&live, executor.host("wire"));
     let hosts = plan
         .scenario
@@ -97,7 +103,7 @@ impl Ground for Virtual {
         self.executor.run_until_watched(at, &mut watch).map_err(|stuck| found(&stuck))
     }
 
-    fn settle(&mut self) -> Result<(), Found> {
+    fn settle(&mut self, _: bool) -> Result<(), Found> {
         self.executor.run_until_idle().map_err(|stuck| found(&stuck))
     }
 

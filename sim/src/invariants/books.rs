@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Instant, Restart, Shutdown, Signal, Status, Strategy};
+use lictor_kernel::{
+    AutoShutdown, ExitReason, Instant, Restart, Shutdown, Signal, Status, Strategy,
+};
 
 use super::is_clean;
 use crate::plan::{Act, Plan};
 use crate::record::{NodeIx, Process, Record, Stage, What, Who};
-use crate::scenario::Role;
+use crate::scenario::{Role, Scenario};
 
 /// How far a process is.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -69,6 +71,8 @@ pub(super) struct ChildBook {
     pub(super) start_timeout: Option<Duration>,
     pub(super) pool: bool,
     pub(super) agent: bool,
+    /// Its end for good is the end of its supervisor, a one_for_one (V19).
+    significant: bool,
     /// The newest incarnation.
     pub(super) newest: Option<Process>,
     pub(super) life: Life,
@@ -112,6 +116,8 @@ pub(super) struct SupervisorBook {
     pub(super) exit: Option<ExitReason>,
     /// Children that are being started or stopped.
     pub(super) starting: u32,
+    /// A child whose end ends this incarnation.
+    pub(super) ended_by: Option<Who>,
 }
 
 /// What an operation of this very instant asked for.
@@ -160,6 +166,7 @@ impl Books {
                 start_timeout: entity.spec.start_timeout,
                 pool: agent.is_some_and(|agent| agent.pool),
                 agent: agent.is_some(),
+                significant: entity.spec.significant && ends_with_any(scenario, entity.parent),
                 newest: None,
                 life: Life::None,
                 begun: 0,
@@ -361,6 +368,13 @@ impl Books {
             (How::Exited(_) | How::StartFailed, _) => false,
         };
         book.rests |= ended_well;
+        let for_good = ended_well && matches!(how, How::Exited(_)) && !told;
+        if for_good
+            && book.significant
+            && let Some(parent) = parent
+        {
+            self.supervisor[usize::from(parent.0)].ended_by = Some(process.who);
+        }
     }
 
     fn stage(
@@ -378,7 +392,7 @@ impl Books {
                 }
                 let book = &mut self.supervisor[at];
                 (book.id, book.ready, book.exhausted) = (Some(id), false, false);
-                book.starting = 0;
+                (book.starting, book.ended_by) = (0, None);
                 for child in self.supervisor[at].children.clone() {
                     let book = &mut self.child[usize::from(child.0)];
                     (book.starts, book.terminated) = (0, false);
@@ -431,6 +445,7 @@ impl Books {
                 child.suspended = false;
                 (supervisor.id, supervisor.ready, supervisor.exit) = (None, false, None);
                 (supervisor.exhausted, supervisor.starting) = (false, 0);
+                supervisor.ended_by = None;
             }
         }
     }
@@ -498,6 +513,17 @@ impl Books {
         };
         self.command = Some(Command { at: now, of });
     }
+}
+
+/// Whether this is a one_for_one that ends when any significant child has.
+fn ends_with_any(scenario: &Scenario, supervisor: Option<Who>) -> bool {
+    supervisor.is_some_and(|who| match &scenario.entity(who).role {
+        Role::Supervisor(config, _) => {
+            config.auto_shutdown == AutoShutdown::AnySignificant
+                && config.strategy == Strategy::OneForOne
+        }
+        Role::Dynamic(..) | Role::Agent(_) => false,
+    })
 }
 
 /// The nodes whose clocks are not the world's, and those whose timers may be late.

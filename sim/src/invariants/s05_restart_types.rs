@@ -1,13 +1,14 @@
 //! S5: temporary children never come back, transient ones not after a good end, and none that was
-//! taken down by a command comes back by itself.
+//! taken down by a command comes back by itself. The end of a significant child is the end of its
+//! supervisor.
 //!
-//! Source: OTP; kernel rules V5, V8, V21. Where a strategy restarts siblings, it also starts those
+//! Source: OTP; kernel rules V5, V8, V19, V21. Where a strategy restarts siblings, it also starts those
 //! that were down (V8), so what is said of transient children and commands holds for one_for_one
 //! and dynamic supervisors.
 
 use lictor_kernel::{Restart, Strategy};
 
-use super::books::{Books, How};
+use super::books::{Books, How, SupervisorBook};
 use super::{Verdict, is_clean};
 use crate::record::{Record, Stage, What};
 
@@ -15,6 +16,7 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
     let process = match record.what {
         What::Start(process) => process,
         What::Supervisor { process: Some(process), stage: Stage::Initializing, .. } => process,
+        What::Calm => return significant_ends(books),
         _ => return Ok(()),
     };
     let book = books.of(process.who);
@@ -44,5 +46,17 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
             Err(format!("{process:?} comes back after a start that was ignored"))
         }
         _ => Ok(()),
+    }
+}
+
+/// After the time to heal, no supervisor has outlived a child whose end is its own.
+fn significant_ends(books: &Books) -> Verdict {
+    let outlived = |boss: &&SupervisorBook| boss.id.is_some() && boss.ended_by.is_some();
+    match books.supervisor.iter().find(outlived) {
+        Some(boss) => Err(format!(
+            "{:?} is significant and has ended, and its supervisor has not",
+            boss.ended_by
+        )),
+        None => Ok(()),
     }
 }

@@ -70,10 +70,21 @@ impl Live {
         self.with(|ledger| ledger.node(node).executor.clone())
     }
 
-    /// Runs something on a node, unless it is down.
+    /// Runs something on a node, unless it is down; as soon as it can, if it is just booting.
     pub(crate) fn spawn(&self, node: NodeIx, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(executor) = self.executor(node) {
-            let task: Task = Box::pin(task);
+        let task: Task = Box::pin(task);
+        let ready = self.with(|ledger| {
+            let book = ledger.node(node);
+            match &book.executor {
+                Some(executor) => Some((Arc::clone(executor), task)),
+                None if book.on => {
+                    book.pending.push(task);
+                    None
+                }
+                None => None,
+            }
+        });
+        if let Some((executor, task)) = ready {
             executor.spawn(task);
         }
     }

@@ -19,7 +19,7 @@ use crate::buggify::Fired;
 use crate::fault::{Fault, Kind, Target};
 use crate::link::Spoilt;
 use crate::outcome::Outcome;
-use crate::plan::Plan;
+use crate::plan::{Act, Plan};
 use crate::record::{NodeIx, What, Who};
 use crate::stream::Purpose;
 
@@ -80,8 +80,9 @@ pub(crate) trait Ground {
     /// Runs everything until this instant, or until [`Live::wants`] something.
     fn run_until(&mut self, at: Instant) -> Result<(), Found>;
 
-    /// Runs everything that can run without time passing, as far as the ground can.
-    fn settle(&mut self) -> Result<(), Found>;
+    /// Runs everything that can run without time passing, as far as the ground can. After a
+    /// command it is carried out, if that takes a step: what comes next finds what became of it.
+    fn settle(&mut self, commanded: bool) -> Result<(), Found>;
 
     /// Boots a node; its books have been opened.
     fn boot(&mut self, node: NodeIx, boot: u32);
@@ -157,7 +158,7 @@ impl<G: Ground> Driver<G> {
                 break;
             }
             self.does(todo);
-            self.settles();
+            self.settles(self.is_command(todo));
         }
         let is_whole = self.is_well() && !cut && self.live.with(|ledger| ledger.ending);
         if is_whole {
@@ -211,8 +212,19 @@ impl<G: Ground> Driver<G> {
         }
     }
 
-    fn settles(&mut self) {
-        if let Err(found) = self.ground.settle() {
+    /// Whether it is told to a supervisor.
+    fn is_command(&self, todo: Todo) -> bool {
+        let Todo::Operation(n) = todo else { return false };
+        match self.live.plan.operations[n as usize].act {
+            Act::Spawn(_) | Act::Despawn(_) | Act::Terminate(_) | Act::Restart(_) => true,
+            Act::Suspend(_) | Act::Resume(_) | Act::End(..) | Act::Stop(_) => true,
+            Act::Tell(_) | Act::Ask(..) | Act::Broadcast => false,
+            Act::Claim(_) | Act::Unclaim(_) => false,
+        }
+    }
+
+    fn settles(&mut self, commanded: bool) {
+        if let Err(found) = self.ground.settle(commanded) {
             self.found.get_or_insert(found);
         }
     }
@@ -290,7 +302,7 @@ impl<G: Ground> Driver<G> {
             });
             self.ground.halt(node, seen);
             drop(runtime);
-            self.settles();
+            self.settles(false);
         }
     }
 
@@ -410,11 +422,13 @@ pub(crate) fn boot(
     let store = Arc::new(SimStore { live: Arc::clone(live), node });
     let config = RuntimeConfig { store, ..config };
     let runtime = Runtime::with_config(Arc::clone(executor), config);
-    live.with(|ledger| {
+    let pending = live.with(|ledger| {
         let book = ledger.node(node);
         book.runtime = Some(runtime.clone());
         book.executor = Some(Arc::clone(executor));
+        std::mem::take(&mut book.pending)
     });
+    pending.into_iter().for_each(|task| executor.spawn(task));
     let tree = tree(live, live.plan.scenario.root(node), boot);
     async move {
         // A start that fails is a tree that has ended: the witness has seen it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use lictor_kernel::{ExitReason, Instant, NameId, ProcessId};
-use lictor_runtime::{Executor, Runtime, Value};
+use lictor_runtime::{Executor, Runtime, Task, Value};
 
 use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
@@ -34,6 +34,8 @@ pub(crate) struct NodeBook {
     pub(crate) disk: Disk<Value>,
     pub(crate) runtime: Option<Runtime>,
     pub(crate) executor: Option<Arc<dyn Executor>>,
+    /// What waits for the executor: as much as the plan does within a step of the ground.
+    pub(crate) pending: Vec<Task>,
 }
 
 /// How far an incarnation is.

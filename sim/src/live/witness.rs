@@ -98,7 +98,11 @@ impl Recorder for Witness {
             Action::Peer(_, PeerChange::Suspect)
             | Action::Send(..)
             | Action::CallEnded(_)
-            | Action::Watch(_) => {}
+            | Action::Watch(_)
+            | Action::Remote(..)
+            | Action::Placed { .. }
+            | Action::Hosted { .. }
+            | Action::Leased { .. } => {}
         });
         if let Some(process) = swept {
             self.live.crash_later(process, 0);

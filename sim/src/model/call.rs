@@ -1,7 +1,7 @@
 //! One call to a supervisor, and everything that can be seen of it.
 
 use lictor_kernel::supervisor::{
-    Action, ChildState, Counts, DeleteChildError, Event, RestartChildError, StartChildError,
+    Action, ChildState, Counts, DeleteChildError, Event, Phase, RestartChildError, StartChildError,
     TerminateChildError, Terminated,
 };
 use lictor_kernel::{ChildId, ChildSpec, Instant, Pid, Supervisor};
@@ -59,6 +59,8 @@ pub struct Step {
     pub busy: bool,
     /// `is_stopped`.
     pub stopped: bool,
+    /// It has begun to stop and has not ended.
+    pub stopping: bool,
 }
 
 /// Makes the call to the kernel's machine and looks at it.
@@ -93,5 +95,6 @@ pub fn drive(kernel: &mut Supervisor, now: Instant, input: Input) -> Step {
         timeout: kernel.poll_timeout(),
         busy: kernel.is_busy(),
         stopped: kernel.is_stopped(),
+        stopping: matches!(kernel.phase(), Phase::Stopping { .. }),
     }
 }

@@ -381,6 +381,10 @@ impl Subject for Whole {
             node::Action::Supervision(action) => Some(*action),
             node::Action::Status { .. } | node::Action::CallEnded(_) => None,
             node::Action::Send(..) | node::Action::Peer(..) | node::Action::Watch(_) => None,
+            node::Action::Remote(..)
+            | node::Action::Placed { .. }
+            | node::Action::Hosted { .. }
+            | node::Action::Leased { .. } => None,
         };
         let actions = out.iter().filter_map(of_tree).collect();
         Ok(Seen { actions, timeout: self.node.poll_timeout(), accepted, added })

@@ -1,6 +1,7 @@
 //! A failure as a test to paste.
 
 use crate::engine::Engine;
+use crate::outcome::MODEL;
 use crate::plan::Plan;
 
 /// The text of a file with one test, which fails as long as the plan violates an invariant.
@@ -14,6 +15,7 @@ pub(super) fn test(plan: &Plan, seed: u64, engine: Engine, invariant: &str) -> S
         .replace("@seed", &seed.to_string())
         .replace("@name", &name)
         .replace("@body", body)
+        .replace("@model", if invariant == MODEL { "true" } else { "false" })
         .replace("@engine", variant(engine))
         .replace("@fence", &fence)
         .replace("@plan", &yaml)
@@ -47,7 +49,7 @@ fn @name() {
         .unwrap_or_else(|faults| panic!(\"{faults}\"));
     let engine = lictor_sim::engine::Engine::@engine;
     let run = |queue| {
-        let options = lictor_sim::outcome::Options { queue, ..Default::default() };
+        let options = lictor_sim::outcome::Options { queue, model: @model, ..Default::default() };
         engine.run(&plan, options).expect(\"the engine is built in\")
     };
 @body}

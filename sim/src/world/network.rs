@@ -394,7 +394,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         match outcome {
             ReplyOutcome::Delivered => self.question_ends(question.number, ending),
             // If its deadline is late, it will end the call yet.
-            ReplyOutcome::Late | ReplyOutcome::Unknown => self.recorder.reach(Mark::LateAnswer),
+            ReplyOutcome::Late => self.recorder.reach(Mark::LateAnswer),
+            ReplyOutcome::Unknown => {
+                let text = format!("the answer to {question:?} is taken for one to no question");
+                self.recorder.violated("S11", now, node, text);
+            }
         }
     }
 
@@ -456,6 +460,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             }
             Action::Peer(_, PeerChange::Suspect)
             | Action::Watch(_)
+            // Nothing is placed on other nodes here.
+            | Action::Remote(..)
+            | Action::Placed { .. }
+            | Action::Hosted { .. }
+            | Action::Leased { .. }
             | Action::Supervision(_)
             | Action::Status { .. } => {}
         }

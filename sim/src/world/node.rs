@@ -13,12 +13,15 @@ use lictor_kernel::{
     RegistryLimits, Status, SupervisorId,
 };
 
+use super::beside::Beside;
 use super::network::Called;
+use super::operations::PLAN;
 use super::process::State;
 use super::{Event, World};
 use crate::buggify::Point;
 use crate::clock::Clock;
 use crate::marks::Mark;
+use crate::model::tree::Call;
 use crate::plan::Knobs;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, Stage, What, Who};
@@ -59,7 +62,9 @@ pub(super) struct SimNode {
     supervisors: Vec<Option<u64>>,
     /// By incarnation of a supervisor: whose it is.
     incarnations: Vec<(u64, Who)>,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
+    /// The reference model of its supervision.
+    pub(super) beside: Beside,
 }
 
 /// How late a timer is at most where what is simulated misbehaves, in nanoseconds.
@@ -80,7 +85,7 @@ fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
         ..membership::Config::default()
     };
     let limits = RegistryLimits::DEFAULT;
-    Node::new(Config { seed, limits, max_calls: 1 << 20, membership })
+    Node::new(Config { seed, limits, max_calls: 1 << 20, membership, ..Config::default() })
 }
 
 impl SimNode {
@@ -104,6 +109,7 @@ impl SimNode {
             supervisors: vec![None; scenario.len()],
             incarnations: Vec::new(),
             actions: Vec::new(),
+            beside: Beside::default(),
         }
     }
 
@@ -171,10 +177,16 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         let id = |who: Who| ChildId(this.name(who).map_or(u32::MAX, |name| name.0));
         let plan = Arc::new(scenario.tree(streams, boot, root, &id));
-        self.step_kernel(node, |kernel, now, actions| {
-            let started = kernel.start(now, &plan, actions);
-            debug_assert!(started.is_ok(), "a topology that was read can be started");
-        });
+        self.node(node).beside = Beside::new(self.options.model, &plan);
+        let start = Call::Start(Arc::clone(&plan));
+        self.step_tree(
+            node,
+            |_| start,
+            |kernel, now, actions| {
+                let started = kernel.start(now, &plan, actions);
+                debug_assert!(started.is_ok(), "a topology that was read can be started");
+            },
+        );
         self.joins(node);
     }
 
@@ -257,25 +269,35 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     pub(super) fn wake(&mut self, node: NodeIx) {
-        self.step_kernel(node, |kernel, now, actions| kernel.handle_timeout(now, actions));
+        self.step_tree(
+            node,
+            |_| Call::Timeout,
+            |kernel, now, actions| kernel.handle_timeout(now, actions),
+        );
     }
 
     /// Tells the kernel what a process did.
     pub(super) fn tell_kernel(&mut self, node: NodeIx, id: ProcessId, event: supervisor::Event) {
-        self.step_kernel(node, |kernel, now, actions| {
+        let call = |_| Call::Fact(id.supervisor, event);
+        self.step_tree(node, call, |kernel, now, actions| {
             kernel.handle(now, node::Event::Supervision(id.supervisor, event), actions);
         });
     }
 
     /// Carries out, in order, and gives the buffer back.
-    fn perform(&mut self, node: NodeIx, mut actions: Vec<Action>) {
+    pub(super) fn perform(&mut self, node: NodeIx, mut actions: Vec<Action>) {
         for action in actions.drain(..) {
             match action {
                 Action::Supervision(action) => self.supervision(node, action),
                 Action::Status { name, status } => self.status(node, name, status),
-                Action::Send(..) | Action::CallEnded(_) | Action::Peer(..) | Action::Watch(_) => {
-                    self.peer_action(node, action);
-                }
+                Action::Send(..)
+                | Action::CallEnded(_)
+                | Action::Peer(..)
+                | Action::Watch(_)
+                | Action::Remote(..)
+                | Action::Placed { .. }
+                | Action::Hosted { .. }
+                | Action::Leased { .. } => self.peer_action(node, action),
             }
         }
         self.node(node).actions = actions;
@@ -296,9 +318,13 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             tree::Action::Supervisor { supervisor, process, stage } => {
                 self.stage(node, supervisor, process, stage);
             }
-            tree::Action::Removed { child, why, .. } => {
+            tree::Action::Removed { child, why, spawner, .. } => {
                 let Some(who) = self.node(node).who(NameId(child.0)) else { return };
                 self.put(node, What::Removed(who));
+                if why.is_some() && spawner != Some(PLAN) {
+                    let text = format!("whoever spawned {who:?} is not told that it is gone");
+                    self.recorder.violated("S13", self.now, node, text);
+                }
                 if why.is_some() {
                     self.close(node, who, Fate::DeadLetter, Ending::Failed);
                 }
@@ -419,7 +445,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         this.stopped = true;
-        self.step_kernel(node, |kernel, now, actions| {
+        let call = |now: Instant| Call::Shutdown(Some(now.saturating_add(within)));
+        self.step_tree(node, call, |kernel, now, actions| {
             kernel.shutdown(now, Some(now.saturating_add(within)), actions);
         });
     }

@@ -10,12 +10,13 @@ use lictor_kernel::{ChildId, ExitReason, Instant, NameId, Node, Shutdown, Status
 use super::process::State;
 use super::{Event, World};
 use crate::marks::Mark;
+use crate::model::tree::Call;
 use crate::plan::Act;
 use crate::queue::EventQueue;
 use crate::record::{MessageId, NodeIx, What, Who};
 
 /// Who spawns all that a plan spawns.
-const PLAN: SpawnerId = SpawnerId(0);
+pub(super) const PLAN: SpawnerId = SpawnerId(0);
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn operate(&mut self, number: u32) {
@@ -104,31 +105,38 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let child = PlannedChild { id: ChildId(name.0), spec, body: Body::Worker };
         let state = &mut self.agents[usize::from(who.0)];
         state.suspended = false;
-        self.step_kernel(node, |kernel, now, actions| {
-            let spawned = kernel.spawn(now, supervisor, child, Some(PLAN), actions).is_ok();
-            if !spawned {
-                kernel.retract(name, actions);
-            }
-            spawned
-        })
+        let call = Call::Spawn(supervisor, child.clone());
+        self.step_tree(
+            node,
+            |_| call,
+            |kernel, now, actions| {
+                let spawned = kernel.spawn(now, supervisor, child, Some(PLAN), actions).is_ok();
+                if !spawned {
+                    kernel.retract(name, actions);
+                }
+                spawned
+            },
+        )
     }
 
     fn despawn(&mut self, who: Who) -> bool {
-        self.command(who, |kernel, now, supervisor, child, actions| {
-            let how = Some(Shutdown::BrutalKill);
+        let how = Some(Shutdown::BrutalKill);
+        let call = |supervisor, child| Call::Terminate(supervisor, child, how);
+        self.command(who, call, |kernel, now, supervisor, child, actions| {
             kernel.terminate_child(now, supervisor, child, how, actions).is_ok()
         })
     }
 
     /// A supervisor that is busy refuses; whoever asks may ask again.
     fn terminate(&mut self, who: Who) -> bool {
-        self.command(who, |kernel, now, supervisor, child, actions| {
+        let call = |supervisor, child| Call::Terminate(supervisor, child, None);
+        self.command(who, call, |kernel, now, supervisor, child, actions| {
             kernel.terminate_child(now, supervisor, child, None, actions).is_ok()
         })
     }
 
     fn restart(&mut self, who: Who) -> bool {
-        self.command(who, |kernel, now, supervisor, child, actions| {
+        self.command(who, Call::Restart, |kernel, now, supervisor, child, actions| {
             kernel.restart_child(now, supervisor, child, actions).is_ok()
         })
     }
@@ -136,6 +144,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     fn command(
         &mut self,
         who: Who,
+        call: impl FnOnce(SupervisorId, ChildId) -> Call,
         act: impl FnOnce(&mut Node, Instant, SupervisorId, ChildId, &mut Vec<Action>) -> bool,
     ) -> bool {
         let node = self.node_of(who);
@@ -146,9 +155,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         else {
             return false;
         };
-        self.step_kernel(node, |kernel, now, actions| {
-            act(kernel, now, supervisor, ChildId(id), actions)
-        })
+        let call = call(supervisor, ChildId(id));
+        self.step_tree(
+            node,
+            |_| call,
+            |kernel, now, actions| act(kernel, now, supervisor, ChildId(id), actions),
+        )
     }
 
     /// The node says that it has a name, which is that of an agent of another one. There is no

@@ -127,11 +127,31 @@ fn one_crash_is_told_once_and_the_next_life_begins_with_a_later_answer() {
 fn a_rolling_restart_needs_no_epoch() {
     let mut play = Play::new();
     play.announce(0, "w", 1).unwrap();
-    play.fleet.withdrawn("w", 0, &mut play.told);
-    assert_eq!(play.lives(), [alive("w", 1), ended("w", 1, End::Withdrawn)]);
+    play.fleet.withdrawn(at(0), "w", 0, &mut play.told);
+    play.silence(1);
+    assert_eq!(play.lives(), [alive("w", 1)], "its process may yet say that it lives");
+    play.silence(2);
+    assert_eq!(play.lives(), [ended("w", 1, End::Withdrawn)]);
     assert_eq!(play.fleet.poll_timeout(), None, "nobody is asked");
-    play.announce(1, "w", 2).unwrap();
+    play.announce(3, "w", 2).unwrap();
     assert_eq!(play.lives(), [alive("w", 2)]);
+    play.fleet.withdrawn(at(3), "w", 0, &mut play.told);
+    play.answer(4, 2, &[("w", Pulse::Dead)]);
+    assert_eq!(play.lives(), [ended("w", 2, End::Withdrawn)]);
+}
+
+// Defect: Z34
+#[test]
+fn the_goodbye_of_a_predecessor_does_not_take_the_name_from_its_replacement() {
+    let mut play = Play::new();
+    play.announce(0, "w", 1).unwrap();
+    play.announce(1, "w", 2).unwrap();
+    play.lives();
+    play.fleet.withdrawn(at(1), "w", 0, &mut play.told);
+    play.answer(2, 2, &[("w", Pulse::Lives)]);
+    play.silence(4);
+    assert_eq!(play.lives(), []);
+    assert_eq!(play.fleet.life("w"), Some(2));
 }
 
 // Defect: Z34b
@@ -229,7 +249,7 @@ proptest! {
                     }
                     let _ = play.fleet.announced(at(now), heard, &mut play.told);
                 }
-                Step::Withdraw(n, epoch) => play.fleet.withdrawn(name(n), epoch, &mut play.told),
+                Step::Withdraw(n, epoch) => play.fleet.withdrawn(at(now), name(n), epoch, &mut play.told),
                 Step::Restart(n) => {
                     play.restart(name(n));
                 }

@@ -61,7 +61,12 @@ fn our_agents_are_announced_again_and_again_and_answer() {
         let played = Played::new(&hub, &["_agency.register", "_agency.deregister", "_reply.1.2"]);
         let (civitas, runtime) = serving(&hub, &[]).await;
         for _ in 0..3 {
-            let heard = played.next("_agency.register").await;
+            let mut heard = played.next("_agency.register").await;
+            // The plumbing is announced as a civitas worker announces its own.
+            while matches!(heard.payload.get("name"), Some(Value::Text(name)) if name.starts_with('_'))
+            {
+                heard = played.next("_agency.register").await;
+            }
             assert_eq!(heard.payload.get("name"), Some(&Value::from("e")));
             let capabilities = Value::List(vec![Value::from("echo")]);
             assert_eq!(heard.payload.get("capabilities"), Some(&capabilities));

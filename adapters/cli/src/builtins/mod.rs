@@ -6,7 +6,7 @@
 
 mod counter;
 mod echo;
-mod exec;
+pub(crate) mod exec;
 mod flaky;
 mod ledger;
 mod ticker;

@@ -1,9 +1,11 @@
 //! One picture of a running tree, as lines that fit a terminal.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use lictor::kernel::NodeId;
 use lictor::topology::Style;
-use lictor::{AgentInfo, EventKind, RuntimeEvent, Status};
+use lictor::{AgentInfo, EventKind, Network, RuntimeEvent, Status};
 
 use super::totals::Totals;
 use crate::builtins::Ledger;
@@ -165,8 +167,11 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// An event as one line.
-pub(super) fn describe(event: &RuntimeEvent) -> String {
+pub(crate) fn describe(event: &RuntimeEvent, network: Option<&Network>) -> String {
     use EventKind as K;
+    let process = network.and_then(|network| process_of(event, network));
+    let at =
+        |node: &u64| process.map_or_else(|| format!("node {node}"), |it| format!("process {it}"));
     let text = match &event.kind {
         K::SupervisorStarting { name } => format!("starting {name}"),
         K::SupervisorStarted { name } => format!("up {name}"),
@@ -191,12 +196,23 @@ pub(super) fn describe(event: &RuntimeEvent) -> String {
         }
         K::Removed { name, reason } => format!("removed {name}: {reason}"),
         K::Terminated { reason, .. } => format!("the root supervisor has ended: {reason}"),
-        K::PeerUp { node, .. } => format!("node {node} answers"),
-        K::PeerSuspect { node } => format!("node {node} is overdue"),
-        K::PeerDown { node } => format!("node {node} is given up"),
+        K::PeerUp { node, .. } => format!("{} answers", at(node)),
+        K::PeerSuspect { node } => format!("{} is overdue", at(node)),
+        K::PeerDown { node } => format!("{} is given up", at(node)),
         other => format!("{other:?}"),
     };
     format!("{:>9.3} {text}", event.at)
+}
+
+/// The process that an event is about, if it is about another one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest is about this one")]
+pub(crate) fn process_of<'n>(event: &RuntimeEvent, network: &'n Network) -> Option<&'n Arc<str>> {
+    match &event.kind {
+        EventKind::PeerUp { node, .. }
+        | EventKind::PeerSuspect { node }
+        | EventKind::PeerDown { node } => network.name_of(NodeId(*node)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -213,6 +229,7 @@ mod tests {
             status,
             capabilities: Vec::new(),
             supervisor: "root".into(),
+            on: None,
             starts: 3,
             queued: 4,
             accepted: 12,

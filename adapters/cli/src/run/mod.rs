@@ -3,21 +3,27 @@
 mod frame;
 mod totals;
 mod view;
+mod workers;
 mod writer;
 
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
+use lictor::topology::Topology;
 use lictor::{
-    Runtime, RuntimeConfig, RuntimeExt, StartError, Supervisor, Tree, reason_name,
+    Network, Runtime, RuntimeConfig, RuntimeExt, StartError, Supervisor, Tree, reason_name,
     root_from_topology,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+pub(crate) use self::frame::describe;
+pub(crate) use self::totals::seconds;
 use self::totals::{Summary, Totals};
 use self::view::View;
+pub(crate) use self::view::event_line;
+use self::workers::{News, Workers};
 use self::writer::Writer;
 use crate::Outcome;
 use crate::args::RunArgs;
@@ -25,9 +31,13 @@ use crate::builtins::{self, Ledger};
 use crate::log::{self, Pane};
 use crate::output;
 use crate::source::Source;
+use crate::wire::Wire;
 
 /// How often the live view is drawn and a slow reader is looked after.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Why a run ends whose process has used up its restarts.
+const GIVEN_UP: &str = "process_given_up";
 
 /// Up to so many agents all of them are looked at after each event, and not only now and then.
 const SMALL: usize = 200;
@@ -35,16 +45,25 @@ const SMALL: usize = 200;
 pub(crate) fn run(args: &RunArgs) -> Outcome {
     let ledger = Ledger::new();
     let types = builtins::types(&ledger);
-    let source = Source::read(&args.file, &types);
+    let source = Source::read_over(&args.file, &types, &args.wire.overrides(false));
     let faults = source.render(output::style(&std::io::stderr()));
     output::complain(&faults);
     let Some(topology) = &source.topology else { return Outcome::BadInput };
+    let refused = |error: &dyn std::fmt::Display| {
+        output::complain(&format!("error: {error}\n"));
+        Outcome::BadInput
+    };
+    let network = match topology.is_distributed().then(|| Network::of_tree(topology)).transpose() {
+        Ok(network) => network,
+        Err(error) => return refused(&error),
+    };
+    let has_workers = !args.no_workers && topology.processes.iter().any(|it| !it.external);
+    if network.is_some() && has_workers && args.file.as_os_str() == "-" {
+        return refused(&"the workers must read the file, too: give its path, or --no-workers");
+    }
     let root = match root_from_topology(&source.file, topology, &types) {
         Ok(root) => root,
-        Err(error) => {
-            output::complain(&format!("error: {error}\n"));
-            return Outcome::BadInput;
-        }
+        Err(error) => return refused(&error),
     };
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     let pane = (!args.json && stdout().is_terminal() && !dumb).then(Pane::default);
@@ -56,11 +75,14 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
             return Outcome::Failed;
         }
     };
-    let view = View::new(&source.file, topology, pane, ledger.clone());
+    let view = View::new(&source.file, topology, pane, ledger.clone(), network.clone());
     let config =
         RuntimeConfig { types, stop_timeout: args.stop_timeout, ..RuntimeConfig::default() };
     let outcome = tokio.block_on(async {
-        let session = Session::new(config, root, view, ledger);
+        let prepared = prepare(args, topology, network, config).await;
+        let session = prepared.and_then(|(config, wire, workers)| {
+            Session::new(config, root, view, ledger, wire, workers)
+        });
         match session {
             Ok(session) => session.run(args.time).await,
             Err(error) => {
@@ -74,9 +96,29 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
     outcome
 }
 
+type Prepared = (RuntimeConfig, Option<Wire>, Option<Workers>);
+
+/// What must be there before the tree: the wire and the processes of a topology that has some.
+async fn prepare(
+    args: &RunArgs,
+    topology: &Topology,
+    network: Option<Network>,
+    config: RuntimeConfig,
+) -> Result<Prepared, Box<dyn std::error::Error>> {
+    let Some(network) = network else { return Ok((config, None, None)) };
+    let (wire, config) = Wire::join(&network, topology, config)?;
+    let workers = match args.no_workers {
+        true => None,
+        false => Workers::start(topology, &args.file, &args.wire).await?,
+    };
+    Ok((config, Some(wire), workers))
+}
+
 /// A tree while it runs, and everything that may happen to it.
 struct Session {
     runtime: Runtime,
+    wire: Option<Wire>,
+    workers: Option<Workers>,
     events: lictor::Events,
     signals: Signals,
     writer: Writer,
@@ -90,14 +132,23 @@ struct Session {
     agents: usize,
 }
 
-struct Signals {
+/// The signals that ask for an end.
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    async fn next(&mut self) {
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -113,6 +164,9 @@ enum Next {
     TimeIsUp,
     Started(Result<Tree, StartError>),
     Event(lictor::RuntimeEvent),
+    Process(News),
+    /// A process has used up its restarts.
+    ProcessGivenUp,
     /// The tree has ended, and every event was taken.
     Ended,
     OutputClosed,
@@ -131,18 +185,18 @@ impl Session {
         root: Supervisor,
         view: View,
         ledger: Ledger,
+        wire: Option<Wire>,
+        workers: Option<Workers>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
-        let signals = Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        };
+        let signals = Signals::listen()?;
         let runtime = Runtime::current_with(config)?;
         let events = runtime.events();
         let starting = runtime.clone();
         let start = tokio::spawn(async move { starting.start(root).await });
         Ok(Self {
             runtime,
+            wire,
+            workers,
             events,
             signals,
             writer: Writer::start(),
@@ -169,8 +223,16 @@ impl Session {
                     until = None;
                     self.stop("time");
                 }
+                Next::Process(news) => self.news(&news),
+                Next::ProcessGivenUp => {
+                    self.workers = None;
+                    self.stop(GIVEN_UP);
+                }
                 Next::Tick => {
                     self.look();
+                    if let Some(notice) = self.wire.as_mut().and_then(Wire::notice) {
+                        tracing::warn!(target: "lictor::wire", "{notice}");
+                    }
                     if self.writer.is_idle() {
                         let text = self.view.tick(&self.runtime, &self.totals);
                         self.writer.write(text);
@@ -206,10 +268,17 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
+        let news = async {
+            match &mut self.workers {
+                Some(workers) => workers.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = self.signals.next() => Next::Signal,
             _ = tick.tick() => Next::Tick,
+            news = news, if ready => news.map_or(Next::ProcessGivenUp, Next::Process),
             _ = self.writer.closed(), if self.stop.is_none() => Next::OutputClosed,
             _ = is_up => Next::TimeIsUp,
             started = start, if starts => {
@@ -238,6 +307,11 @@ impl Session {
         self.writer.write(text);
     }
 
+    fn news(&mut self, news: &News) {
+        let text = self.view.news(news, self.runtime.now());
+        self.writer.write(text);
+    }
+
     /// Takes note of the agents: when the tree has ended nothing can be seen of them any more.
     fn look(&mut self) {
         let agents = self.runtime.agents();
@@ -246,7 +320,23 @@ impl Session {
         self.view.look(&self.runtime);
     }
 
-    async fn finish(mut self, end: End) -> Outcome {
+    /// Stops the processes, after the tree; a second signal kills them.
+    async fn stop_workers(&mut self) -> Option<Outcome> {
+        let mut workers = self.workers.take()?;
+        tokio::select! {
+            () = workers.stop() => {}
+            () = self.signals.next() => return Some(Outcome::Killed),
+        }
+        while let Some(news) = workers.try_next() {
+            self.news(&news);
+        }
+        None
+    }
+
+    async fn finish(mut self, mut end: End) -> Outcome {
+        if !matches!(end, End::Killed) && self.stop_workers().await.is_some() {
+            end = End::Killed;
+        }
         while let Some(event) = self.events.try_next() {
             self.event(&event);
         }
@@ -258,6 +348,7 @@ impl Session {
                 ("start_failed", Some(detail), Outcome::Failed)
             }
             End::Tree => match &self.stop {
+                Some((GIVEN_UP, _)) => (GIVEN_UP, None, Outcome::Failed),
                 Some((why, _)) => (*why, None, Outcome::Clean),
                 None => {
                     let reason = self.runtime.terminated().await.reason;

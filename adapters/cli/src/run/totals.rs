@@ -74,7 +74,7 @@ pub(super) struct Summary<'a> {
 
 /// Seconds since the executor's origin, as events have them.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
-pub(super) fn seconds(at: Instant) -> f64 {
+pub(crate) fn seconds(at: Instant) -> f64 {
     at.as_nanos() as f64 / 1e9
 }
 

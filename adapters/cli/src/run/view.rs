@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use lictor::topology::{Style, Topology};
-use lictor::{Instant, Runtime, RuntimeEvent, Value};
+use lictor::{Instant, Network, Runtime, RuntimeEvent, Value};
 use serde_json::json;
 
 use super::frame::{self, Frame, Size};
 use super::totals::{Summary, Totals, seconds};
+use super::workers::News;
 use crate::builtins::Ledger;
 use crate::log::Pane;
 use crate::{output, tree};
@@ -19,6 +20,7 @@ pub(super) enum View {
 }
 
 pub(super) struct Live {
+    network: Option<Network>,
     file: String,
     tree: String,
     status: &'static str,
@@ -31,6 +33,7 @@ pub(super) struct Live {
 }
 
 pub(super) struct Lines {
+    network: Option<Network>,
     file: String,
     tree: Value,
     ledger: Ledger,
@@ -43,10 +46,17 @@ pub(super) struct Lines {
 const EVENTS: usize = 100;
 
 impl View {
-    pub(super) fn new(file: &str, topology: &Topology, pane: Option<Pane>, ledger: Ledger) -> Self {
+    pub(super) fn new(
+        file: &str,
+        topology: &Topology,
+        pane: Option<Pane>,
+        ledger: Ledger,
+        network: Option<Network>,
+    ) -> Self {
         let file = file.to_owned();
         match pane {
             Some(pane) => Self::Live(Box::new(Live {
+                network,
                 file,
                 tree: tree::text(&topology.root),
                 status: "starting",
@@ -57,6 +67,7 @@ impl View {
                 drawn: None,
             })),
             None => Self::Lines(Box::new(Lines {
+                network,
                 file,
                 tree: tree::json(&topology.root),
                 ledger,
@@ -97,19 +108,24 @@ impl View {
     pub(super) fn event(&mut self, event: &RuntimeEvent) -> String {
         match self {
             Self::Live(live) => {
-                live.remember(frame::describe(event));
+                live.remember(frame::describe(event, live.network.as_ref()));
                 String::new()
             }
             Self::Lines(lines) => {
-                let line = serde_json::to_string(event).unwrap_or_default() + "\n";
-                match &mut lines.held {
-                    Some(held) => {
-                        held.push_str(&line);
-                        String::new()
-                    }
-                    None => line,
-                }
+                let line = event_line(event, lines.network.as_ref());
+                lines.say(line)
             }
+        }
+    }
+
+    /// What happened to a process.
+    pub(super) fn news(&mut self, news: &News, at: Instant) -> String {
+        match self {
+            Self::Live(live) => {
+                live.remember(format!("{:>9.3} {}", seconds(at), news.text()));
+                String::new()
+            }
+            Self::Lines(lines) => lines.say(format!("{}\n", news.json(seconds(at)))),
         }
     }
 
@@ -160,6 +176,29 @@ impl View {
             }
         }
     }
+}
+
+impl Lines {
+    /// A line, after that which says that the tree is up.
+    fn say(&mut self, line: String) -> String {
+        match &mut self.held {
+            Some(held) => {
+                held.push_str(&line);
+                String::new()
+            }
+            None => line,
+        }
+    }
+}
+
+/// An event as a line of JSON; one of another node has the name of its process, too.
+pub(crate) fn event_line(event: &RuntimeEvent, network: Option<&Network>) -> String {
+    let Some(process) = network.and_then(|network| frame::process_of(event, network)) else {
+        return serde_json::to_string(event).unwrap_or_default() + "\n";
+    };
+    let mut line = serde_json::to_value(event).unwrap_or_default();
+    line["process"] = (**process).into();
+    format!("{line}\n")
 }
 
 impl Live {
@@ -216,6 +255,7 @@ mod tests {
     #[test]
     fn a_terminal_of_another_size_is_cleared() {
         let mut live = Live {
+            network: None,
             file: "app.yaml".to_owned(),
             tree: "[sup] root (ONE_FOR_ONE)".to_owned(),
             status: "running",

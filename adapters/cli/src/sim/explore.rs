@@ -213,7 +213,7 @@ fn run(engine: Engine, plan: &Plan, options: Options) -> Ran {
 
 fn campaign_of(campaign: &Campaign, engine: Engine, interrupt: &Interrupt) -> (Summary, Duration) {
     let mut meter = Meter::new();
-    let run = |plan: &Plan, queue| run(engine, plan, Options { queue, ..Options::default() });
+    let run = |plan: &Plan, options| run(engine, plan, options);
     let summary = campaign::explore(campaign, &run, &mut |progress| {
         meter.show(|elapsed| line(campaign, progress, elapsed));
         !interrupt.came()

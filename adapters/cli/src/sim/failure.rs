@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lictor_sim::campaign::{Found, REPEAT_ON, differs};
 use lictor_sim::engine::Engine;
-use lictor_sim::outcome::{Options, Outcome as Ran};
+use lictor_sim::outcome::{MODEL, Options, Outcome as Ran};
 use lictor_sim::plan::Plan;
 use lictor_sim::report::Failure;
 use lictor_sim::shrink::{Budget, Shrunk, shrink};
@@ -52,7 +52,9 @@ pub(super) fn replay(plan: &Path, engine: Engine, ran: &Ran) -> String {
     };
     let default = engine == Engine::default();
     let engine = if default { String::new() } else { format!(" --engine {}", engine.word()) };
-    format!("lictor sim replay {plan}{engine} {how}")
+    let of_model = ran.violation.as_ref().is_some_and(|found| found.invariant == MODEL);
+    let model = if of_model { " --model" } else { "" };
+    format!("lictor sim replay {plan}{engine}{model} {how}")
 }
 
 /// A word so that a shell takes it as one.
@@ -91,7 +93,7 @@ pub(super) fn keep(
     };
     let shrunk = shrink(plan, &mut fails, invariant, Budget { runs: RUNS, go_on });
     let shrinking = meter.end();
-    let options = Options { trace: true, ..Options::default() };
+    let options = Options { trace: true, ..Options::to_see(invariant) };
     let ran = run(&shrunk.plan, options);
     let again = if invariant == "S14" { other(run, &shrunk.plan, &ran) } else { None };
     let folder = out.join(format!("{invariant}-seed-{}", found.seed));
@@ -115,7 +117,7 @@ pub(super) fn keep(
 
 /// Which invariant a plan violates. Whether two runs differ takes more than one run.
 fn violated(run: Run<'_>, plan: &Plan, invariant: &str) -> Option<&'static str> {
-    let ran = run(plan, Options::default());
+    let ran = run(plan, Options::to_see(invariant));
     if let Some(violation) = &ran.violation {
         return Some(violation.invariant);
     }
@@ -154,7 +156,7 @@ mod tests {
         let text = format!("{head}faults:\n  - {{ at: {at}, crash: one }}\n");
         plan = Plan::read("p", text.as_bytes(), &Reading::default()).unwrap();
         plan.operations.retain(|operation| matches!(operation.act, Act::Tell(_)));
-        plan.calm = std::time::Duration::ZERO;
+        plan.calm = Duration::ZERO;
         plan
     }
 

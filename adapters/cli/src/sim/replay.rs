@@ -32,6 +32,10 @@ pub(crate) struct ReplayArgs {
     /// Writes a page that shows the run to this file; it needs no network.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Runs the reference model of supervision beside the kernels; a difference is a violation
+    /// `MODEL`. On the engine `kernel`, and not where waits have jitter.
+    #[arg(long)]
+    model: bool,
     /// Writes everything that happened to this file, a line of JSON each.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -71,7 +75,7 @@ impl ReplayArgs {
 pub(super) fn replay(args: &ReplayArgs) -> Outcome {
     let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
     let Some(plan) = input::plan(&args.file, engine) else { return Outcome::BadInput };
-    let options = Options { trace: true, ..Options::default() };
+    let options = Options { trace: true, model: args.model, ..Options::default() };
     let ran = match engine.run(&plan, options) {
         Ok(ran) => ran,
         Err(error) => {

@@ -26,6 +26,10 @@ pub(crate) struct RunArgs {
     /// What runs it.
     #[arg(long, value_enum, default_value = "kernel")]
     engine: EngineArg,
+    /// Runs the reference model of supervision beside the kernels; a difference is a violation
+    /// `MODEL`. On the engine `kernel`, and not where waits have jitter.
+    #[arg(long)]
+    model: bool,
     /// Writes everything that happened to this file, a line of JSON each.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -37,7 +41,7 @@ pub(crate) struct RunArgs {
 pub(super) fn run(args: &RunArgs) -> Outcome {
     let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
     let Some(plan) = input::plan(&args.file, engine) else { return Outcome::BadInput };
-    let options = Options { trace: args.trace.is_some(), ..Options::default() };
+    let options = Options { trace: args.trace.is_some(), model: args.model, ..Options::default() };
     let begun = Instant::now();
     let ran = match engine.run(&plan, options) {
         Ok(ran) => ran,

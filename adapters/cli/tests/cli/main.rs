@@ -12,3 +12,4 @@ mod run;
 mod sim;
 mod support;
 mod terminal;
+mod workers;

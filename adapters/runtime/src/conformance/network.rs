@@ -174,7 +174,8 @@ impl Transport for Wire {
 
     fn run(self: Arc<Self>, inbox: Inbox) -> Task {
         Box::pin(async move {
-            let _running = Running::begin(&self);
+            let running = Running::begin(&self);
+            let run = running.2;
             for peer in &self.peers {
                 inbox.up(*peer);
             }
@@ -182,13 +183,15 @@ impl Transport for Wire {
                 let next = {
                     let mut state = self.network.state();
                     let place = state.nodes.entry(self.node).or_default();
-                    place.due.keys().next().map(|(at, _)| *at)
+                    // What is due is for the newest run of the node.
+                    let due = place.due.keys().next().map(|(at, _)| *at);
+                    due.filter(|_| place.running == Some(run))
                 };
                 let now = self.network.executor.now();
                 if next.is_none_or(|at| at > now) {
-                    self.wait(next).await;
+                    self.wait(next, run).await;
                 }
-                while let Some((peer, event)) = self.take() {
+                while let Some((peer, event)) = self.take(run) {
                     match event {
                         LinkEvent::Up => inbox.up(peer),
                         LinkEvent::Down => inbox.down(peer),
@@ -201,10 +204,14 @@ impl Transport for Wire {
 }
 
 impl Wire {
-    fn take(&self) -> Option<(NodeId, LinkEvent)> {
+    /// The next thing for this run of the node; an older one, which is about to end, gets nothing.
+    fn take(&self, run: u64) -> Option<(NodeId, LinkEvent)> {
         let now = self.network.executor.now();
         let mut state = self.network.state();
         let place = state.nodes.entry(self.node).or_default();
+        if place.running != Some(run) {
+            return None;
+        }
         if let Some(told) = place.now.pop_front() {
             return Some(told);
         }
@@ -219,12 +226,16 @@ impl Wire {
     }
 
     /// Until something new is due.
-    async fn wait(&self, next: Option<Instant>) {
+    async fn wait(&self, next: Option<Instant>, run: u64) {
         let mut sleep = next.map(|at| self.network.executor.sleep_until(at));
         poll_fn(|cx| {
             {
                 let mut state = self.network.state();
                 let place = state.nodes.entry(self.node).or_default();
+                if place.running != Some(run) {
+                    // It ends when it is dropped.
+                    return Poll::Pending;
+                }
                 let earliest = place.due.keys().next().map(|(at, _)| *at);
                 if !place.now.is_empty() || earliest != next {
                     return Poll::Ready(());

@@ -42,9 +42,22 @@ impl World {
                 Action::CallEnded(ended) => self.call_ended(ended),
                 // Nobody watches yet.
                 Action::Watch(_) => {}
+                Action::Remote(node, frame) => {
+                    if let Some(body) = self.spelled_remote(frame) {
+                        self.effects.push_back(Effect::Say(node, body));
+                    }
+                }
+                Action::Placed { process, stage, .. } => self.placed(process, stage),
+                Action::Hosted { name, here } => self.hosted(ChildId(name.0), here),
+                Action::Leased { process, until } => {
+                    if let Some(life) = self.lives.get(&process) {
+                        life.lease_until(until);
+                    }
+                }
             }
         }
         self.actions = std::mem::take(actions);
+        self.finish(now);
     }
 
     fn supervision(&mut self, now: Instant, action: tree::Action) {
@@ -136,7 +149,10 @@ impl World {
     }
 
     /// The end of the tree: asked for, failed at its start, or by itself.
-    fn root_exited(&mut self, now: Instant, reason: ExitReason) {
+    pub(super) fn root_exited(&mut self, now: Instant, reason: ExitReason) {
+        if self.waits_for_hosted(reason) {
+            return;
+        }
         let mut failure = None;
         let late = self.inbox.set_closed(true);
         self.effects.push_back(Effect::TooLate(late));
@@ -220,6 +236,9 @@ impl World {
                 self.effects.push_back(Effect::Discard(launch));
             }
             self.node.retract(NameId(id.0), &mut Vec::new());
+        }
+        for launch in self.hosting.clear() {
+            self.effects.push_back(Effect::Discard(launch));
         }
         self.effects.push_back(Effect::Unplug(Arc::clone(&self.wire_over)));
         self.root = None;

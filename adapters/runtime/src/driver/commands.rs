@@ -8,10 +8,12 @@ use lictor_kernel::{ChildId, Instant, NameId, ProcessId, Shutdown, Signal, Super
 
 use super::{Answer, Dynamic, Effect, Place, Role, StopHow, Wish, World};
 use crate::assemble::spawned;
+use crate::cell::AnyCell;
 use crate::cell::{Control, WISHES_MAX};
 use crate::error::{ControlError, StartError};
 use crate::runtime::Shared;
 use crate::spec::AgentSpec;
+use crate::view::Status;
 
 impl World {
     pub(super) fn spawn(
@@ -199,6 +201,9 @@ impl World {
             name: name.to_owned(),
             detail: detail.to_owned(),
         };
+        if matches!(self.places.get(&id), Some(Place { role: Role::Placed(_), .. })) {
+            return Err(refused("it runs on another node, whose runtime takes this"));
+        }
         let cell = self.cell(id).ok_or_else(|| refused("it is a supervisor"))?;
         let status = self.node.registry().lookup(NameId(id.0)).map(|entry| entry.status);
         let (running, suspended) = match status {
@@ -254,6 +259,29 @@ impl World {
                 Some(ProcessId { supervisor, pid })
             }
             ChildState::Restarting { .. } | ChildState::Down => None,
+        }
+    }
+
+    pub(crate) fn cell(&self, id: ChildId) -> Option<Arc<dyn AnyCell>> {
+        match self.places.get(&id)?.role {
+            Role::Agent(ref launch) => Some(launch.cell()),
+            Role::Placed(_) | Role::Supervisor { .. } | Role::Dynamic { .. } => None,
+        }
+    }
+
+    pub(super) fn id_of(&self, name: &str) -> Option<ChildId> {
+        let id = ChildId(self.node.names().lookup(name)?.0);
+        self.places.contains_key(&id).then_some(id)
+    }
+
+    pub(crate) fn supervisor_status(&self, id: ChildId) -> Status {
+        if self.running.contains_key(&id) {
+            return Status::Running;
+        }
+        let entry = self.node.registry().lookup(NameId(id.0));
+        match entry.map(|entry| entry.status) {
+            Some(lictor_kernel::Status::Down) | None => Status::Stopped,
+            Some(_) => Status::Initializing,
         }
     }
 }

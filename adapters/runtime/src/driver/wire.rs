@@ -49,13 +49,16 @@ impl World {
     }
 
     pub(super) fn hear(&mut self, now: Instant, node: NodeId, body: Body) {
+        if let Body::Remote(said) = body {
+            return self.hear_remote(now, node, &said);
+        }
         // A claim that names what cannot be a name, or too many, is not one.
         if let Some(frame) = self.interned(body) {
             self.peer_event(now, Event::Peer(node, frame));
         }
     }
 
-    fn peer_event(&mut self, now: Instant, event: Event) {
+    pub(super) fn peer_event(&mut self, now: Instant, event: Event) {
         let mut actions = std::mem::take(&mut self.actions);
         self.record_event(now, &event);
         self.node.handle(now, event, &mut actions);
@@ -84,13 +87,16 @@ impl World {
                 Frame::Withdraw { epoch, name, incarnation }
             }
             Body::Bye { epoch } => Frame::Bye { epoch },
-            Body::Post(_) | Body::Answer(_) | Body::Dead(_) | Body::Credit(_) | Body::HowFar(_) => {
-                return None;
-            }
+            Body::Remote(_)
+            | Body::Post(_)
+            | Body::Answer(_)
+            | Body::Dead(_)
+            | Body::Credit(_)
+            | Body::HowFar(_) => return None,
         })
     }
 
-    fn intern_remote(&mut self, name: &str) -> Option<lictor_kernel::NameId> {
+    pub(super) fn intern_remote(&mut self, name: &str) -> Option<lictor_kernel::NameId> {
         let is_new = self.node.names().lookup(name).is_none();
         let id = self.node.intern_remote(name).ok()?;
         if is_new && let Some(recorder) = &self.recorder {

@@ -87,6 +87,7 @@ impl Shared {
             | Body::Claim(_)
             | Body::Withdraw { .. }
             | Body::Bye { .. }
+            | Body::Remote(_)
             | Body::Credit(_)
             | Body::HowFar(_) => unreachable!("these have no stamp"),
         }

@@ -87,6 +87,7 @@ fn membership(membership: &Membership) -> Mapping {
     put(&mut map, "missed_heartbeats_threshold", membership.missed_heartbeats_threshold);
     put(&mut map, "ask_every", duration(membership.ask_every));
     put(&mut map, "lease", duration(membership.lease));
+    put(&mut map, "child_lease", duration(membership.child_lease));
     map
 }
 

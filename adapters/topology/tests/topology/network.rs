@@ -43,6 +43,7 @@ transport:
     missed_heartbeats_threshold: 5
     ask_every: 1s
     lease: 4s
+    child_lease: 2s
 processes:
   w1: {restart: transient, max_restarts: 9, backoff: NONE, env: {A: '${WORD}'}, shutdown: 2s}
   w2: {external: true}
@@ -90,6 +91,7 @@ fn every_key_means_something() {
     assert_eq!(membership.heartbeat_interval, Duration::from_millis(200));
     assert_eq!(membership.missed_heartbeats_threshold, 5);
     assert_eq!(membership.lease, Duration::from_secs(4));
+    assert_eq!(membership.child_lease, Duration::from_secs(2));
     let processes = &topology.processes;
     let names: Vec<_> = processes.iter().map(|process| &*process.name).collect();
     assert_eq!(names, ["w1", "w2", "w3", "w4"]);
@@ -250,6 +252,12 @@ fn faults_of_processes() {
     for (rest, column, code) in rows {
         assert_eq!(faults(&with(rest)), [(*column, *code)], "{rest}");
     }
+    // A worker has a name among those of agents.
+    let text = "transport: {type: zmq}\nsupervision: {name: w1, children: [{type: t, name: w2, \
+                process: w1}, {type: t, name: b, process: w2}]}\n";
+    let checked = look(text);
+    let found: Vec<_> = checked.diagnostics.iter().map(|d| (d.column, d.code)).collect();
+    assert_eq!(found, [(65, "duplicate-name"), (98, "duplicate-name")]);
     let text = "transport: {type: zmq}\nsupervision:\n  children:\n    \
                 - supervisor: {name: s, process: w1, children: [{type: t, name: a}]}\n    \
                 - {type: t, name: b, process: 'w 1'}\n    - {type: t, name: c, process: 5}\n";

@@ -16,7 +16,7 @@ error[duplicate-name]: the name `a` is already taken
   |
 4 |     - agent: {name: a, type: t.A}
   |                     ^
-  = help: agents and supervisors share one namespace; give each a name of its own
+  = help: agents, supervisors and processes share one namespace; give each a name of its own
   = path: supervision.children[1].agent.name
 note: first used here
  --> app.yaml:3:21

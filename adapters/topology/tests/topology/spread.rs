@@ -40,6 +40,7 @@ fn transport() -> impl Generator<Value = Transport> {
             membership.ask_every = more;
             membership.missed_heartbeats_threshold = misses;
             membership.lease = beat.max(more) * 3 + more;
+            membership.child_lease = beat;
             transport
         },
     )

@@ -19,11 +19,11 @@ use super::Exit;
 
 /// The process group of a child that has not been reaped.
 #[derive(Debug)]
-pub(super) struct Group(Mutex<Option<Pid>>);
+pub(crate) struct Group(Mutex<Option<Pid>>);
 
 impl Group {
     /// Sends a signal to the whole group, if it is still there.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             // It may consist of processes that have just ended.
             let _ = killpg(pid, signal);
@@ -42,7 +42,7 @@ impl Group {
 
 /// At most one process at a time, over all incarnations of an agent.
 #[derive(Debug)]
-pub(super) struct Slot(watch::Sender<bool>);
+pub(crate) struct Slot(watch::Sender<bool>);
 
 impl Default for Slot {
     fn default() -> Self {
@@ -52,20 +52,20 @@ impl Default for Slot {
 
 impl Slot {
     /// Waits until the process before has been reaped.
-    pub(super) async fn wait_until_free(&self) {
+    pub(crate) async fn wait_until_free(&self) {
         let _ = self.0.subscribe().wait_for(|taken| !taken).await;
     }
 }
 
 /// A process that was started and is not watched yet.
-pub(super) struct Spawned {
+pub(crate) struct Spawned {
     group: Arc<Group>,
     slot: Arc<Slot>,
     children: SignalStream,
 }
 
 /// Starts a process in a group of its own.
-pub(super) fn spawn(command: &mut Command, slot: &Arc<Slot>) -> std::io::Result<(Child, Spawned)> {
+pub(crate) fn spawn(command: &mut Command, slot: &Arc<Slot>) -> std::io::Result<(Child, Spawned)> {
     // Listening begins before there is anything to hear.
     let children = signal(SignalKind::child())?;
     let child = command.spawn()?;
@@ -81,7 +81,7 @@ fn pid_of(child: &Child) -> Option<Pid> {
 
 impl Spawned {
     /// Watches the process from a task of its own, to its very end.
-    pub(super) fn watch(self, child: Child) -> (Arc<Group>, watch::Receiver<Option<Exit>>) {
+    pub(crate) fn watch(self, child: Child) -> (Arc<Group>, watch::Receiver<Option<Exit>>) {
         let (told, exited) = watch::channel(None);
         let group = Arc::clone(&self.group);
         let leader = Leader { child, group: self.group, slot: self.slot };

@@ -78,7 +78,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Said, String> {
 
 /// What [`read`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(crate) enum Read {
     /// A line, without its end, is in the buffer.
     Line,
     /// A line longer than the limit went by; its beginning is in the buffer.
@@ -88,7 +88,7 @@ pub(super) enum Read {
 }
 
 /// Reads one line, of which at most `max` bytes are kept. Not cancel-safe.
-pub(super) async fn read<R: AsyncBufRead + Unpin>(
+pub(crate) async fn read<R: AsyncBufRead + Unpin>(
     reader: &mut R,
     buffer: &mut Vec<u8>,
     max: usize,

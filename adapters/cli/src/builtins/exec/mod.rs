@@ -17,8 +17,8 @@
 //! itself ends, when the agent is killed, and when the runtime goes away. Only a descendant that
 //! leaves the group (`setsid`) escapes.
 
-mod group;
-mod line;
+pub(crate) mod group;
+pub(crate) mod line;
 mod output;
 
 use std::collections::BTreeMap;
@@ -149,7 +149,7 @@ struct Exec {
 }
 
 /// How a process ended; `None` is a normal stop.
-type Exit = Option<Arc<str>>;
+pub(crate) type Exit = Option<Arc<str>>;
 
 struct Running {
     stdin: Option<ChildStdin>,

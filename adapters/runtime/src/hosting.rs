@@ -1,0 +1,46 @@
+//! Running agents for other nodes.
+
+use crate::error::StartError;
+use crate::runtime::{Phase, Runtime};
+use crate::spec::{AgentSpec, Supervisor};
+use crate::started::Tree;
+
+impl Runtime {
+    /// Offers agents to other nodes: each runs here when a supervisor of another node whose child
+    /// of this name is placed on this one ([`AgentSpec::at_process`]) orders it, under a lease of
+    /// that node. How it is supervised is said there; mailbox, retries and capabilities here.
+    ///
+    /// Before the start only.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyStarted`]; a name that cannot be one, twice the same, or too many.
+    /// Those before the one that fails are offered.
+    pub fn host(&self, agents: impl IntoIterator<Item = AgentSpec>) -> Result<(), StartError> {
+        // What is left of them is the user's, and must not be dropped under the lock.
+        let mut agents: Vec<AgentSpec> = agents.into_iter().collect();
+        let mut world = self.shared.world();
+        if world.phase != Phase::New {
+            return Err(StartError::AlreadyStarted);
+        }
+        for agent in &mut agents {
+            world.add_offer(&self.shared, agent)?;
+        }
+        drop(world);
+        Ok(())
+    }
+
+    /// Starts this runtime as one that only runs agents for others: its tree is a supervisor of
+    /// this name without children, so it runs until it is stopped. The name is announced like any
+    /// other and must be one of its own in the cluster; that of the process will do.
+    ///
+    /// # Errors
+    /// As [`Runtime::host`] and [`Runtime::start`].
+    pub async fn serve(
+        &self,
+        name: &str,
+        agents: impl IntoIterator<Item = AgentSpec>,
+    ) -> Result<Tree, StartError> {
+        self.host(agents)?;
+        self.start(Supervisor::one_for_one(name)).await
+    }
+}

@@ -1,0 +1,112 @@
+//! The reference model of supervision, beside the kernel of a node and in lock-step with it.
+//!
+//! Whatever the kernel's tree is told a tree of models is told as well; what both say, and how each
+//! supervisor in them then looks, must be the same. Not every run has it: a model goes over all
+//! that it was ever told, at every call.
+
+use std::sync::Arc;
+
+use lictor_kernel::node::{Action, Node};
+use lictor_kernel::tree::{Action as Said, Machine, Plan};
+use lictor_kernel::{Instant, SupervisorId};
+
+use super::{Event, World};
+use crate::model::tree::{Call, Look, Tree, foretells};
+use crate::outcome::MODEL;
+use crate::queue::EventQueue;
+use crate::record::NodeIx;
+
+/// The models beside a kernel; `None` once it is followed no longer.
+#[derive(Debug, Default)]
+pub(super) struct Beside(Option<Box<Tree>>);
+
+impl Beside {
+    /// For a kernel that is to start this plan.
+    pub(super) fn new(wanted: bool, plan: &Arc<Plan>) -> Self {
+        Self((wanted && foretells(plan)).then(Box::default))
+    }
+
+    /// Whether anything is beside this kernel.
+    pub(super) const fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What differs after a call to both.
+    fn differs(
+        &mut self,
+        kernel: &Node,
+        now: Instant,
+        call: &Call,
+        actions: &[Action],
+    ) -> Option<String> {
+        let tree = self.0.as_mut()?;
+        let Some(expected) = tree.call(now, call) else {
+            self.0 = None;
+            return None;
+        };
+        let of_tree = |action: &Action| match action {
+            Action::Supervision(action) => Some(*action),
+            Action::Status { .. } | Action::CallEnded(_) => None,
+            Action::Send(..) | Action::Peer(..) | Action::Watch(_) => None,
+            Action::Remote(..)
+            | Action::Placed { .. }
+            | Action::Hosted { .. }
+            | Action::Leased { .. } => None,
+        };
+        let said: Vec<Said> = actions.iter().filter_map(of_tree).collect();
+        if said != expected {
+            let at = said.iter().zip(&expected).take_while(|(one, other)| one == other).count();
+            let text = |all: &[Said]| match all.get(at) {
+                Some(action) => format!("{action:?}"),
+                None => "nothing more".to_owned(),
+            };
+            let (kernel, model) = (text(&said), text(&expected));
+            return Some(format!("to {call:?} the kernel says {kernel}, and the model {model}"));
+        }
+        let differs = |(id, look): (SupervisorId, &Look)| {
+            let seen = look_at(kernel, id);
+            (seen.as_ref() != Some(look)).then(|| {
+                let seen = seen.map_or_else(|| "gone".to_owned(), |seen| format!("{seen:?}"));
+                format!("after {call:?} {id:?} is {seen} in the kernel, and {look:?} in the model")
+            })
+        };
+        tree.looks().find_map(differs)
+    }
+}
+
+/// How a supervisor of the kernel looks.
+fn look_at(kernel: &Node, id: SupervisorId) -> Option<Look> {
+    let machine = kernel.tree().supervisor(id)?;
+    let timeout = match machine {
+        Machine::Static(machine) => machine.poll_timeout(),
+        Machine::Dynamic(machine) => machine.poll_timeout(),
+    };
+    Some(Look { children: machine.which_children(), timeout })
+}
+
+impl<Q: EventQueue<Event>> World<'_, Q> {
+    /// As [`World::step_kernel`], for a call to the supervision tree: the model is called, too.
+    pub(super) fn step_tree<R>(
+        &mut self,
+        node: NodeIx,
+        call: impl FnOnce(Instant) -> Call,
+        act: impl FnOnce(&mut Node, Instant, &mut Vec<Action>) -> R,
+    ) -> R {
+        if !self.node(node).beside.is_on() {
+            return self.step_kernel(node, act);
+        }
+        let world = self.now;
+        let this = self.node(node);
+        let mut actions = std::mem::take(&mut this.actions);
+        let now = this.clock.shows(world);
+        let result = act(&mut this.kernel, now, &mut actions);
+        let differs = this.beside.differs(&this.kernel, now, &call(now), &actions);
+        // Before what the kernel wants is done: it may be told something in turn.
+        self.perform(node, actions);
+        self.reset_due(node);
+        if let Some(text) = differs {
+            self.recorder.violated(MODEL, self.now, node, text);
+        }
+        result
+    }
+}
