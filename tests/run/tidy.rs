@@ -230,9 +230,15 @@ fn dependencies_point_one_way() {
                 "x25519-dalek",
                 "zeroize",
             ],
-            "lictor-zmq" => {
-                &["lictor-kernel", "lictor-runtime", "lictor-zmtp", "getrandom", "tokio"]
-            }
+            "lictor-zmq" => &[
+                "lictor-kernel",
+                "lictor-runtime",
+                "lictor-zmtp",
+                "futures-util",
+                "getrandom",
+                "tokio",
+                "zeromq",
+            ],
             "lictor-store" => &["lictor-runtime", "rusqlite", "serde_json"],
             "lictor-sim" => &[
                 "lictor-kernel",
