@@ -439,12 +439,12 @@ async fn a_server_that_is_away_while_a_message_is_handled_hands_it_out_again_and
  {
     let mut server = Server::new();
     let streams = streams(&server, quick());
-    let ledger = Ledger { takes: secs(1), ..Ledger::default() };
+    let ledger = Ledger { takes: secs(6), ..Ledger::default() };
     let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
     runtime.send("ledger", add(1)).await.unwrap();
     until("it is in hand", || ledger.log.tries(1) == 1).await;
     server.kill();
-    // It is handled meanwhile, and its time at the server passes.
+    // Its time at the server passes, and it is still in hand when the server is back.
     tokio::time::sleep(ms(2500)).await;
     server.start();
     is_empty(&server).await;
