@@ -249,6 +249,38 @@ async fn several_runtimes_share_a_stream_and_a_name_moves_with_its_messages() {
     second.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_do_not_fail_are_handled_in_the_order_of_their_sends() {
+    let server = Server::new();
+    let (one, two) = (streams(&server, quick()), streams(&server, quick()));
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&numbers);
+    let agent = agent("ledger", move || Noting(Arc::clone(&noted))).mailbox_size(10);
+    let first = node(&server, 1, &one, vec![agent]).await;
+    let second = node(&server, 2, &two, vec![]).await;
+    for number in 0..1000_u64 {
+        second.send("ledger", add(number)).await.unwrap();
+    }
+    counted(&one, |counters| counters.handled == 1000).await;
+    assert_eq!(*numbers.lock().unwrap(), (0..1000).collect::<Vec<u64>>());
+    first.stop().await;
+    second.stop().await;
+}
+
+/// Notes the numbers in the order in which they come.
+struct Noting(Arc<Mutex<Vec<u64>>>);
+
+impl Agent for Noting {
+    type Message = LedgerMessage;
+
+    async fn handle(&mut self, message: LedgerMessage, _: &mut Context<Self>) -> Handled {
+        if let LedgerMessage::Add(Add(number)) = message {
+            self.0.lock().unwrap().push(number);
+        }
+        Ok(())
+    }
+}
+
 // Defect: N6
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_look_alike_get_their_own_messages() {

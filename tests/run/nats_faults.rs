@@ -350,3 +350,32 @@ async fn a_file_of_credentials_lets_in_who_is_in_it() {
     let refused = Nats::new(config).unwrap_err().to_string();
     assert!(refused.contains("spoilt.creds: not a file of credentials"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_does_not_allow_is_told_and_is_not_readiness() {
+    let server = Server::with(|_| {
+        let allowed = "[ \"_INBOX.>\", \"civitas.agent.open\" ]";
+        let permissions = format!("{{ publish: {allowed}, subscribe: {allowed} }}");
+        format!(
+            "authorization {{ users: [ {{ user: u, password: p, permissions: {permissions} }} ] }}\n"
+        )
+    });
+    let mut config = NatsConfig::of([server.url()]);
+    config.auth = NatsAuth::User { name: "u".to_owned(), password: "p".to_owned() };
+    let mut client = Client::new(config, &["open"]);
+    client.ready().await;
+    client.put("closed", 1).unwrap();
+    client.put("closed", 2).unwrap();
+    let mut dropped = 0;
+    while dropped < 2 {
+        if let BrokerEvent::Dropped(more) = client.event().await {
+            dropped += more;
+        }
+    }
+    assert_eq!((dropped, client.nats.counters().refused), (2, 2));
+    client.nats.subscribe(Subscription::address("closed")).unwrap();
+    let reason = client.lost().await;
+    assert!(reason.contains("civitas.agent.closed"), "{reason}");
+    client.put("open", 3).unwrap();
+    assert_eq!(client.number().await, 3, "and the rest goes on");
+}

@@ -243,6 +243,7 @@ fn links_of_the_documents_lead_somewhere() {
         "DETERMINISM.md",
         "kernel/SEMANTICS.md",
         "docs/cli.md",
+        "docs/nats.md",
         "docs/policies.md",
     ];
     for document in documents {
