@@ -122,8 +122,7 @@ async fn what_is_kept_over_a_kill_comes_once_in_order_and_readiness_comes_again(
 async fn what_is_kept_too_long_is_given_up_counted_and_refused() {
     let mut server = Server::new();
     let keep_for = Duration::from_millis(300);
-    let mut config = NatsConfig::of([server.url()]);
-    config.keep_for = keep_for;
+    let config = NatsConfig { keep_for, ..NatsConfig::of([server.url()]) };
     let mut one = Client::new(config, &["numbers"]);
     one.ready().await;
     server.kill();
