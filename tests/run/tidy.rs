@@ -290,6 +290,7 @@ fn links_of_the_documents_lead_somewhere() {
         "DETERMINISM.md",
         "kernel/SEMANTICS.md",
         "docs/cli.md",
+        "docs/nats.md",
         "docs/policies.md",
         "docs/zeromq.md",
         "docs/wire.md",
