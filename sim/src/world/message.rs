@@ -196,6 +196,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn no_longer_waits(&mut self, index: u32) -> bool {
         let to = self.messages[index as usize].to;
         let waiting = &mut self.agents[usize::from(to.0)].waiting;
+        // Who has waited longest gives up first: of many that wait nobody is looked for.
+        if waiting.front() == Some(&index) {
+            waiting.pop_front();
+            return true;
+        }
         let before = waiting.len();
         waiting.retain(|other| *other != index);
         waiting.len() != before
