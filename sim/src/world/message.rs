@@ -133,8 +133,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(agent) = self.plan.scenario.agent(to) else { return };
         let state = &mut self.agents[usize::from(to.0)];
         if state.closed {
-            self.recorder.reach(Mark::SentToDown);
-            return self.message_ends(node, index, Fate::Down, Ending::Failed);
+            let text = format!("a message is routed to {to:?}, which is down for good");
+            return self.recorder.violated("S2", self.now, node, text);
         }
         let full = state.mailbox.len() >= agent.mailbox.size as usize || !state.waiting.is_empty();
         if full {
