@@ -67,8 +67,7 @@ fn supervisor_label(node: &SupervisorNode) -> String {
 fn dynamic_label(node: &DynamicSupervisorNode) -> String {
     let limit = node.limits.max_children;
     let limit = limit.map_or_else(String::new, |limit| format!(" at most {limit}"));
-    let at = place(node.process.as_deref());
-    format!("[dyn] {}{at}{limit}{}", node.name, policy(&node.spec, true))
+    format!("[dyn] {}{limit}{}", node.name, policy(&node.spec, true))
 }
 
 fn agent_label(tag: &str, node: &AgentNode) -> String {
@@ -145,7 +144,6 @@ fn child_json(child: &Child) -> Value {
             let mut value = json!({
                 "kind": "dynamic_supervisor",
                 "name": node.name,
-                "process": node.process,
                 "max_children": node.limits.max_children,
                 "max_restarts": node.intensity.max_restarts,
                 "restart_window": node.intensity.period.as_secs_f64(),

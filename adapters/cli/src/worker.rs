@@ -4,9 +4,7 @@ use std::io::{IsTerminal, Read, stdin, stdout};
 use std::time::Duration;
 
 use lictor::topology::Topology;
-use lictor::{
-    Events, Network, Runtime, RuntimeConfig, RuntimeEvent, RuntimeExt, host_from_topology,
-};
+use lictor::{Events, Network, Runtime, RuntimeConfig, RuntimeEvent, RuntimeExt, placed_on};
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval};
@@ -69,6 +67,8 @@ struct Host {
     runtime: Runtime,
     events: Events,
     network: Network,
+    /// What may run here.
+    agents: Vec<String>,
     wire: Wire,
     signals: Signals,
     is_lines: bool,
@@ -94,23 +94,25 @@ impl Host {
         // Before anything runs that must be ended.
         let signals = Signals::listen()?;
         let parent = args.with_parent.then(end_of_input);
-        let hosted = host_from_topology(file, topology, &config.types, network.process())?;
+        let hosted = placed_on(file, topology, &config.types, network.process())?;
+        let own = network.process();
+        let placed = topology.all_children().filter(|child| child.process() == Some(own));
+        let agents = placed.map(|child| child.name().to_owned()).collect();
         let (wire, config) = Wire::join(&network, topology, config)?;
         let runtime = Runtime::current_with(config)?;
         let events = runtime.events();
-        runtime.start(hosted).await?;
+        runtime.serve(network.process(), hosted).await?;
         let is_lines = args.json || !stdout().is_terminal();
-        let host = Self { runtime, events, network, wire, signals, is_lines, parent };
+        let host = Self { runtime, events, network, agents, wire, signals, is_lines, parent };
         host.say_hosting(file)?;
         Ok(host)
     }
 
     fn say_hosting(&self, file: &str) -> std::io::Result<()> {
-        let (process, agents) = (&**self.network.process(), self.runtime.agents());
-        let names: Vec<&str> = agents.iter().map(|agent| &*agent.name).collect();
+        let process = &**self.network.process();
         if !self.is_lines {
-            let names = names.join(", ");
-            return output::print(&format!("process {process} of {file} hosts {names}\n"));
+            let agents = self.agents.join(", ");
+            return output::print(&format!("process {process} of {file} is up for {agents}\n"));
         }
         // `event` comes first: that is how a `lictor run` knows the line.
         let rest = json!({
@@ -118,7 +120,7 @@ impl Host {
             "process": process,
             "file": file,
             "pid": std::process::id(),
-            "agents": names,
+            "agents": self.agents,
         });
         let rest = rest.to_string();
         output::print(&format!("{{\"event\":\"hosting\",{}\n", rest.trim_start_matches('{')))

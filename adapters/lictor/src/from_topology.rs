@@ -8,7 +8,7 @@ use std::path::Path;
 use lictor_kernel::dynamic_supervisor::Budget as KernelBudget;
 use lictor_runtime::{
     AgentSpec, AgentTypes, DynamicSupervisor, InHandPolicy, Overflow, Setup, StartError,
-    Supervisor, Value,
+    Supervisor, Value, remote_agent,
 };
 use lictor_tokio::NoRuntime;
 use lictor_topology::{
@@ -131,33 +131,32 @@ pub fn root_from_topology(
     supervisor(&Source { file, types, away }, &topology.root)
 }
 
-/// What a topology places on one of its processes, under a supervisor of the name of the process.
+/// The agents that a topology places on one of its processes, to be offered there
+/// ([`Runtime::host`](lictor_runtime::Runtime::host)). How they are supervised is the affair of the
+/// process of the tree.
 ///
 /// # Errors
 /// As [`root_from_topology`].
-pub fn host_from_topology(
+pub fn placed_on(
     file: &str,
     topology: &Topology,
     types: &AgentTypes,
     process: &str,
-) -> Result<Supervisor, LoadError> {
-    let source = Source { file, types, away: true };
-    let mut host = Supervisor::one_for_one(process);
-    for child in topology.all_children().filter(|child| child.process() == Some(process)) {
-        host = match child {
-            Child::DynamicSupervisor(node) => host.dynamic(dynamic(node)),
-            Child::Agent(node) | Child::GenServer(node) => host.agent(agent(&source, node)?),
-            // A supervisor is never placed, and there is no other kind of child.
-            Child::Supervisor(_) | _ => host,
-        };
-    }
-    Ok(host)
+) -> Result<Vec<AgentSpec>, LoadError> {
+    let source = Source { file, types, away: false };
+    let here = topology.all_children().filter(|child| child.process() == Some(process));
+    let agents = here.filter_map(|child| match child {
+        Child::Agent(node) | Child::GenServer(node) => Some(agent(&source, node)),
+        // Neither is ever placed, and there is no other kind of child.
+        Child::Supervisor(_) | Child::DynamicSupervisor(_) | _ => None,
+    });
+    agents.collect()
 }
 
 struct Source<'a> {
     file: &'a str,
     types: &'a AgentTypes,
-    /// Whether what is placed on a process is not here.
+    /// Whether what is placed on a process is there and not here.
     away: bool,
 }
 
@@ -169,9 +168,6 @@ fn supervisor(source: &Source<'_>, node: &SupervisorNode) -> Result<Supervisor, 
         .auto_shutdown(node.auto_shutdown)
         .as_child(node.spec);
     for child in &node.children {
-        if source.away && child.process().is_some() {
-            continue;
-        }
         tree = match child {
             Child::Supervisor(node) => tree.supervisor(supervisor(source, node)?),
             Child::DynamicSupervisor(node) => tree.dynamic(dynamic(node)),
@@ -215,6 +211,9 @@ fn agent(source: &Source<'_>, node: &AgentNode) -> Result<AgentSpec, LoadError> 
         let (file, name) = (source.file.to_owned(), node.name.clone());
         LoadError::BadAgent { file, line, column, name, detail }
     };
+    if let Some(process) = node.process.as_deref().filter(|_| source.away) {
+        return Ok(remote_agent(node.name.clone(), process).as_child(node.spec));
+    }
     let made = source.types.make(&node.type_name, &setup(node));
     let made = made.ok_or_else(|| bad(format!("unknown type {:?}", node.type_name)))?;
     let mut spec = made.map_err(|error| bad(error.to_string()))?;

@@ -60,7 +60,7 @@ pub mod prelude;
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
 pub use from_topology::{
-    LoadError, check, check_with, host_from_topology, load, read_bounded, root_from_topology,
+    LoadError, check, check_with, load, placed_on, read_bounded, root_from_topology,
 };
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{

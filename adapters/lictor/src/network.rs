@@ -13,7 +13,7 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lictor_kernel::{DetectorConfig, NodeId, membership};
+use lictor_kernel::{DetectorConfig, NodeId, membership, remote};
 use lictor_runtime::broker::{Broker, Mesh, MeshConfig, MeshError};
 use lictor_runtime::{Executor, RuntimeConfig};
 use lictor_topology::{Membership, Topology};
@@ -106,7 +106,7 @@ impl Network {
         let others = topology.processes.iter().map(|process| process.name.as_str());
         let mut names: Vec<(Arc<str>, NodeId)> = Vec::new();
         for name in root.chain(others) {
-            let node = node_of(name);
+            let node = NodeId::of_name(name);
             if let Some((one, _)) = names.iter().find(|(_, known)| *known == node) {
                 let (one, other) = (one.to_string(), name.to_owned());
                 return Err(NetworkError::SameNode { one, other });
@@ -190,8 +190,9 @@ impl Network {
         let refused = |error: MeshError| NetworkError::Broker { detail: error.to_string() };
         let mesh = Mesh::new(executor, broker, mesh).map_err(refused)?;
         let membership = membership_of(&transport.membership, self.node(), epoch());
+        let remote = remote_of(&transport.membership, config.remote);
         let wire = sealed(self, &topology.security, mesh)?;
-        Ok(RuntimeConfig { transport: Some(wire), membership, ..config })
+        Ok(RuntimeConfig { transport: Some(wire), membership, remote, ..config })
     }
 }
 
@@ -208,13 +209,6 @@ fn sealed(
         return Err(NetworkError::NotBuilt { feature: "wire" });
     }
     Ok(wire)
-}
-
-/// The number of a process, the same in all of them.
-fn node_of(process: &str) -> NodeId {
-    // FNV-1a.
-    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    NodeId(process.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
 }
 
 /// The boot of a process: greater at every start, as long as the clock is not set back.
@@ -235,5 +229,17 @@ fn membership_of(said: &Membership, node: NodeId, epoch: u64) -> membership::Con
         ask_every: said.ask_every,
         lease: said.lease,
         ..membership::Config::default()
+    }
+}
+
+/// The margin is for clocks whose rates differ by an eighth, as by default.
+fn remote_of(said: &Membership, config: remote::Config) -> remote::Config {
+    let lease = said.child_lease;
+    remote::Config {
+        lease,
+        margin: lease / 8,
+        renew_every: config.renew_every.min(lease / 5),
+        repeat_every: config.repeat_every.min(lease / 5),
+        ..config
     }
 }

@@ -454,7 +454,7 @@ impl<'a> Reader<'a> {
     ) -> DynamicSupervisorNode {
         let name = self.child_name(fields, entry);
         let mut node = DynamicSupervisorNode::new(name);
-        node.process = self.process(fields);
+        self.unplaced(fields);
         let mut limit =
             |key| self.nullable(fields, key, |r, item| r.whole(item, 0, u32::MAX)).set();
         node.limits = SpawnLimits {

@@ -187,7 +187,6 @@ fn agent(map: &mut Mapping, node: &AgentNode) {
 fn dynamic(map: &mut Mapping, node: &DynamicSupervisorNode) {
     put(map, "type", "dynamic_supervisor");
     put(map, "name", text(&node.name));
-    placed(map, node.process.as_deref());
     let limits = node.limits;
     for (key, limit) in [
         ("max_children", limits.max_children),

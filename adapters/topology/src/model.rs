@@ -158,9 +158,8 @@ impl Child {
     #[must_use]
     pub fn process(&self) -> Option<&str> {
         match self {
-            Self::Supervisor(_) => None,
+            Self::Supervisor(_) | Self::DynamicSupervisor(_) => None,
             Self::Agent(node) | Self::GenServer(node) => node.process.as_deref(),
-            Self::DynamicSupervisor(node) => node.process.as_deref(),
         }
     }
 
@@ -310,8 +309,6 @@ pub enum InHand {
 pub struct DynamicSupervisorNode {
     /// Its name, unique in the file.
     pub name: String,
-    /// The process in which its children run, if not in that of the tree.
-    pub process: Option<String>,
     /// What its own supervisor knows of it.
     pub spec: ChildSpec,
     /// How many children it may have.
@@ -334,7 +331,6 @@ impl DynamicSupervisorNode {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            process: None,
             spec: ChildSpec::supervisor(),
             limits: SpawnLimits::default(),
             child_restart: Restart::Transient,

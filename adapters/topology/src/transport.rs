@@ -252,8 +252,29 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// `process`: where a child runs. `None` is the process of the tree.
+    /// `process` of an agent: where it runs. `None` is the process of the tree.
     pub(crate) fn process(&mut self, fields: &Fields<'a>) -> Option<String> {
+        let name = self.placed(fields)?;
+        self.named(name, fields.span("process"));
+        Some(name.to_owned())
+    }
+
+    /// `process` of a node that runs in the process of the tree only.
+    pub(crate) fn unplaced(&mut self, fields: &Fields<'a>) {
+        let away = self.placed(fields).is_some();
+        if away && self.placing.kind != Some(TransportKind::InProcess) {
+            let span = fields.span("process");
+            self.under_key("process", |reader| {
+                let message = format_args!("a dynamic supervisor cannot be in another process yet");
+                if let Some(d) = reader.error("not-available", span, message) {
+                    d.help("remove `process`; its children run in the process of the tree");
+                }
+            });
+        }
+    }
+
+    /// What `process` says, if it is not the process of the tree.
+    fn placed(&mut self, fields: &Fields<'a>) -> Option<&'a str> {
         let name = self.nullable(fields, "process", |r, item| r.process_name(item)).set()?;
         if name == self.placing.own {
             return None;
@@ -277,8 +298,7 @@ impl<'a> Reader<'a> {
             }),
             (Some(TransportKind::Zmq | TransportKind::Nats) | None, _) => {}
         }
-        self.named(name, span);
-        Some(name.to_owned())
+        Some(name)
     }
 
     fn named(&mut self, name: &'a str, span: Span) {

@@ -64,7 +64,7 @@ supervision:
   children:
     - agent: {name: a, type: t, process: w1}
     - {type: gen_server, module: m, class: C, name: b, process: w2}
-    - {type: dynamic_supervisor, name: pool, process: w3}
+    - {type: t, name: pool, process: w3}
     - {type: t, name: c, process: w4}
     - supervisor: {name: sub, children: [{type: t, name: d, process: w1}]}
     - {type: t, name: e, process: boss}
@@ -260,10 +260,19 @@ fn faults_of_processes() {
     assert_eq!(found, [(65, "duplicate-name"), (98, "duplicate-name")]);
     let text = "transport: {type: zmq}\nsupervision:\n  children:\n    \
                 - supervisor: {name: s, process: w1, children: [{type: t, name: a}]}\n    \
-                - {type: t, name: b, process: 'w 1'}\n    - {type: t, name: c, process: 5}\n";
+                - {type: t, name: b, process: 'w 1'}\n    - {type: t, name: c, process: 5}\n    \
+                - {type: dynamic_supervisor, name: d, process: w1}\n";
     let checked = look(text);
     let found: Vec<_> = checked.diagnostics.iter().map(|d| (d.line, d.column, d.code)).collect();
-    assert_eq!(found, [(4, 29, "not-available"), (5, 35, "bad-name"), (6, 35, "wrong-type")]);
+    assert_eq!(
+        found,
+        [
+            (4, 29, "not-available"),
+            (5, 35, "bad-name"),
+            (6, 35, "wrong-type"),
+            (7, 52, "not-available")
+        ]
+    );
 }
 
 #[test]

@@ -106,7 +106,6 @@ fn place(node: &mut SupervisorNode, places: &mut impl Iterator<Item = u8>) {
         match child {
             Child::Supervisor(node) => place(node, places),
             Child::Agent(node) | Child::GenServer(node) => node.process = process,
-            Child::DynamicSupervisor(node) => node.process = process,
             _ => {}
         }
     }
