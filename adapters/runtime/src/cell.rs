@@ -330,7 +330,10 @@ impl<P: Protocol> Cell<P> {
 
     /// What has become of a message that did not wait.
     #[cold]
-    fn refused(&self, pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>) -> Result<(), SendError> {
+    fn refused(
+        &self,
+        pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>,
+    ) -> Result<(), SendError> {
         match pushed {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
@@ -345,7 +348,10 @@ impl<P: Protocol> Cell<P> {
         }
     }
 
-    fn sent(&self, pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>) -> Result<(), SendError> {
+    fn sent(
+        &self,
+        pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>,
+    ) -> Result<(), SendError> {
         if matches!(pushed, Ok(None)) { Ok(()) } else { self.refused(pushed) }
     }
 

@@ -20,11 +20,11 @@ const SHARDS: usize = if cfg!(loom) { 2 } else { 64 };
 type Shard<T> = RwLock<HashMap<Name, Arc<T>, BuildHasherDefault<NameHasher>>>;
 
 /// Names and what they stand for.
-pub struct Directory<T> {
+pub struct Directory<T: ?Sized> {
     shards: Box<[Shard<T>]>,
 }
 
-impl<T> Directory<T> {
+impl<T: ?Sized> Directory<T> {
     /// An empty directory.
     #[must_use]
     pub fn new() -> Self {
@@ -107,13 +107,13 @@ impl<T> Directory<T> {
     }
 }
 
-impl<T> Default for Directory<T> {
+impl<T: ?Sized> Default for Directory<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> Debug for Directory<T> {
+impl<T: ?Sized> Debug for Directory<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("len", &self.len()).finish_non_exhaustive()
     }

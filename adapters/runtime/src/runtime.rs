@@ -40,7 +40,7 @@ pub(crate) enum Phase {
 }
 
 /// What a name stands for.
-pub(crate) struct Entry(pub(crate) Arc<dyn AnyCell>);
+pub(crate) type Entry = dyn AnyCell;
 
 pub(crate) struct Shared {
     pub(crate) executor: Arc<dyn Executor>,
@@ -68,7 +68,7 @@ impl Shared {
 
     /// The mailbox of a name of this node.
     pub(crate) fn local(&self, name: &str) -> Option<Arc<dyn AnyCell>> {
-        self.directory.get(name).map(|entry| Arc::clone(&entry.0))
+        self.directory.get(name)
     }
 
     pub(crate) fn emit(&self, kind: EventKind) {
@@ -235,9 +235,10 @@ impl Runtime {
             let raw = self.raw(name)?;
             return Err(SendError::Remote { name: Arc::from(raw.name()) });
         };
-        let wrong = SendError::WrongType { name: Arc::clone(&cell.core().name) };
-        let cell = cell.into_any().downcast::<Cell<A::Message>>().map_err(|_| wrong)?;
-        Ok(AgentRef::new(cell))
+        match cell.into_any().downcast::<Cell<A::Message>>() {
+            Ok(cell) => Ok(AgentRef::new(cell)),
+            Err(_) => Err(SendError::WrongType { name: Arc::from(name) }),
+        }
     }
 
     /// A reference to an agent of any type, on whatever node. It survives restarts, and one to an
