@@ -461,6 +461,7 @@ pub(crate) trait AnyCell: Send + Sync {
     /// As [`Cell::start_send`].
     fn send_raw(&self, way: Way, message: Message) -> Sending<'_>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<P: Protocol> AnyCell for Cell<P> {
@@ -522,6 +523,10 @@ impl<P: Protocol> AnyCell for Cell<P> {
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn as_any(&self) -> &dyn Any {
         self
     }
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Node};
-use lictor_kernel::{ExitReason, Glob, Instant, Match, Router};
+use lictor_kernel::{ExitReason, Glob, GlobError, Instant, Match, Router};
 
 use crate::agent::Agent;
-use crate::cell::{AnyCell, Cell};
+use crate::cell::{AnyCell, Cell, Patience, Way};
 use crate::config::{Drain, RuntimeConfig, RuntimeStatus, Terminated};
 use crate::directory::Directory;
 use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive, run_wire};
@@ -16,6 +16,7 @@ use crate::error::{AskError, ControlError, SendError, StartError};
 use crate::events::{EventHub, EventKind, Events};
 use crate::executor::{Executor, Role};
 use crate::inbox::Inbox;
+use crate::mailbox::Lane;
 use crate::message::{Message, Value, is_reserved};
 use crate::peers::Peers;
 use crate::refs::{AgentRef, RawRef};
@@ -332,6 +333,26 @@ impl Runtime {
             }
         }
         Ok(taken)
+    }
+
+    /// Sends a message to every agent of this node that understands it and whose name matches the
+    /// pattern (as for [`Runtime::broadcast`]), in name order, and says how many took it. The
+    /// message is copied and not encoded, so this is the faster way where the type is known.
+    ///
+    /// # Errors
+    /// `BadPattern`. A receiver that is down or full is skipped, and so is one with other messages.
+    pub fn broadcast_to<A, M>(&self, pattern: &str, message: &M) -> Result<usize, SendError>
+    where
+        A: Agent,
+        M: Clone,
+        A::Message: From<M>,
+    {
+        let bad = |error: GlobError| SendError::BadPattern { detail: error.to_string() };
+        let targets = self.shared.directory.matching(pattern).map_err(bad)?;
+        let way = Way::new(Lane::Normal, Patience::Default);
+        let cells = targets.iter().filter_map(|cell| cell.as_any().downcast_ref());
+        let sent = cells.map(|cell: &Cell<A::Message>| cell.try_send(way, message.clone().into()));
+        Ok(sent.filter(Result::is_ok).count())
     }
 
     /// Sends a raw message to one running agent that has the capability, chosen as

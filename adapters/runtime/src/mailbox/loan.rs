@@ -110,7 +110,7 @@ impl<C, T> Mailbox<C, T> {
         loan: &mut Loan<T>,
     ) -> Poll<Popped<C, T>> {
         let mut state = self.state.lock();
-        let made_room = state.take_back(loan);
+        let made_room = if loan.is_out { state.take_back(loan) } else { Vec::new() };
         self.hints.reset();
         let (popped, sender) = state.pop(accept);
         if matches!(popped, Some(Popped::Message(Lane::Normal, _))) {
