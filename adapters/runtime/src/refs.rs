@@ -83,8 +83,8 @@ impl<A: Agent> AgentRef<A> {
     /// it returns when the message is stored, and does not ask whether the agent is up.
     ///
     /// # Errors
-    /// `Down`, `Full`, `Timeout`; with a stream `StreamFull`, `NotStored`, `TooLarge`. The agent has
-    /// not seen the message then. `Unconfirmed`: it may.
+    /// `Down`, `Full`, `Timeout`; with a stream `StreamFull`, `NotStored`, `TooLarge`. The agent
+    /// has not seen the message then. `Unconfirmed`: it may.
     pub async fn send<M>(&self, message: M) -> Result<(), SendError>
     where
         A::Message: From<M>,
