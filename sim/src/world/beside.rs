@@ -51,6 +51,7 @@ impl Beside {
             Action::Remote(..)
             | Action::Placed { .. }
             | Action::Hosted { .. }
+            | Action::Diverted(_)
             | Action::Leased { .. } => None,
         };
         let said: Vec<Said> = actions.iter().filter_map(of_tree).collect();
