@@ -41,6 +41,7 @@ struct Wait {
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     nodes: usize,
+    hosts: Vec<Option<NodeIx>>,
     boots: Vec<u32>,
     runs: BTreeMap<(Who, NodeIx), Run>,
     /// By name, the host's boot and the owner's: all that was ever started.
@@ -67,6 +68,7 @@ impl Placed {
         let lease = plan.knobs.child_lease.unwrap_or_default();
         Self {
             nodes,
+            hosts: plan.scenario.all().map(|(who, _)| plan.host_of(who)).collect(),
             boots: vec![0; nodes],
             runs: BTreeMap::new(),
             started: BTreeSet::new(),
@@ -83,6 +85,8 @@ impl Placed {
     pub(super) fn is_of_hosts(&self, record: &Record) -> bool {
         match record.what {
             What::Delivered(_, process) => self.runs.contains_key(&(process.who, record.node)),
+            // What its supervisor says of the name comes later, or came before.
+            What::Queued(_, who) => self.hosts[usize::from(who.0)].is_some(),
             _ => false,
         }
     }
@@ -151,7 +155,9 @@ impl Placed {
             }
             What::Calm => by("L5", self.is_as_wanted(books, now)),
             What::Over => match self.runs.values().next() {
-                Some(run) => by("S7", Err(format!("{:?} is alive after the last stop", run.process))),
+                Some(run) => {
+                    by("S7", Err(format!("{:?} is alive after the last stop", run.process)))
+                }
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -245,7 +251,10 @@ impl Placed {
             let wanted = book.life != Life::None && book.newest == Some(run.process);
             let ended = book.end.is_none_or(|end| long_ago(end.at));
             if !wanted && ended && long_ago(run.begun) {
-                return Err(format!("{:?} runs on node {}, and nobody wants it", run.process, key.1.0));
+                return Err(format!(
+                    "{:?} runs on node {}, and nobody wants it",
+                    run.process, key.1.0
+                ));
             }
         }
         for number in 0..books.child.len() {

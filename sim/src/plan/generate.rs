@@ -170,7 +170,9 @@ impl Maker<'_> {
         let dice = &mut Dice::new(self.streams, Of::Place);
         let usual = Duration::from_secs(1);
         let lease = dice.time(Duration::from_millis(50), Duration::from_secs(5));
-        self.knobs.child_lease = Some(if dice.one_in(3) { usual } else { lease });
+        // Several questions and answers, each by way of a broker, must fit into it.
+        let least = self.knobs.latency.1.saturating_mul(40);
+        self.knobs.child_lease = Some(if dice.one_in(3) { usual } else { lease }.max(least));
         if self.profile.place {
             self.knobs.placed = dice.small(200_000, 1_000_000);
         }

@@ -108,7 +108,9 @@ fn of_hosts(plan: &Plan, record: &Record) -> String {
         What::Here(it, Here::Up) => format!("{} is up {on}", process(it)),
         What::Here(it, Here::Ignored) => format!("{} finds nothing to start {on}", process(it)),
         What::Here(it, Here::Failed) => format!("{} fails to start {on}", process(it)),
-        What::Here(it, Here::Told(Signal::Shutdown)) => format!("tell {} {on} to stop", process(it)),
+        What::Here(it, Here::Told(Signal::Shutdown)) => {
+            format!("tell {} {on} to stop", process(it))
+        }
         What::Here(it, Here::Told(Signal::Kill)) => format!("kill {} {on}", process(it)),
         What::Here(it, Here::Leased(until)) => {
             format!("{} may go on {on} until {}", process(it), instant(until))

@@ -199,7 +199,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         let id = |who: Who| ChildId(this.name(who).map_or(u32::MAX, |name| name.0));
         let plan = Arc::new(scenario.tree(streams, boot, root, &id));
-        self.node(node).beside = Beside::new(self.options.model, &plan);
+        let wanted = self.options.model && !self.has_children_elsewhere(node);
+        self.node(node).beside = Beside::new(wanted, &plan);
         let start = Call::Start(Arc::clone(&plan));
         self.step_tree(
             node,

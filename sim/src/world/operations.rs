@@ -169,7 +169,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let has_left = self.node(node).ended;
         if has_left
             || self.hosts[usize::from(who.0)].is_some()
-            || self.node_of(who) == node || self.node(node).claims.contains_key(&who) {
+            || self.node_of(who) == node
+            || self.node(node).claims.contains_key(&who)
+        {
             return false;
         }
         let kind = self.plan.scenario.kind(who);

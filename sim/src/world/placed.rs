@@ -273,6 +273,14 @@ impl<Q: EventQueue<super::Event>> World<'_, Q> {
         }
     }
 
+    /// Whether a supervisor of this node has a child on another one.
+    pub(super) fn has_children_elsewhere(&self, node: NodeIx) -> bool {
+        let is_one = |(who, entity): (Who, &crate::scenario::Entity)| {
+            entity.node == node && self.hosts[usize::from(who.0)].is_some()
+        };
+        self.plan.scenario.all().any(is_one)
+    }
+
     fn places(&self) -> bool {
         self.hosts.iter().any(Option::is_some)
     }
