@@ -52,8 +52,8 @@ fn what_is_placed_lives_through_its_faults() {
             if seed % 8 == 0 {
                 let options = Options { queue: Queue::Calendar, model: true, ..Options::default() };
                 let other = run(&plan, options);
-                assert_eq!(outcome.digest, other.digest);
-                assert_eq!(outcome.violation, other.violation);
+                assert_eq!(outcome.violation, other.violation, "{file}, seed {seed}");
+                assert_eq!(outcome.digest, other.digest, "{file}, seed {seed}");
             }
         }
         assert!(bad.is_empty(), "{file} on {nodes}: {bad:#?}");
@@ -79,7 +79,7 @@ fn plan_of(text: &str) -> Plan {
 
 const TILL: &str = "
 topology:
-  transport: { type: zmq, zmq: { pub_addr: "tcp://127.0.0.1:5559", sub_addr: "tcp://127.0.0.1:5560" } }
+  transport: { type: zmq, zmq: { pub_addr: tcp://127.0.0.1:5559, sub_addr: tcp://127.0.0.1:5560 } }
   processes: { vault: {} }
   supervision:
     max_restarts: 10
