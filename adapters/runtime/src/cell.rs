@@ -3,6 +3,7 @@
 //! A cell belongs to the name and not to an incarnation: it is made when the name is declared and
 //! survives every restart, and so does what is queued in it. References point here.
 
+mod control;
 mod sending;
 
 use std::any::Any;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use lictor_kernel::{Instant, ProcessId};
 
+pub(crate) use self::control::{Control, WISHES_MAX};
 pub(crate) use self::sending::Sending;
 use crate::durable::Receipt;
 use crate::error::SendError;
@@ -30,43 +32,6 @@ use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
 use crate::view::{AgentKind, Status};
-
-/// What the runtime tells an agent, past all messages.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Control {
-    /// To this process only: one that comes too late must not stop the next incarnation.
-    Shutdown {
-        process: ProcessId,
-    },
-    Suspend {
-        reason: Arc<str>,
-    },
-    Resume {
-        approver: Arc<str>,
-    },
-    /// To this process only, as well.
-    Restart {
-        process: ProcessId,
-        by: Arc<str>,
-    },
-    ChildTerminated {
-        child: Arc<str>,
-        reason: &'static str,
-    },
-}
-
-impl Control {
-    /// Whether a caller has asked for it, so that nothing else bounds how many of it wait.
-    pub(crate) const fn is_wish(&self) -> bool {
-        match self {
-            Self::Suspend { .. } | Self::Resume { .. } | Self::Restart { .. } => true,
-            Self::Shutdown { .. } | Self::ChildTerminated { .. } => false,
-        }
-    }
-}
-
-/// How many wishes of callers may wait for an agent that does not come to them.
-pub(crate) const WISHES_MAX: u32 = 1024;
 
 /// A message in a mailbox.
 #[derive(Debug)]
@@ -499,6 +464,7 @@ pub(crate) trait AnyCell: Send + Sync {
         receipt: Option<Receipt>,
     ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<P: Protocol> AnyCell for Cell<P> {
@@ -579,6 +545,10 @@ impl<P: Protocol> AnyCell for Cell<P> {
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn as_any(&self) -> &dyn Any {
         self
     }
 }

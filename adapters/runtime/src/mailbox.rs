@@ -151,14 +151,18 @@ pub struct MailboxCounters {
 /// simply polls, which replaces the waker of the one before it.
 ///
 /// Each method takes one lock for `O(1)` work, or `O(log waiting senders)` where senders wait.
+#[repr(C)]
 pub struct Mailbox<C, T> {
-    state: Mutex<State<C, T>>,
     hints: Hints,
+    state: Mutex<State<C, T>>,
 }
 
 struct State<C, T> {
-    control: VecDeque<C>,
-    priority: lane::Queue<T>,
+    /// Made by the first item: most mailboxes never see one.
+    control: Option<Box<VecDeque<C>>>,
+    /// As well.
+    priority: Option<Box<lane::Queue<T>>>,
+    priority_capacity: u32,
     normal: lane::Queue<T>,
     /// The consumer that found nothing: it is woken, once, by the first item that it accepts.
     parked: Option<(Waker, Accept)>,
@@ -183,9 +187,11 @@ impl<C, T> Mailbox<C, T> {
     #[must_use]
     pub fn new(config: MailboxConfig) -> Self {
         Self {
+            hints: Hints::new(),
             state: Mutex::new(State {
-                control: VecDeque::new(),
-                priority: lane::Queue::new(config.priority_capacity),
+                control: None,
+                priority: None,
+                priority_capacity: config.priority_capacity.max(1),
                 normal: lane::Queue::new(config.capacity),
                 parked: None,
                 counters: MailboxCounters::default(),
@@ -194,7 +200,6 @@ impl<C, T> Mailbox<C, T> {
                 intake: Intake::Open,
                 loans: 0,
             }),
-            hints: Hints::new(),
         }
     }
 
@@ -255,7 +260,7 @@ impl<C, T> Mailbox<C, T> {
     pub fn push_control(&self, item: C) -> Result<(), PushError<C>> {
         let state = self.state.lock();
         let limit = state.control_limit as usize;
-        if state.intake != Intake::Closed && state.control.len() >= limit {
+        if state.intake != Intake::Closed && state.controls() >= limit {
             return Err(PushError::Full(item));
         }
         self.take_control(state, item).map_err(PushError::Closed)
@@ -275,7 +280,7 @@ impl<C, T> Mailbox<C, T> {
             return Err(item);
         }
         self.hints.recall();
-        state.control.push_back(item);
+        state.control.get_or_insert_default().push_back(item);
         let consumer = state.unpark(Accept::ControlOnly);
         drop(state);
         wake(consumer);
@@ -342,8 +347,8 @@ impl<C, T> Mailbox<C, T> {
         self.hints.recall();
         let waiting = state.stop_intake(Intake::Closed);
         let consumer = state.unpark(Accept::ControlOnly);
-        let control = std::mem::take(&mut state.control);
-        let priority = state.priority.take_all();
+        let control = state.control.take().map_or_else(VecDeque::new, |control| *control);
+        let priority = state.priority.as_mut().map_or_else(VecDeque::new, |lane| lane.take_all());
         let normal = state.normal.take_all();
         drop(state);
         waiting.into_iter().for_each(sync::wake);
@@ -382,7 +387,7 @@ impl<C, T> Mailbox<C, T> {
     #[must_use]
     pub fn len(&self) -> usize {
         let state = self.state.lock();
-        state.priority.len() + state.normal.len() + state.normal.lent(self.hints.claimed())
+        state.priorities() + state.normal.len() + state.normal.lent(self.hints.claimed())
     }
 
     /// Whether no message is queued.
@@ -408,8 +413,8 @@ impl<C, T> Debug for Mailbox<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("Mailbox")
-            .field("control", &state.control.len())
-            .field("priority", &state.priority.len())
+            .field("control", &state.controls())
+            .field("priority", &state.priorities())
             .field("normal", &state.normal.len())
             .field("intake", &state.intake)
             .finish_non_exhaustive()
@@ -417,9 +422,19 @@ impl<C, T> Debug for Mailbox<C, T> {
 }
 
 impl<C, T> State<C, T> {
+    fn controls(&self) -> usize {
+        self.control.as_ref().map_or(0, |control| control.len())
+    }
+
+    fn priorities(&self) -> usize {
+        self.priority.as_ref().map_or(0, |lane| lane.len())
+    }
+
     fn lane(&mut self, lane: Lane) -> &mut lane::Queue<T> {
         match lane {
-            Lane::Priority => &mut self.priority,
+            Lane::Priority => self
+                .priority
+                .get_or_insert_with(|| Box::new(lane::Queue::new(self.priority_capacity))),
             Lane::Normal => &mut self.normal,
         }
     }
@@ -449,16 +464,20 @@ impl<C, T> State<C, T> {
 
     /// The next item, and the waiting sender that the room it left has been given to.
     fn pop(&mut self, accept: Accept) -> (Option<Popped<C, T>>, Option<Waker>) {
-        if let Some(item) = self.control.pop_front() {
-            lane::release_memory(&mut self.control);
+        if let Some(control) = &mut self.control
+            && let Some(item) = control.pop_front()
+        {
+            lane::release_memory(control);
             return (Some(Popped::Control(item)), None);
         }
         if accept == Accept::ControlOnly {
             let end = (self.intake == Intake::Closed).then_some(Popped::Drained);
             return (end, None);
         }
-        if let Some(message) = self.priority.pop() {
-            return (Some(Popped::Message(Lane::Priority, message)), self.priority.grant());
+        if let Some(priority) = &mut self.priority
+            && let Some(message) = priority.pop()
+        {
+            return (Some(Popped::Message(Lane::Priority, message)), priority.grant());
         }
         if let Some(message) = self.normal.pop() {
             return (Some(Popped::Message(Lane::Normal, message)), self.normal.grant());
@@ -494,7 +513,7 @@ impl<C, T> State<C, T> {
 
     fn stop_intake(&mut self, intake: Intake) -> Vec<Waker> {
         self.intake = intake;
-        let mut waiting = self.priority.dismiss();
+        let mut waiting = self.priority.as_mut().map_or_else(Vec::new, |lane| lane.dismiss());
         waiting.append(&mut self.normal.dismiss());
         waiting
     }

@@ -112,6 +112,10 @@ impl End {
     }
 }
 
+const fn start_failed(detail: Arc<str>) -> End {
+    End { outcome: Outcome::StartFailed { detail } }
+}
+
 pin_project! {
     /// Reports one end, and ends at once when killed. The body lives inside: an incarnation is one
     /// allocation.
@@ -252,56 +256,74 @@ impl<A: Agent> Incarnation<A> {
         let incarnation = self.cell.core.begin_incarnation();
         let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
         self.show(&lifecycle);
-        let name = &*self.cell.core.name;
-        let span = spans::start(name, incarnation);
+        let span = spans::start(&self.cell.core.name, incarnation);
         let make = || span.in_scope(|| (self.factory)());
         let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
             Ok(agent) => agent,
             Err(panic) => {
-                return End { outcome: Outcome::StartFailed { detail: panic_text(&*panic) } };
+                return start_failed(panic_text(&*panic));
             }
         };
         let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
-        let failed = match spans::within(span, caught(agent.start(&mut cx))).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some((Arc::from(error.to_string()), true)),
-            Err(panic) => Some((panic, false)),
+        let started = {
+            // Here and below a future is pinned where it is made: each further one around it would
+            // be room that an idle agent keeps.
+            let mut start = pin!(agent.start(&mut cx));
+            poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
         };
-        if let Some((detail, may_stop)) = failed {
-            if may_stop {
-                let span = spans::stop(name, incarnation);
-                let _ = spans::within(span, caught(agent.stop(&mut cx))).await;
+        drop(span);
+        let (end, may_stop) = match started {
+            Ok(Ok(())) if cx.ending == Ending::Ignore => {
+                (Ok(End { outcome: Outcome::Ignored }), false)
             }
-            return End { outcome: Outcome::StartFailed { detail } };
+            Ok(Ok(())) => {
+                let end = self.work_as(incarnation, &mut agent, &mut cx, &mut lifecycle).await;
+                let may_stop = !matches!(end, Next::Panicked(_));
+                (Err(end), may_stop)
+            }
+            Ok(Err(error)) => (Ok(start_failed(error.to_string().into())), true),
+            Err(panic) => (Ok(start_failed(panic)), false),
+        };
+        let stopped = if may_stop {
+            let span = spans::stop(&self.cell.core.name, incarnation);
+            let mut stop = pin!(agent.stop(&mut cx));
+            poll_fn(|task| span.in_scope(|| poll_caught(stop.as_mut(), task))).await
+        } else {
+            Ok(())
+        };
+        match (end, stopped) {
+            (Ok(end), _) => end,
+            (Err(Next::Panicked(detail) | Next::Crash(detail)), _) | (Err(_), Err(detail)) => {
+                End::exited(ExitReason::Crashed, Some(detail))
+            }
+            (Err(Next::Stop(reason)), Ok(())) => End::exited(reason, None),
+            (Err(Next::Go), Ok(())) => End::exited(ExitReason::Normal, None),
         }
-        if cx.ending == Ending::Ignore {
-            return End { outcome: Outcome::Ignored };
-        }
+    }
+
+    /// From the end of the start to the beginning of the stop.
+    async fn work_as(
+        &self,
+        incarnation: u64,
+        agent: &mut A,
+        cx: &mut Context<A>,
+        lifecycle: &mut Lifecycle,
+    ) -> Next {
         // A refusal of the machine is no fault from here on, but says that it is there already.
         let _ = lifecycle.started();
         if self.cell.core.is_suspended() {
             let _ = lifecycle.suspend();
         }
-        self.show(&lifecycle);
+        self.show(lifecycle);
         let outcome = Outcome::Started { incarnation };
         self.inbox.fact(Fact { process: self.process, outcome });
-        let end = self.work(&mut agent, &mut cx, &mut lifecycle).await;
+        let end = self.work(agent, cx, lifecycle).await;
         let _ = match &end {
             Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
             Next::Go | Next::Stop(_) => lifecycle.stop(),
         };
-        self.show(&lifecycle);
-        if let Next::Panicked(detail) = end {
-            return End::exited(ExitReason::Crashed, Some(detail));
-        }
-        let span = spans::stop(name, incarnation);
-        let stopped = spans::within(span, caught(agent.stop(&mut cx))).await;
-        match (end, stopped) {
-            (Next::Crash(detail), _) => End::exited(ExitReason::Crashed, Some(detail)),
-            (_, Err(panic)) => End::exited(ExitReason::Crashed, Some(panic)),
-            (Next::Stop(reason), Ok(())) => End::exited(reason, None),
-            (Next::Go | Next::Panicked(_), Ok(())) => End::exited(ExitReason::Normal, None),
-        }
+        self.show(lifecycle);
+        end
     }
 
     /// Makes the state visible from outside.
@@ -350,7 +372,7 @@ impl<A: Agent> Incarnation<A> {
                     loop {
                         let handled = if self.is_watched() {
                             mailbox.give_back();
-                            self.handle_watched(agent, cx, message).await
+                            Box::pin(self.handle_watched(agent, cx, message)).await
                         } else {
                             let mut handle = pin!(agent.handle(message, cx));
                             poll_fn(|cx| {

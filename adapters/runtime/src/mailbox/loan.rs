@@ -23,19 +23,21 @@ use std::task::{Context, Poll, Waker};
 use super::{Accept, Intake, Lane, Mailbox, Overflow, Popped, State, wake};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 
-/// What consumer and senders tell each other without the lock. On a line of the cache of its own:
-/// the consumer looks here for each message, while senders write to the lock.
-#[repr(align(64))]
+/// What consumer and senders tell each other without the lock. The consumer looks here for each
+/// message, while senders write to the lock, which comes next: so that they never share a line of
+/// the cache there is room behind it.
+#[repr(C)]
 pub(super) struct Hints {
     /// The consumer must come to the lock before it goes on.
     recalled: AtomicBool,
     /// How much of the present loan the consumer has claimed.
     claimed: AtomicU32,
+    _room: [u64; 7],
 }
 
 impl Hints {
     pub(super) fn new() -> Self {
-        Self { recalled: AtomicBool::new(false), claimed: AtomicU32::new(0) }
+        Self { recalled: AtomicBool::new(false), claimed: AtomicU32::new(0), _room: [0; 7] }
     }
 
     /// To be called under the lock, by which the consumer lends next.
@@ -108,7 +110,7 @@ impl<C, T> Mailbox<C, T> {
         loan: &mut Loan<T>,
     ) -> Poll<Popped<C, T>> {
         let mut state = self.state.lock();
-        let made_room = state.take_back(loan);
+        let made_room = if loan.is_out { state.take_back(loan) } else { Vec::new() };
         self.hints.reset();
         let (popped, sender) = state.pop(accept);
         if matches!(popped, Some(Popped::Message(Lane::Normal, _))) {
