@@ -209,8 +209,9 @@ pub struct Node {
     /// Names that nothing refers to any more. They go with the next call: the actions of the last
     /// one may still name them.
     released: BTreeSet<NameId>,
-    /// Names whose process ended and whose fate is not known yet.
-    limbo: BTreeSet<(NameId, SupervisorId)>,
+    /// Names whose process ended and whose fate is not known yet, by the supervisor concerned: one
+    /// that is busy is looked at once, however many names wait for it.
+    limbo: BTreeSet<(SupervisorId, NameId)>,
     /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
     /// and still has its name; `None` is the root.
     below: BTreeSet<(Option<NameId>, NameId)>,
@@ -449,10 +450,10 @@ impl Node {
         how: Option<Shutdown>,
         actions: &mut Vec<Action>,
     ) -> Result<(), TerminateChildError> {
-        self.limbo.insert((NameId(id.0), supervisor));
+        self.limbo.insert((supervisor, NameId(id.0)));
         if let Some(Machine::Static(machine)) = self.tree.supervisor(supervisor) {
             // Its siblings may be down only because they wait for its restart.
-            let siblings = machine.which_children().map(|(id, _)| (NameId(id.0), supervisor));
+            let siblings = machine.which_children().map(|(id, _)| (supervisor, NameId(id.0)));
             self.limbo.extend(siblings);
         }
         let act = |tree: &mut Tree, out: &mut Vec<tree::Action>| {

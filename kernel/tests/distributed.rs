@@ -6,9 +6,10 @@ mod cluster;
 
 use std::time::Duration;
 
-use lictor_kernel::node::DeclareNameError;
-use lictor_kernel::remote::{PlaceError, Refusal, Stage};
-use lictor_kernel::{ExitReason, NodeId, Status, Strategy};
+use lictor_kernel::node::{DeclareNameError, Event};
+use lictor_kernel::remote::{Frame, PlaceError, Refusal, Stage, Stamp, State, Ticket, Want};
+use lictor_kernel::{ExitReason, NameId, NodeId, Status, Strategy, SupervisorId};
+use proptest::prelude::*;
 
 use crate::cluster::Cluster;
 
@@ -123,7 +124,7 @@ fn a_host_that_is_cut_off_ends_what_it_runs_by_itself() {
     let before = cluster.machines[1].started.len();
     let link = |cluster: &mut Cluster| {
         cluster.act(0, |node, now, out| {
-            node.handle(now, lictor_kernel::node::Event::PeerDown(NodeId(1)), out);
+            node.handle(now, Event::PeerDown(NodeId(1)), out);
         });
     };
     link(&mut cluster);
@@ -239,7 +240,6 @@ fn names_are_placed_once_and_bounded() {
 #[test]
 fn nothing_starts_without_a_lease_and_a_quiet_host_asks_for_none() {
     use lictor_kernel::node::Action;
-    use lictor_kernel::remote::Frame;
     let mut cluster = spread(Strategy::OneForOne, 3);
     // What was ordered is started only when the answer to a question is there.
     let mut out = Vec::new();
@@ -263,4 +263,37 @@ fn nothing_starts_without_a_lease_and_a_quiet_host_asks_for_none() {
         busy |= asks(&out);
     }
     assert!(busy, "one that runs something asks");
+}
+
+proptest! {
+    // Rules: H3, H5, A5
+    #[test]
+    fn no_frame_about_children_does_harm(frames in prop::collection::vec(
+        (0..3_u64, 0..4_u8, (0..3_u64, 0..3_u64), 0..9_u32, 0..8_u64), 0..40,
+    )) {
+        let mut cluster = Cluster::new(2);
+        cluster.offer(1, &["b"]);
+        cluster.start(Strategy::OneForOne, 1000, &[("b", Some(1))]);
+        cluster.run(2 * SECOND);
+        for (from, kind, (boot, to), name, number) in frames {
+            let (stamp, name) = (Stamp { from: boot, to }, NameId(name));
+            let ticket = Ticket { supervisor: SupervisorId(number / 4), incarnation: number };
+            let wants = [Want::Run, Want::Shutdown, Want::Kill, Want::Noted, Want::Gone];
+            let states = [State::Starting, State::Up, State::Ignored, State::Failed, State::Gone];
+            let at = usize::try_from(number % 5).unwrap();
+            let frame = match kind {
+                0 => Frame::Order { stamp, name, ticket, want: wants[at] },
+                1 => Frame::Report { stamp, name, ticket, state: states[at] },
+                2 => Frame::Renew { stamp, seq: number },
+                _ => Frame::Renewed { stamp, seq: number, lease: SECOND },
+            };
+            for at in 0..2 {
+                cluster.act(at, |node, now, out| {
+                    node.handle(now, Event::Remote(NodeId(from), frame), out);
+                });
+            }
+            cluster.run(SECOND / 4);
+        }
+        cluster.run(10 * SECOND);
+    }
 }

@@ -6,6 +6,7 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use lictor_kernel::Prng;
 use lictor_kernel::remote::Config;
@@ -39,7 +40,10 @@ fn walk(
     heal_every: usize,
     most: usize,
 ) -> Result<usize, Vec<Move>> {
-    let start = World::new(config, budget);
+    walk_from(World::new(config, budget), heal_every, most)
+}
+
+fn walk_from(start: World, heal_every: usize, most: usize) -> Result<usize, Vec<Move>> {
     let mut seen = BTreeSet::from([digest(&start)]);
     let moves = start.moves();
     // The way to where we are, and at each step what was not tried yet.
@@ -95,6 +99,23 @@ fn a_host_that_sleeps_while_another_boot_of_it_comes() {
 #[test]
 fn an_owner_that_is_booted_anew() {
     at_most_one(Budget { ticks: 2, owner_boots: 1, host_boots: 1, ..NONE });
+}
+
+/// A host whose clock is slow by a ninth thinks that its lease holds when it is over.
+fn with_a_slow_host(margin: Duration) -> Result<usize, Vec<Move>> {
+    let config = Config { lease: TICK, margin, ..config() };
+    let budget = Budget { ticks: 2, host_boots: 1, downs: 1, frames: 1, ..NONE };
+    let mut start = World::new(config, budget);
+    start.rate = (8, 9);
+    walk_from(start, usize::MAX, 2_000_000)
+}
+
+// Rules: H9, H16
+#[test]
+fn the_margin_is_for_clocks_that_drift() {
+    assert!(with_a_slow_host(Duration::ZERO).is_err(), "without it there are two");
+    let states = with_a_slow_host(TICK / 8).map_err(|path| format!("{path:#?}")).unwrap();
+    assert!(states > 1_000, "only {states} states");
 }
 
 // Rules: H3, H4, H8, H9, H10, H11, H12, H16, H17

@@ -7,11 +7,14 @@ mod on_virtual;
 mod wire;
 
 use std::fmt;
+use std::time::Duration;
+
+use lictor_kernel::Instant;
 
 use crate::broker::Medium;
 use crate::fault::{Engines, Kind};
 use crate::outcome::{Options, Outcome};
-use crate::plan::{Act, Plan};
+use crate::plan::{Act, Plan, duration_text};
 use crate::world;
 
 /// An engine that runs plans.
@@ -44,17 +47,27 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`] if this program does not have the engine, or the engine not a fault of the
-    /// plan.
+    /// plan; and if the run has more events than it may have.
     pub fn run(self, plan: &Plan, options: Options) -> Result<Outcome, EngineError> {
         self.is_built_in()?;
         self.can(plan)?;
-        match self {
-            Self::Kernel => Ok(world::run(plan, options)),
-            Self::Virtual => Ok(on_virtual::run(plan, options)),
+        let outcome = match self {
+            Self::Kernel => world::run(plan, options),
+            Self::Virtual => on_virtual::run(plan, options),
             #[cfg(feature = "turmoil")]
-            Self::Turmoil => Ok(on_turmoil::run(plan, options)),
+            Self::Turmoil => on_turmoil::run(plan, options),
             #[cfg(not(feature = "turmoil"))]
-            Self::Turmoil => Err(NotBuiltIn(self).into()),
+            Self::Turmoil => return Err(NotBuiltIn(self).into()),
+        };
+        match outcome.cut_short {
+            None => Ok(outcome),
+            Some(busiest) => Err(EngineError::TooManyEvents {
+                seed: plan.seed,
+                events: outcome.events,
+                at: outcome.ended,
+                of: plan.horizon,
+                busiest: busiest.map(|who| plan.scenario.entity(who).name.clone()),
+            }),
         }
     }
 
@@ -126,8 +139,8 @@ impl fmt::Display for NotBuiltIn {
 
 impl std::error::Error for NotBuiltIn {}
 
-/// Why an engine does not run a plan.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Why an engine does not run a plan, or not to its end.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum EngineError {
     /// See [`NotBuiltIn`].
@@ -138,6 +151,19 @@ pub enum EngineError {
     NoClaims(Engine),
     /// In the plan something is between the nodes that the engine does not have.
     NoMedium(Engine, Medium),
+    /// The run has had as many events as a run may have.
+    TooManyEvents {
+        /// Of the plan.
+        seed: u64,
+        /// How many.
+        events: u64,
+        /// When that was, on the world's clock.
+        at: Instant,
+        /// The horizon of the plan.
+        of: Duration,
+        /// The agent that had most to do.
+        busiest: Option<String>,
+    },
 }
 
 impl From<NotBuiltIn> for EngineError {
@@ -156,6 +182,19 @@ impl fmt::Display for EngineError {
             }
             Self::NoClaims(engine) => {
                 write!(f, "the engine `{}` cannot do the operation `claim`", engine.word())
+            }
+            Self::TooManyEvents { seed, events, at, of, busiest } => {
+                let at = duration_text(Duration::from_nanos(at.as_nanos()));
+                let of = duration_text(*of);
+                write!(
+                    f,
+                    "the run of seed {seed} has had {events} events by {at} of {of}, and a run has \
+                     no more"
+                )?;
+                match busiest {
+                    Some(name) => write!(f, "; `{name}` has most to do"),
+                    None => Ok(()),
+                }
             }
             Self::NoMedium(engine, medium) => {
                 let medium = medium.word();

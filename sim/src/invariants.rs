@@ -110,7 +110,6 @@ impl Checks {
 
     /// On an engine whose time goes in steps of this length: a deadline within a step shows at its
     /// end.
-    #[cfg(feature = "turmoil")]
     pub(crate) const fn in_steps_of(&mut self, tick: std::time::Duration) {
         self.routing.tick = crate::plan::nanos(tick);
     }

@@ -6,7 +6,7 @@ use crate::buggify::Fired;
 use crate::executor::Schedule;
 use crate::invariants::Violation;
 use crate::marks::Marks;
-use crate::record::Record;
+use crate::record::{Record, Who};
 
 /// How a plan is run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -22,6 +22,8 @@ pub struct Options {
     /// Whether the reference model of supervision runs beside each kernel of the kernel world, and
     /// a difference is a violation. Not where waits have jitter, which no model foretells.
     pub model: bool,
+    /// After so many events the run is ended, [`EVENTS_MAX`] at most.
+    pub events_max: u64,
 }
 
 impl Default for Options {
@@ -32,6 +34,7 @@ impl Default for Options {
             queue: Queue::Heap,
             schedule: Schedule::Fifo,
             model: false,
+            events_max: EVENTS_MAX,
         }
     }
 }
@@ -77,4 +80,28 @@ pub struct Outcome {
     pub trace: Vec<Record>,
     /// When it ended.
     pub ended: Instant,
+    /// It was ended since it had as many events as a run may have; who had most to do then.
+    pub cut_short: Option<Option<Who>>,
+}
+
+/// Events of one run: a run with more is taken for one that has no end. They take some seconds, and
+/// what is kept of them some hundreds of megabytes.
+pub const EVENTS_MAX: u64 = 5_000_000;
+
+impl Default for Outcome {
+    /// Of a run in which nothing happened.
+    fn default() -> Self {
+        Self {
+            digest: 0,
+            events: 0,
+            records: 0,
+            faults: 0,
+            violation: None,
+            marks: Marks::default(),
+            fired: Fired::default(),
+            trace: Vec::new(),
+            ended: Instant::ZERO,
+            cut_short: None,
+        }
+    }
 }

@@ -34,6 +34,9 @@ pub const FAULTS_MAX: usize = 10_000;
 /// The longest run, on the world's clock.
 pub const HORIZON_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// The longest time to heal: a horizon before it and a last stop after it fit the world's clock.
+pub const CALM_MAX: Duration = Duration::from_nanos(u64::MAX / 2);
+
 /// Everything that makes a run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {

@@ -56,6 +56,7 @@ mod failure;
 mod faults;
 mod history;
 mod network;
+mod nodes;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -77,7 +78,7 @@ use self::history::History;
 pub use self::history::{SimEvent, What};
 use self::network::Network;
 pub use self::network::Wire;
-use crate::executor::{Config, Schedule, Stuck, VirtualExecutor, Watch};
+use crate::executor::{Config, Schedule, Stuck, TaskId, VirtualExecutor, Watch};
 
 /// Agents in virtual time. See the [module](self).
 ///
@@ -89,8 +90,12 @@ pub struct Sim {
     checks: Checks,
     history: History,
     nodes: Vec<Node>,
+    /// Older boots of nodes, which may still be alive.
+    former: Vec<Runtime>,
     /// Those that are on the wire, by name.
     peers: BTreeMap<Arc<str>, NodeId>,
+    /// The tasks of nodes that are paused.
+    paused: BTreeMap<Arc<str>, Vec<TaskId>>,
     network: Arc<Network>,
     executor: VirtualExecutor,
 }
@@ -99,6 +104,8 @@ pub struct Sim {
 pub(crate) struct Node {
     name: Arc<str>,
     runtime: Runtime,
+    /// Which boot it is, from 1.
+    epoch: u64,
 }
 
 impl Sim {
@@ -124,7 +131,9 @@ impl Sim {
             checks: Checks::default(),
             history: History::default(),
             nodes: Vec::new(),
+            former: Vec::new(),
             peers: BTreeMap::new(),
+            paused: BTreeMap::new(),
             network: Network::new(executor.host("wire"), seed),
             executor,
         }
@@ -141,7 +150,7 @@ impl Sim {
         let runtime = Runtime::with_config(self.executor.host(name), config);
         let name = Arc::from(name);
         self.history.watch(Arc::clone(&name), &runtime);
-        self.nodes.push(Node { name, runtime });
+        self.nodes.push(Node { name, runtime, epoch: 1 });
         self
     }
 
@@ -250,6 +259,9 @@ impl Sim {
         while let Some(runtime) = self.nodes.last().map(|node| node.runtime.clone()) {
             self.block_on(async move { runtime.stop().await })?;
             self.nodes.pop();
+        }
+        while let Some(runtime) = self.former.pop() {
+            self.block_on(async move { runtime.stop().await })?;
         }
         // A wire stays for its goodbyes.
         self.advance(Duration::from_secs(1))?;

@@ -186,8 +186,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         let end = self.plan.ends().saturating_add(LAST_STOP);
         let until = self.options.until.unwrap_or(Instant::MAX).min(end);
         let cut = self.options.until.is_some_and(|until| until < end);
-        while self.recorder.violation.is_none() && self.step(until) {}
-        if self.recorder.violation.is_none() && !cut {
+        let mut spent = false;
+        while self.recorder.violation.is_none() && !spent && self.step(until) {
+            spent = self.events >= self.options.events_max;
+        }
+        if self.recorder.violation.is_none() && !cut && !spent {
             self.put(NodeIx(0), What::Over);
         }
         Outcome {
@@ -200,7 +203,18 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             fired: self.buggify.fired,
             trace: self.recorder.trace.take().unwrap_or_default(),
             ended: self.now,
+            cut_short: spent.then(|| self.busiest()),
         }
+    }
+
+    /// Who was given the most messages, or has sent the most.
+    fn busiest(&self) -> Option<Who> {
+        let all = self.plan.scenario.all().map(|(who, _)| who);
+        let work = |who: &Who| {
+            let state = &self.agents[usize::from(who.0)];
+            state.given.max(u64::from(state.ticks)).max(state.starts)
+        };
+        all.filter(|who| work(who) > 0).max_by_key(work)
     }
 
     /// Lets the next thing happen, unless it lies after `until`. Says whether something did.

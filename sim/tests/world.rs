@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lictor_sim::engine::{Engine, EngineError};
 use lictor_sim::marks::{Mark, Marks};
 use lictor_sim::outcome::{Options, Queue};
 use lictor_sim::plan::{Plan, Profile};
@@ -83,4 +84,42 @@ faults: [{ at: 1s, crash_all: desks }]
     let gives_up = |what| matches!(what, lictor_sim::record::What::RestartsExhausted { .. });
     assert_eq!(outcome.trace.iter().filter(|record| gives_up(record.what)).count(), 2);
     assert_eq!(outcome.violation, None);
+}
+
+/// A run that would never end is ended, and says who keeps it going.
+#[test]
+fn a_run_has_an_end_whoever_ticks() {
+    let text = b"
+topology:
+  supervision:
+    children:
+      - agent: { name: sink, type: lictor.echo }
+      - agent: { name: tick, type: lictor.ticker, config: { to: sink, every: 1ns } }
+horizon: 100s
+";
+    let plan = Plan::read("p", text, &lictor_sim::plan::Reading::default()).unwrap();
+    for engine in Engine::ALL {
+        let events_max = if *engine == Engine::Turmoil { 500 } else { 20_000 };
+        let options = Options { events_max, ..Options::default() };
+        let error = engine.run(&plan, options).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("events by ") && text.contains("`tick` has most to do"), "{text}");
+        let EngineError::TooManyEvents { events, .. } = error else { panic!("{text}") };
+        assert_eq!(events, events_max, "{engine:?}");
+    }
+}
+
+/// The model follows: a run beside it is the same run, and holds.
+#[test]
+fn the_reference_model_agrees_with_every_kernel() {
+    for (file, nodes) in [("examples/pipeline.yaml", 2), ("examples/office.yaml", 1)] {
+        let scenario = scenario(file, nodes);
+        for seed in 0..40 {
+            let plan = Plan::generate(&scenario, seed, &Profile::default());
+            let beside = run(&plan, Options { model: true, ..Options::default() });
+            let alone = run(&plan, Options::default());
+            assert_eq!(beside.violation, None, "{file}, seed {seed}");
+            assert_eq!(beside.digest, alone.digest, "{file}, seed {seed}");
+        }
+    }
 }

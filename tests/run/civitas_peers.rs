@@ -13,9 +13,11 @@ use std::sync::Arc;
 use lictor::broker::Broker;
 use lictor::prelude::*;
 use lictor::{AskError, Executor, Message, ReplyFailure, RuntimeConfig, TokioExecutor, agent};
-use lictor_civitas::{Civitas, CivitasConfig, FleetConfig, StreamLimits};
+use lictor_civitas::{Civitas, CivitasConfig, FleetConfig, Signing, StreamLimits};
 use lictor_nats::{Nats, NatsConfig};
 use lictor_wire::system::System;
+use lictor_wire::{Keyring, Policy, PublicKey, SecretKey, SigningKeys};
+use lictor_zmq::{ZmqBroker, ZmqConfig};
 use process::Process;
 use serde_json::{Value, json};
 use server::Server;
@@ -29,6 +31,8 @@ trait Place {
     fn new() -> Self;
     fn broker(&self) -> Arc<dyn Broker>;
     fn arguments(&self) -> Vec<String>;
+    /// The `transport:` block of a topology of civitas.
+    fn transport(&self) -> Value;
 }
 
 struct OnNats(Server);
@@ -45,6 +49,43 @@ impl Place for OnNats {
     fn arguments(&self) -> Vec<String> {
         vec!["nats".to_owned(), self.0.url()]
     }
+
+    fn transport(&self) -> Value {
+        json!({ "type": "nats", "servers": self.0.url() })
+    }
+}
+
+/// ZeroMQ with our own forwarder, which runs in our process.
+struct OnZmq(String, String);
+
+impl Place for OnZmq {
+    fn new() -> Self {
+        let free = || {
+            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            format!("tcp://{}", socket.local_addr().unwrap())
+        };
+        Self(free(), free())
+    }
+
+    fn broker(&self) -> Arc<dyn Broker> {
+        ZmqBroker::new(ZmqConfig {
+            pub_addr: self.0.parse().unwrap(),
+            sub_addr: self.1.parse().unwrap(),
+            start_proxy: true,
+            ..ZmqConfig::new()
+        })
+        .unwrap()
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        vec!["zmq".to_owned(), self.0.clone(), self.1.clone()]
+    }
+
+    fn transport(&self) -> Value {
+        let Self(pub_addr, sub_addr) = self;
+        let (kind, start_proxy) = ("zmq", false);
+        json!({ "type": kind, "pub_addr": pub_addr, "sub_addr": sub_addr, "start_proxy": start_proxy })
+    }
 }
 
 /// Each test over each broker.
@@ -54,6 +95,13 @@ macro_rules! over_brokers {
             $(#[test]
             fn $test() {
                 super::on_tokio(super::$test(<super::OnNats as super::Place>::new()));
+            })*
+        }
+
+        mod on_zmq {
+            $(#[test]
+            fn $test() {
+                super::on_tokio(super::$test(<super::OnZmq as super::Place>::new()));
             })*
         }
     };
@@ -66,6 +114,7 @@ over_brokers! {
     a_runtime_calls_our_agents
     a_runtime_watches_our_agents
     a_runtime_has_our_agent_started_anew
+    a_runtime_that_signs_and_ours_trust_each_other
 }
 
 fn on_tokio(test: impl Future<Output = ()>) {
@@ -84,12 +133,20 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn part(place: &impl Place, config: impl FnOnce(&mut CivitasConfig)) -> Civitas {
+    signed_part(place, config, None)
+}
+
+fn signed_part(
+    place: &impl Place,
+    config: impl FnOnce(&mut CivitasConfig),
+    signing: Option<Signing>,
+) -> Civitas {
     let mut all = CivitasConfig::new("lictor");
     all.fleet = FleetConfig { interval: ms(200), timeout: ms(500), ..FleetConfig::default() };
     all.announce_every = secs(1);
     config(&mut all);
     let broker = place.broker();
-    let civitas = Civitas::new(executor(), broker, Arc::new(System), all, None).unwrap();
+    let civitas = Civitas::new(executor(), broker, Arc::new(System), all, signing).unwrap();
     tokio::spawn(civitas.run());
     civitas
 }
@@ -367,4 +424,74 @@ async fn a_runtime_has_our_agent_started_anew(place: impl Place) {
     assert_eq!(starts(&runtime, "ours.a"), 1);
     foreign.ended().await;
     runtime.stop().await;
+}
+
+/// Signed envelopes (v=2) both ways: the agent of a civitas runtime asks ours; who is not known, or
+/// has another key, is not heard.
+async fn a_runtime_that_signs_and_ours_trust_each_other(place: impl Place) {
+    let folder = std::env::temp_dir().join(format!(
+        "lictor-civitas-{}-{}",
+        std::process::id(),
+        place.arguments()[1].rsplit(':').next().unwrap()
+    ));
+    let key_dir = folder.join("keys");
+    std::fs::create_dir_all(&key_dir).unwrap();
+    let topology = json!({
+        "transport": place.transport(),
+        "supervision": { "name": "root", "children": [{ "agent": { "name": "caller", "type": "Caller" } }] },
+        "security": { "identity": { "mode": "auto", "key_dir": key_dir }, "signing": { "enabled": true } },
+    });
+    let file = folder.join("topology.yaml");
+    std::fs::write(&file, topology.to_string()).unwrap();
+    let secret = |byte: u8| SecretKey::from_seed(&[byte; 32]);
+    let keys = || {
+        let mut keys = SigningKeys::new();
+        for (name, byte) in [("lictor", 1), ("ours.a", 2), ("ours.b", 3)] {
+            keys.set(name, secret(byte));
+        }
+        keys
+    };
+    // The broker runs here, so the foreign runtime starts after it.
+    let keyring = Keyring::default();
+    let stranger =
+        signed_part(&place, |_| {}, Some(Signing::new(keys(), keyring, Policy::default())));
+    let arguments = ["topology".to_owned(), file.display().to_string()];
+    let mut foreign = Process::start("civitas_runtime.py", &arguments);
+    foreign.event("ready").await;
+    let public = std::fs::read(key_dir.join("caller/id_ed25519.pub")).unwrap();
+    let mut keyring = Keyring::default();
+    keyring.trust("caller", PublicKey::from_base64(public.trim_ascii()).unwrap()).unwrap();
+    let signing = Signing::new(keys(), keyring, Policy::default());
+    let civitas = signed_part(&place, |_| {}, Some(signing));
+    let runtime = serving(&civitas).await;
+    tokio::time::sleep(secs(2)).await;
+    let ask = json!({ "op": "direct", "to": "ours.a", "payload": { "n": 1 } });
+    let unknown = foreign.act(ask.clone()).await;
+    assert!(unknown["error"].is_string(), "our announcements are not trusted yet: {unknown}");
+    let trust = json!({ "op": "trust", "name": "lictor", "key": secret(1).public().to_base64() });
+    assert_eq!(foreign.act(trust).await, json!({}));
+    learn(&mut foreign).await;
+    // The keys of our agents came with the announcements.
+    let answer = foreign.act(ask).await;
+    assert_eq!(answer["answer"]["got"], json!({ "n": 1 }), "{answer}");
+    // Somebody who does not sign, and somebody whose key is another, are not heard.
+    let heard = civitas.counters().received;
+    let unsigned = part(&place, |config| config.node = "mallory".into());
+    let mut forged = SigningKeys::new();
+    forged.set("caller", secret(9));
+    let forged = Signing::new(forged, Keyring::default(), Policy::default());
+    let forger = signed_part(&place, |config| config.node = "caller".into(), Some(forged));
+    until("both are refused", || {
+        for evil in [&unsigned, &forger] {
+            evil.send("ours.a", Message::new("crash", json!({})));
+        }
+        civitas.counters().unsigned >= 4
+    })
+    .await;
+    assert_eq!(civitas.counters().received, heard, "nothing of it was taken");
+    assert_eq!(starts(&runtime, "ours.a"), 1);
+    drop(stranger);
+    foreign.ended().await;
+    runtime.stop().await;
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -76,6 +76,8 @@ impl Durable for Shelf {
                 };
                 let age = *self.age.lock().unwrap();
                 let outcome = intake.take(frame, age).await;
+                // Who keeps the stream is told over a wire.
+                tokio::time::sleep(ms(20)).await;
                 self.outcomes.lock().unwrap().push(outcome);
                 match outcome {
                     Ok(())

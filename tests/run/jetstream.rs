@@ -88,11 +88,12 @@ fn executor() -> Arc<dyn Executor> {
 }
 
 fn quick() -> StreamConfig {
-    let mut config = StreamConfig::default();
-    config.ack_wait = Duration::from_secs(2);
-    config.ack_timeout = Duration::from_millis(500);
-    config.retry_first = ms(20);
-    config
+    StreamConfig {
+        ack_wait: secs(2),
+        ack_timeout: ms(500),
+        retry_first: ms(20),
+        ..StreamConfig::default()
+    }
 }
 
 fn streams(server: &Server, config: StreamConfig) -> Arc<JetStream> {
@@ -249,6 +250,38 @@ async fn several_runtimes_share_a_stream_and_a_name_moves_with_its_messages() {
     second.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_do_not_fail_are_handled_in_the_order_of_their_sends() {
+    let server = Server::new();
+    let (one, two) = (streams(&server, quick()), streams(&server, quick()));
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&numbers);
+    let agent = agent("ledger", move || Noting(Arc::clone(&noted))).mailbox_size(10);
+    let first = node(&server, 1, &one, vec![agent]).await;
+    let second = node(&server, 2, &two, vec![]).await;
+    for number in 0..1000_u64 {
+        second.send("ledger", add(number)).await.unwrap();
+    }
+    counted(&one, |counters| counters.handled == 1000).await;
+    assert_eq!(*numbers.lock().unwrap(), (0..1000).collect::<Vec<u64>>());
+    first.stop().await;
+    second.stop().await;
+}
+
+/// Notes the numbers in the order in which they come.
+struct Noting(Arc<Mutex<Vec<u64>>>);
+
+impl Agent for Noting {
+    type Message = LedgerMessage;
+
+    async fn handle(&mut self, message: LedgerMessage, _: &mut Context<Self>) -> Handled {
+        if let LedgerMessage::Add(Add(number)) = message {
+            self.0.lock().unwrap().push(number);
+        }
+        Ok(())
+    }
+}
+
 // Defect: N6
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_that_look_alike_get_their_own_messages() {
@@ -272,8 +305,7 @@ async fn names_that_look_alike_get_their_own_messages() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_holds_agents_messages_only_within_limits_and_refuses_beyond_them() {
     let server = Server::new();
-    let mut config = quick();
-    config.max_messages = 20;
+    let config = StreamConfig { max_messages: 20, ..quick() };
     let (one, two) = (streams(&server, config.clone()), streams(&server, config));
     let ledger = Ledger { takes: secs(3600), ..Ledger::default() };
     let (fast, slow) = (Ledger::default(), ledger);
@@ -416,9 +448,7 @@ async fn redelivered(server: &Server, durable: &str) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_handling_is_not_taken_for_a_death() {
     let server = Server::new();
-    let mut config = quick();
-    config.ack_wait = Duration::from_millis(600);
-    let streams = streams(&server, config);
+    let streams = streams(&server, StreamConfig { ack_wait: ms(600), ..quick() });
     let ledger = Ledger { takes: secs(2), ..Ledger::default() };
     let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
     for number in [1, 2] {
@@ -439,12 +469,12 @@ async fn a_server_that_is_away_while_a_message_is_handled_hands_it_out_again_and
  {
     let mut server = Server::new();
     let streams = streams(&server, quick());
-    let ledger = Ledger { takes: secs(1), ..Ledger::default() };
+    let ledger = Ledger { takes: secs(6), ..Ledger::default() };
     let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
     runtime.send("ledger", add(1)).await.unwrap();
     until("it is in hand", || ledger.log.tries(1) == 1).await;
     server.kill();
-    // It is handled meanwhile, and its time at the server passes.
+    // Its time at the server passes, and it is still in hand when the server is back.
     tokio::time::sleep(ms(2500)).await;
     server.start();
     is_empty(&server).await;
@@ -470,6 +500,55 @@ async fn a_server_that_forgets_what_it_was_told_is_told_again() {
     is_empty(&server).await;
     assert_eq!((ledger.log.tries(1), streams.counters().handled), (1, 1));
     runtime.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_streams_or_with_another_of_the_name_is_an_error_that_says_so() {
+    let bare = Server::configured(|_| String::new());
+    let streams_of_bare = streams(&bare, quick());
+    let runtime = node(&bare, 1, &streams_of_bare, vec![]).await;
+    let refused = runtime.send("ledger", add(1)).await.unwrap_err();
+    let SendError::NotStored { detail, .. } = &refused else { panic!("{refused:?}") };
+    assert!(detail.contains("LICTOR") && detail.to_lowercase().contains("jetstream"), "{detail}");
+    runtime.stop().await;
+    let server = Server::new();
+    let other = jetstream::stream::Config {
+        name: "LICTOR".to_owned(),
+        subjects: vec!["else.>".to_owned()],
+        ..jetstream::stream::Config::default()
+    };
+    context(&server).await.create_stream(other).await.unwrap();
+    let streams = streams(&server, quick());
+    let runtime = node(&server, 1, &streams, vec![]).await;
+    let refused = runtime.send("ledger", add(1)).await.unwrap_err();
+    let SendError::NotStored { detail, .. } = &refused else { panic!("{refused:?}") };
+    assert!(detail.contains("else.>") && detail.contains("name another"), "{detail}");
+    runtime.stop().await;
+}
+
+#[test]
+fn a_stream_that_cannot_be_meant_is_refused() {
+    type Change = fn(&mut StreamConfig);
+    let refused = |change: Change| {
+        let mut config = StreamConfig::default();
+        change(&mut config);
+        JetStream::new(NatsConfig::default(), config).unwrap_err().to_string()
+    };
+    let cases: [(Change, &str); 6] = [
+        (
+            |c| c.prefix = "civitas.agent.x.".to_owned(),
+            "\"civitas.agent.x.\" and \"civitas.agent.\" overlap",
+        ),
+        (|c| c.dead_prefix = "lictor.stored.dead.".to_owned(), "overlap"),
+        (|c| c.prefix = "no dot".to_owned(), "the subject prefix \"no dot\""),
+        (|c| c.name = "a.b".to_owned(), "the stream \"a.b\""),
+        (|c| c.credit = 0, "credit must be greater than zero"),
+        (|c| c.store_attempts = 60, "remember_ids must be longer"),
+    ];
+    for (change, text) in cases {
+        let refused = refused(change);
+        assert!(refused.contains(text), "{refused}");
+    }
 }
 
 /// How many messages the great run has.

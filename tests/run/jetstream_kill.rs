@@ -12,7 +12,6 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use lictor::broker::{Mesh, MeshConfig};
 use lictor::kernel::{NodeId, membership};
@@ -45,9 +44,8 @@ async fn node(
     file: Option<&Path>,
 ) -> (Runtime, Arc<JetStream>) {
     let executor: Arc<dyn Executor> = Arc::new(TokioExecutor::current().unwrap());
-    let mut config = StreamConfig::default();
     // So long the messages of a dead process wait.
-    config.ack_wait = Duration::from_secs(1);
+    let config = StreamConfig { ack_wait: secs(1), ..StreamConfig::default() };
     let streams = JetStream::new(NatsConfig::of([url]), config).unwrap();
     let nats = Nats::new(NatsConfig::of([url])).unwrap();
     let mesh = Mesh::new(Arc::clone(&executor), nats, MeshConfig::new(NodeId(number))).unwrap();

@@ -122,8 +122,7 @@ async fn what_is_kept_over_a_kill_comes_once_in_order_and_readiness_comes_again(
 async fn what_is_kept_too_long_is_given_up_counted_and_refused() {
     let mut server = Server::new();
     let keep_for = Duration::from_millis(300);
-    let mut config = NatsConfig::of([server.url()]);
-    config.keep_for = keep_for;
+    let config = NatsConfig { keep_for, ..NatsConfig::of([server.url()]) };
     let mut one = Client::new(config, &["numbers"]);
     one.ready().await;
     server.kill();
@@ -278,4 +277,104 @@ async fn keys_users_and_tokens_let_in_who_has_them() {
             assert!(refused.contains("authorization"), "{refused}");
         }
     }
+}
+
+/// Base64 for URLs, without padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let whole = chunk.iter().fold(0_u32, |whole, byte| whole << 8 | u32::from(*byte));
+        let whole = whole << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            let at = usize::try_from(whole >> (18 - 6 * digit) & 63).unwrap();
+            text.push(char::from(DIGITS[at]));
+        }
+    }
+    text
+}
+
+/// What `signer` says of `subject`, as NATS reads it.
+fn jwt(signer: &nkeys::KeyPair, subject: &str, nats: &serde_json::Value) -> String {
+    let claims = serde_json::json!({
+        "jti": "test", "iat": 1, "iss": signer.public_key(), "name": "test", "sub": subject, "nats": nats,
+    });
+    let head = base64(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
+    let body = format!("{head}.{}", base64(claims.to_string().as_bytes()));
+    let signature = signer.sign(body.as_bytes()).unwrap();
+    format!("{body}.{}", base64(&signature))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_credentials_lets_in_who_is_in_it() {
+    let (operator, account) = (nkeys::KeyPair::new_operator(), nkeys::KeyPair::new_account());
+    let (user, stranger) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_account());
+    let no_limits = serde_json::json!({
+        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
+    });
+    let account_claims =
+        serde_json::json!({ "limits": no_limits, "type": "account", "version": 2 });
+    let user_claims = serde_json::json!({
+        "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2,
+    });
+    let operator_claims = serde_json::json!({ "type": "operator", "version": 2 });
+    let operator_jwt = jwt(&operator, &operator.public_key(), &operator_claims);
+    let account_jwt = jwt(&operator, &account.public_key(), &account_claims);
+    let server = Server::configured(|_| {
+        let account = account.public_key();
+        format!(
+            "operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account}: {account_jwt} }}\n"
+        )
+    });
+    let credentials = |signer: &nkeys::KeyPair, file: &str| {
+        let jwt = jwt(signer, &user.public_key(), &user_claims);
+        let path = server.folder.join(file);
+        let seed = user.seed().unwrap();
+        let text = format!(
+            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        NatsAuth::Credentials(path)
+    };
+    let good = credentials(&account, "good.creds");
+    assert_eq!(enters(&server, |c| c.auth = good).await, Ok(()));
+    let bad = credentials(&stranger, "bad.creds");
+    let refused = enters(&server, |c| c.auth = bad).await.unwrap_err();
+    assert!(refused.contains("authorization"), "{refused}");
+    let spoilt = server.folder.join("spoilt.creds");
+    std::fs::write(&spoilt, "no credentials").unwrap();
+    let mut config = NatsConfig::of([server.url()]);
+    config.auth = NatsAuth::Credentials(spoilt);
+    let refused = Nats::new(config).unwrap_err().to_string();
+    assert!(refused.contains("spoilt.creds: not a file of credentials"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_does_not_allow_is_told_and_is_not_readiness() {
+    let server = Server::with(|_| {
+        let allowed = "[ \"_INBOX.>\", \"civitas.agent.open\" ]";
+        let permissions = format!("{{ publish: {allowed}, subscribe: {allowed} }}");
+        format!(
+            "authorization {{ users: [ {{ user: u, password: p, permissions: {permissions} }} ] }}\n"
+        )
+    });
+    let mut config = NatsConfig::of([server.url()]);
+    config.auth = NatsAuth::User { name: "u".to_owned(), password: "p".to_owned() };
+    let mut client = Client::new(config, &["open"]);
+    client.ready().await;
+    client.put("closed", 1).unwrap();
+    client.put("closed", 2).unwrap();
+    let mut dropped = 0;
+    while dropped < 2 {
+        if let BrokerEvent::Dropped(more) = client.event().await {
+            dropped += more;
+        }
+    }
+    assert_eq!((dropped, client.nats.counters().refused), (2, 2));
+    client.nats.subscribe(Subscription::address("closed")).unwrap();
+    let reason = client.lost().await;
+    assert!(reason.contains("civitas.agent.closed"), "{reason}");
+    client.put("open", 3).unwrap();
+    assert_eq!(client.number().await, 3, "and the rest goes on");
 }

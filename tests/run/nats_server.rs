@@ -24,18 +24,22 @@ impl Server {
         Self::with(|_| String::new())
     }
 
-    /// A server with more in its configuration; what it needs may be put into the folder.
+    /// A server with more in its configuration.
     pub(crate) fn with(more: impl FnOnce(&Path) -> String) -> Self {
+        Self::configured(|folder| {
+            let store = folder.join("store");
+            format!("jetstream {{ store_dir: {store:?}, max_file_store: 1GB }}\n{}", more(folder))
+        })
+    }
+
+    /// A server with nothing but this in its configuration; what it needs may be put into the folder.
+    pub(crate) fn configured(text: impl FnOnce(&Path) -> String) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder =
             std::env::temp_dir().join(format!("lictor-nats-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let store = folder.join("store");
-        let config = format!(
-            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}, max_file_store: 1GB }}\n{}",
-            more(&folder)
-        );
+        let config = format!("listen: 127.0.0.1:{port}\n{}", text(&folder));
         let mut server = Self { port, folder, config, child: None };
         server.start();
         server

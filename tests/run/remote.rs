@@ -8,10 +8,9 @@ use lictor::kernel::{NodeId, membership};
 use lictor::prelude::*;
 use lictor::{
     AskError, EventKind, Events, Executor, Message, RuntimeConfig, SendError, StartError,
-    TokioExecutor, Value, agent,
+    TokioExecutor, Value, agent, remote_agent,
 };
 use lictor_runtime::conformance::{Faults, Network};
-use lictor_runtime::remote_agent;
 use serde_json::json;
 
 messages! {
@@ -26,19 +25,30 @@ messages! {
 
 /// Who is alive now, over all runtimes, how often each was started, and what it was told to add.
 #[derive(Clone, Default)]
-struct Census(Arc<Mutex<BTreeMap<String, (u32, u32, u64)>>>);
+struct Census(Arc<Mutex<BTreeMap<String, Count>>>);
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    alive: u32,
+    starts: u32,
+    added: u64,
+}
 
 impl Census {
+    fn of(&self, name: &str) -> Count {
+        self.0.lock().unwrap().get(name).copied().unwrap_or_default()
+    }
+
     fn starts(&self, name: &str) -> u32 {
-        self.0.lock().unwrap().get(name).map_or(0, |(_, starts, _)| *starts)
+        self.of(name).starts
     }
 
     fn alive(&self, name: &str) -> u32 {
-        self.0.lock().unwrap().get(name).map_or(0, |(alive, ..)| *alive)
+        self.of(name).alive
     }
 
     fn added(&self, name: &str) -> u64 {
-        self.0.lock().unwrap().get(name).map_or(0, |(_, _, added)| *added)
+        self.of(name).added
     }
 }
 
@@ -59,7 +69,7 @@ impl Agent for Worker {
         match message {
             WorkMessage::Add(Add(n)) => {
                 self.sum += n;
-                self.census.0.lock().unwrap().get_mut(&self.name).unwrap().2 += n;
+                self.census.0.lock().unwrap().get_mut(&self.name).unwrap().added += n;
             }
             WorkMessage::Get(Get, reply) => drop(reply.send(self.sum).to_string()),
             WorkMessage::Crash(Crash) => return Err(AgentError::new("on purpose")),
@@ -71,7 +81,7 @@ impl Agent for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.census.0.lock().unwrap().get_mut(&self.name).unwrap().0 -= 1;
+        self.census.0.lock().unwrap().get_mut(&self.name).unwrap().alive -= 1;
     }
 }
 
@@ -79,11 +89,11 @@ fn worker(name: &str, census: &Census) -> AgentSpec {
     let (name, census) = (name.to_owned(), census.clone());
     agent(name.clone(), move || {
         let mut all = census.0.lock().unwrap();
-        let (alive, starts, _) = all.entry(name.clone()).or_default();
-        *alive += 1;
-        *starts += 1;
+        let count = all.entry(name.clone()).or_default();
+        count.alive += 1;
+        count.starts += 1;
         // Rule: H16
-        assert_eq!(*alive, 1, "{name} is alive twice");
+        assert_eq!(count.alive, 1, "{name} is alive twice");
         Worker { name: name.clone(), census: census.clone(), sum: 0 }
     })
     .capabilities(["work"])

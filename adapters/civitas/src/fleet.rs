@@ -301,8 +301,8 @@ impl Fleet {
     }
 
     /// Somebody has said goodbye for an agent. A worker's goodbye does not say of which process it
-    /// is, and that of a predecessor comes after the announcement of its replacement: so the process
-    /// that has the name is asked, and the name stays if it answers in time that the agent lives.
+    /// is, and that of a predecessor comes after the announcement of its replacement: so whoever
+    /// has the name is asked, and the name stays if the answer in time is that the agent lives.
     pub fn withdrawn(&mut self, now: Instant, name: &str, epoch: u64, told: &mut Vec<Told>) {
         let Some(member) = self.members.get(name).filter(|member| epoch >= member.epoch) else {
             return;

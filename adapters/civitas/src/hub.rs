@@ -84,7 +84,9 @@ macro_rules! counters {
     };
 }
 
-counters!(received sent malformed unsigned unsent late expired undelivered disobeyed unannounced dropped);
+counters!(
+    received sent malformed unsigned unsent late expired undelivered disobeyed unannounced dropped
+);
 
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);

@@ -117,6 +117,10 @@ impl Hub {
                 ("health_channel", WireValue::from(&*self.health)),
                 ("epoch", WireValue::from(epoch)),
             ]);
+            let signing = self.codec.signing.as_ref();
+            if let Some(key) = signing.and_then(|signing| signing.public(&agent.name)) {
+                wire.payload.insert("pubkey", key);
+            }
         });
     }
 

@@ -24,6 +24,11 @@ impl Signing {
         Self { keys, verifier: Mutex::new(Verifier::new(keyring, policy)), limits }
     }
 
+    /// The public key of one of our agents, as announcements carry it.
+    pub(crate) fn public(&self, name: &str) -> Option<String> {
+        self.keys.public(name).map(|key| key.to_base64())
+    }
+
     pub(crate) fn seal(&self, message: &Message, ambient: &dyn Ambient) -> Result<Frame, String> {
         let nonce = ambient.nonce().ok_or("the host has no random bytes")?;
         let sealed = self.keys.seal(message, nonce, &self.limits);

@@ -78,8 +78,8 @@ pub use lictor_runtime::{
     ReplyFailure, ReplyTo, Request, Runtime, RuntimeConfig, RuntimeEvent, RuntimeStatus, SendError,
     SendOptions, Server, ServerContext, ServerMessage, Setup, StartError, StateStore, Status,
     StoreError, StoreFuture, Supervisor, Task, Terminated, TimerHandle, Transport, Tree, Value,
-    WireCounters, agent, broker, durable, message, messages, reason_name, serde, strategy_name,
-    transport,
+    WireCounters, agent, broker, durable, message, messages, reason_name, remote_agent, serde,
+    strategy_name, transport,
 };
 #[cfg(feature = "store")]
 pub use lictor_store::SqliteStore;

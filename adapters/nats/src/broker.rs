@@ -43,6 +43,8 @@ pub struct NatsCounters {
     /// Frames that were on their way to a server when its connection was lost. Some may have
     /// arrived, and those that the client still had go over the next connection.
     pub unconfirmed: u64,
+    /// Frames that the server did not let this client publish.
+    pub refused: u64,
     /// Messages dropped here because more came than was taken off.
     pub overrun: u64,
     /// Messages on our subjects whose address is none.
@@ -57,6 +59,7 @@ pub(crate) struct Counts {
     pub(crate) received: AtomicU64,
     pub(crate) given_up: AtomicU64,
     pub(crate) unconfirmed: AtomicU64,
+    pub(crate) refused: AtomicU64,
     pub(crate) overrun: AtomicU64,
     pub(crate) malformed: AtomicU64,
     pub(crate) connections: AtomicU64,
@@ -94,6 +97,7 @@ impl Nats {
             received: read(&counts.received),
             given_up: read(&counts.given_up),
             unconfirmed: read(&counts.unconfirmed),
+            refused: read(&counts.refused),
             overrun: read(&counts.overrun),
             malformed: read(&counts.malformed),
             connections: read(&counts.connections),

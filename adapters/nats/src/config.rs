@@ -12,7 +12,6 @@ use lictor_runtime::broker::{AddressError, Subscription};
 
 /// How a NATS server is reached.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
 pub struct NatsConfig {
     /// The servers of one cluster, as `nats://host:port`, `tls://host:port` or `host:port`. One of
     /// them is enough to find the others. By default `nats://localhost:4222`.
@@ -66,7 +65,6 @@ impl NatsConfig {
 
 /// How a connection is encrypted.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
 pub struct NatsTls {
     /// Certificates (PEM) that are trusted in place of the system's.
     pub ca: Option<PathBuf>,

@@ -31,7 +31,6 @@ use crate::link::{Link, whole};
 
 /// How a stream of messages is kept and served.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
 pub struct StreamConfig {
     /// The stream. By default `LICTOR`.
     pub name: String,

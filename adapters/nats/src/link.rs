@@ -23,6 +23,7 @@ pub(crate) struct Watch {
     pub(crate) stir: Notify,
     unwanted: AtomicBool,
     slow: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// The state of a connection.
@@ -34,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) is_up: bool,
     /// Why not.
     pub(crate) reason: Option<Arc<str>>,
+    /// What may not be subscribed to, as the server has said last.
+    pub(crate) denied: Option<Arc<str>>,
     /// The client does not try any more.
     pub(crate) is_over: bool,
 }
@@ -53,6 +56,11 @@ impl Watch {
         self.slow.load(Ordering::Relaxed)
     }
 
+    /// How often the server has said that something may not be published.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn hear(&self, event: &Event) {
         match event {
             Event::SlowConsumer(_) => {
@@ -63,7 +71,7 @@ impl Watch {
                 let mut seen = self.lock();
                 seen.connections += 1;
                 seen.is_up = true;
-                seen.reason = None;
+                (seen.reason, seen.denied) = (None, None);
             }
             Event::Disconnected => self.lock().is_up = false,
             Event::Closed | Event::Draining | Event::ClientError(ClientError::MaxReconnects) => {
@@ -74,8 +82,20 @@ impl Watch {
             Event::ClientError(error) => self.lock().reason = Some(error.to_string().into()),
             Event::ServerError(error) => {
                 // Also what may not be published or subscribed to: nobody else is told of it.
-                tracing::warn!(target: "lictor", "the NATS server says: {error}");
-                self.lock().reason = Some(error.to_string().into());
+                let text = error.to_string();
+                let is_of = |what: &str| text.to_ascii_lowercase().contains(what);
+                if is_of("permissions violation for publish") {
+                    self.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(target: "lictor", "the NATS server says: {text}");
+                } else {
+                    tracing::warn!(target: "lictor", "the NATS server says: {text}");
+                    let mut seen = self.lock();
+                    if is_of("permissions violation for subscription") {
+                        seen.denied = Some(text.into());
+                    } else {
+                        seen.reason = Some(text.into());
+                    }
+                }
             }
             Event::LameDuckMode => {
                 tracing::info!(target: "lictor", "the NATS server is about to go");

@@ -351,6 +351,9 @@ struct Listener<'a, 'b> {
     new: mpsc::Receiver<Source>,
     absence: &'a mut Absence<'b>,
     connection: u64,
+    /// What may not be subscribed to, and how often something was not to be published.
+    denied: Option<Arc<str>>,
+    refused: u64,
     /// Messages that came by a subscription.
     taken: u64,
     /// Of the slow ones, how many were told.
@@ -379,6 +382,8 @@ impl<'a, 'b> Listener<'a, 'b> {
             new,
             absence,
             connection: 0,
+            denied: None,
+            refused: 0,
             taken: 0,
             told: 0,
             told_at,
@@ -425,6 +430,19 @@ impl<'a, 'b> Listener<'a, 'b> {
             add(&self.nats.counts.connections, 1);
             self.absence.end(seen.connections, self.client.max_payload());
         }
+        if seen.denied != self.denied {
+            self.denied = seen.denied;
+            if let Some(reason) = &self.denied {
+                // There is a connection, but what was asked for is not in force and will not be.
+                self.absence.inbox.say(BrokerEvent::Lost(Arc::clone(reason)));
+            }
+        }
+        let refused = self.watch.refused();
+        if refused > self.refused {
+            add(&self.nats.counts.refused, refused - self.refused);
+            self.absence.inbox.say(BrokerEvent::Dropped(refused - self.refused));
+            self.refused = refused;
+        }
         if !seen.is_up && self.connection > 0 {
             self.absence.begin(seen.reason.as_deref().unwrap_or(GONE));
         }
@@ -458,7 +476,7 @@ impl<'a, 'b> Listener<'a, 'b> {
         self.nats.settled.notify_waiters();
         // There may be room in the window.
         self.nats.stir.notify_one();
-        if confirmed.is_ready {
+        if confirmed.is_ready && self.watch.seen().denied.is_none() {
             self.absence.inbox.say(BrokerEvent::Ready);
         }
     }

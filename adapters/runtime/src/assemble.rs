@@ -46,7 +46,12 @@ impl World {
         let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let strategy = config.strategy;
         // It has its place before anything below it can fail: only what has one is given back.
-        self.place(id, name, parent, Role::Supervisor { strategy, children: Vec::new() });
+        self.place(
+            id,
+            Arc::from(name.as_str()),
+            parent,
+            Role::Supervisor { strategy, children: Vec::new() },
+        );
         let mut planned = Vec::with_capacity(children.len());
         for child in children {
             planned.push(self.add_child(shared, child, id)?);
@@ -93,7 +98,7 @@ impl World {
         let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let plan = Plan::Dynamic(config.clone());
         let role = Role::Dynamic { template: *template, children: Vec::new() };
-        self.place(id, name, Some(parent), role);
+        self.place(id, Arc::from(name.as_str()), Some(parent), role);
         check_one(name, &plan, &self.places)?;
         Ok(PlannedChild { id, spec: *spec, body: Body::Supervisor(Arc::new(plan)) })
     }
@@ -126,8 +131,8 @@ impl World {
         let cell = launch.cell();
         let name = Arc::clone(&cell.core().name);
         // The registry has just accepted the name, and the directory follows the registry.
-        let _ = self.directory.insert(name, Arc::new(crate::runtime::Entry(cell)));
-        self.place(id, &agent.name, Some(parent), Role::Agent(launch));
+        let _ = self.directory.insert(Arc::clone(&name), cell);
+        self.place(id, name, Some(parent), Role::Agent(launch));
         Ok(id)
     }
 
@@ -150,7 +155,7 @@ impl World {
         }
         let id = ChildId(id.0);
         let role = Role::Placed(Elsewhere { node: called, starts: 0 });
-        self.place(id, name, Some(parent), role);
+        self.place(id, Arc::from(name), Some(parent), role);
         Ok(id)
     }
 
@@ -183,8 +188,8 @@ impl World {
         }
     }
 
-    fn place(&mut self, id: ChildId, name: &str, parent: Option<ChildId>, role: Role) {
-        self.places.insert(id, Place { name: Arc::from(name), parent, role });
+    fn place(&mut self, id: ChildId, name: Arc<str>, parent: Option<ChildId>, role: Role) {
+        self.places.insert(id, Place { name, parent, role });
     }
 
     fn declare(

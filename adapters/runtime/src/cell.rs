@@ -3,6 +3,9 @@
 //! A cell belongs to the name and not to an incarnation: it is made when the name is declared and
 //! survives every restart, and so does what is queued in it. References point here.
 
+mod control;
+mod sending;
+
 use std::any::Any;
 use std::fmt::{self, Debug};
 use std::future::poll_fn;
@@ -16,6 +19,8 @@ use std::time::Duration;
 
 use lictor_kernel::{Instant, ProcessId};
 
+pub(crate) use self::control::{Control, WISHES_MAX};
+pub(crate) use self::sending::Sending;
 use crate::durable::Receipt;
 use crate::error::SendError;
 use crate::events::EventKind;
@@ -27,43 +32,6 @@ use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
 use crate::view::{AgentKind, Status};
-
-/// What the runtime tells an agent, past all messages.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Control {
-    /// To this process only: one that comes too late must not stop the next incarnation.
-    Shutdown {
-        process: ProcessId,
-    },
-    Suspend {
-        reason: Arc<str>,
-    },
-    Resume {
-        approver: Arc<str>,
-    },
-    /// To this process only, as well.
-    Restart {
-        process: ProcessId,
-        by: Arc<str>,
-    },
-    ChildTerminated {
-        child: Arc<str>,
-        reason: &'static str,
-    },
-}
-
-impl Control {
-    /// Whether a caller has asked for it, so that nothing else bounds how many of it wait.
-    pub(crate) const fn is_wish(&self) -> bool {
-        match self {
-            Self::Suspend { .. } | Self::Resume { .. } | Self::Restart { .. } => true,
-            Self::Shutdown { .. } | Self::ChildTerminated { .. } => false,
-        }
-    }
-}
-
-/// How many wishes of callers may wait for an agent that does not come to them.
-pub(crate) const WISHES_MAX: u32 = 1024;
 
 /// A message in a mailbox.
 #[derive(Debug)]
@@ -295,7 +263,63 @@ impl<P: Protocol> Cell<P> {
     }
 
     fn try_put(&self, lane: Lane, envelope: Envelope<P>) -> Result<(), SendError> {
-        match self.mailbox.try_push(lane, envelope) {
+        let pushed = self.mailbox.try_push(lane, envelope);
+        self.sent(pushed)
+    }
+
+    /// Sends without waiting if that is possible; else the future is what has to be waited for.
+    ///
+    /// Nearly all messages find room. For them there is no future of its own, no clock and no
+    /// allocation: the difference is most of the price of a message.
+    #[inline]
+    pub(crate) fn start_send(&self, way: Way, message: P) -> Sending<'_> {
+        if spans::sends_wanted() {
+            return Sending::Waits(Box::pin(self.send_seen(way, message)));
+        }
+        let message = match self.as_it_arrives(message) {
+            Ok(message) => message,
+            Err(error) => return Sending::Done(Err(error)),
+        };
+        match self.mailbox.offer(way.lane, way.envelope(message)) {
+            Ok(None) => Sending::Done(Ok(())),
+            Err(PushError::Full(envelope)) if self.core.overflow == Overflow::Wait => {
+                Sending::Waits(Box::pin(self.wait_for_room(way, envelope)))
+            }
+            pushed => Sending::Done(self.sent(pushed)),
+        }
+    }
+
+    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
+    pub(crate) async fn send_here(&self, way: Way, message: P) -> Result<(), SendError> {
+        match self.start_send(way, message) {
+            Sending::Done(sent) => sent,
+            Sending::Waits(waits) => waits.await,
+        }
+    }
+
+    /// Sends what wants no answer: through the stream, where there is one; else as
+    /// [`Cell::send_here`].
+    pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
+        if self.core.shared.streams.is_some() {
+            return Box::pin(self.store(way, message)).await;
+        }
+        self.send_here(way, message).await
+    }
+
+    async fn store(&self, way: Way, message: P) -> Result<(), SendError> {
+        let shared = &self.core.shared;
+        let Some(streams) = &shared.streams else { return self.send_here(way, message).await };
+        let message = self.as_raw(message)?;
+        shared.store(streams, &self.core.name, way, message).await
+    }
+
+    /// What has become of a message that did not wait.
+    #[cold]
+    fn refused(
+        &self,
+        pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>,
+    ) -> Result<(), SendError> {
+        match pushed {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
                 self.dead_letter(evicted, ReplyFailure::Evicted);
@@ -309,31 +333,27 @@ impl<P: Protocol> Cell<P> {
         }
     }
 
-    /// Sends what wants no answer: through the stream, where there is one; else as
-    /// [`Cell::send_here`].
-    pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
-        let shared = &self.core.shared;
-        let Some(streams) = &shared.streams else { return self.send_here(way, message).await };
-        let message = self.as_raw(message)?;
-        shared.store(streams, &self.core.name, way, message).await
+    fn sent(
+        &self,
+        pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>,
+    ) -> Result<(), SendError> {
+        if matches!(pushed, Ok(None)) { Ok(()) } else { self.refused(pushed) }
     }
 
-    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
-    pub(crate) async fn send_here(&self, way: Way, message: P) -> Result<(), SendError> {
-        if self.core.overflow != Overflow::Wait {
-            return self.try_send(way, message);
-        }
+    /// As [`Cell::start_send`], where somebody listens.
+    async fn send_seen(&self, way: Way, message: P) -> Result<(), SendError> {
         let send = async {
             let message = self.as_it_arrives(message)?;
-            self.put_waiting(way, way.envelope(message)).await
+            let envelope = way.envelope(message);
+            if self.core.overflow == Overflow::Wait {
+                return self.wait_for_room(way, envelope).await;
+            }
+            self.sent(self.mailbox.try_push(way.lane, envelope))
         };
-        if spans::sends_wanted() {
-            return spans::within(spans::send(&self.core.name), send).await;
-        }
-        send.await
+        spans::within(spans::send(&self.core.name), send).await
     }
 
-    async fn put_waiting(&self, way: Way, envelope: Envelope<P>) -> Result<(), SendError> {
+    async fn wait_for_room(&self, way: Way, envelope: Envelope<P>) -> Result<(), SendError> {
         let mut push = self.mailbox.push(way.lane, envelope);
         // A push that finds room is ready at once: it reads no clock and registers no timer.
         let pushed = match poll_fn(|cx| Poll::Ready(Pin::new(&mut push).poll(cx))).await {
@@ -371,6 +391,7 @@ impl<P: Protocol> Cell<P> {
 
     /// The message, unless it is one that nobody may send; in the test mode that forces encoding,
     /// as a remote receiver would get it.
+    #[inline]
     fn as_it_arrives(&self, message: P) -> Result<P, SendError> {
         if let Some(kind) = message.reserved() {
             return Err(SendError::Reserved { kind: kind.to_owned() });
@@ -378,6 +399,11 @@ impl<P: Protocol> Cell<P> {
         if !self.core.shared.config.encode_messages {
             return Ok(message);
         }
+        self.encoded(message)
+    }
+
+    #[cold]
+    fn encoded(&self, message: P) -> Result<P, SendError> {
         message.encode().and_then(P::decode).map_err(|error| SendError::NotUnderstood {
             name: Arc::clone(&self.core.name),
             detail: error.0,
@@ -428,11 +454,8 @@ pub(crate) trait AnyCell: Send + Sync {
     /// Takes messages again.
     fn reopen(&self);
     fn try_send_raw(&self, way: Way, message: Message) -> Result<(), SendError>;
-    fn send_raw<'a>(
-        &'a self,
-        way: Way,
-        message: Message,
-    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
+    /// A question as by [`Cell::start_send`], anything else as by [`Cell::send`].
+    fn send_raw(&self, way: Way, message: Message) -> Sending<'_>;
     /// Queues what has come from elsewhere: another node, or a stream, which waits for the receipt.
     fn put_raw<'a>(
         &'a self,
@@ -441,6 +464,7 @@ pub(crate) trait AnyCell: Send + Sync {
         receipt: Option<Receipt>,
     ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<P: Protocol> AnyCell for Cell<P> {
@@ -494,19 +518,13 @@ impl<P: Protocol> AnyCell for Cell<P> {
         self.try_send(way, self.decode(message)?)
     }
 
-    fn send_raw<'a>(
-        &'a self,
-        way: Way,
-        message: Message,
-    ) -> Pin<Box<dyn Future<Output = Result<(), SendError>> + Send + 'a>> {
-        Box::pin(async move {
-            let is_question = message.wants_reply();
-            let message = self.decode(message)?;
-            if is_question {
-                return self.send_here(way, message).await;
-            }
-            self.send(way, message).await
-        })
+    fn send_raw(&self, way: Way, message: Message) -> Sending<'_> {
+        let is_local = message.wants_reply() || self.core.shared.streams.is_none();
+        match self.decode(message) {
+            Ok(message) if is_local => self.start_send(way, message),
+            Ok(message) => Sending::Waits(Box::pin(self.store(way, message))),
+            Err(error) => Sending::Done(Err(error)),
+        }
     }
 
     fn put_raw<'a>(
@@ -522,11 +540,15 @@ impl<P: Protocol> AnyCell for Cell<P> {
             if self.core.overflow != Overflow::Wait {
                 return self.try_put(way.lane, envelope);
             }
-            self.put_waiting(way, envelope).await
+            self.wait_for_room(way, envelope).await
         })
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn as_any(&self) -> &dyn Any {
         self
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use crate::token::Token;
 pub struct Context<A: Agent> {
     cell: Arc<Cell<A::Message>>,
     incarnation: u64,
-    /// Raised when the incarnation ends: its timers end with it.
-    ended: Arc<Token>,
+    /// Raised when the incarnation ends: its timers end with it. Made by the first timer.
+    ended: OnceLock<Arc<Token>>,
     pub(crate) ending: Ending,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Ending {
 
 impl<A: Agent> Context<A> {
     pub(crate) fn new(cell: Arc<Cell<A::Message>>, incarnation: u64) -> Self {
-        Self { cell, incarnation, ended: Arc::new(Token::new()), ending: Ending::No }
+        Self { cell, incarnation, ended: OnceLock::new(), ending: Ending::No }
     }
 
     /// The agent's own name.
@@ -148,7 +148,7 @@ impl<A: Agent> Context<A> {
     {
         let handle = TimerHandle(Arc::new(Token::new()));
         let cancelled = Arc::clone(&handle.0);
-        let ended = Arc::clone(&self.ended);
+        let ended = Arc::clone(self.ended.get_or_init(|| Arc::new(Token::new())));
         let cell = Arc::clone(&self.cell);
         let message = A::Message::from(message);
         let shared = Arc::clone(&self.cell.core.shared);
@@ -254,7 +254,9 @@ impl<A: Agent> Context<A> {
 
 impl<A: Agent> Drop for Context<A> {
     fn drop(&mut self) {
-        self.ended.raise();
+        if let Some(ended) = self.ended.get() {
+            ended.raise();
+        }
     }
 }
 

@@ -6,12 +6,15 @@
 //! at will can choose colliding ones; bound the number of names where peers are not trusted.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::{self, Debug};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::sync::RwLock;
+use lictor_kernel::{Glob, GlobError};
+
+use crate::sync::{Mutex, RwLock};
 
 /// Enough that two threads rarely meet, few enough that an empty directory is small. Loom pays
 /// for each lock in every execution.
@@ -20,15 +23,32 @@ const SHARDS: usize = if cfg!(loom) { 2 } else { 64 };
 type Shard<T> = RwLock<HashMap<Name, Arc<T>, BuildHasherDefault<NameHasher>>>;
 
 /// Names and what they stand for.
-pub struct Directory<T> {
+pub struct Directory<T: ?Sized> {
     shards: Box<[Shard<T>]>,
+    /// How often a name has come or gone.
+    changes: AtomicU64,
+    /// Whether anything is remembered.
+    remembers: AtomicBool,
+    /// Lists by pattern, the newest last: who sends to many at once does so again and again.
+    remembered: Mutex<VecDeque<(Box<str>, Matching<T>)>>,
 }
 
-impl<T> Directory<T> {
+/// The values whose names match a pattern, in name order.
+pub type Matching<T> = Arc<[Arc<T>]>;
+
+/// So many patterns are remembered at once.
+const PATTERNS: usize = 16;
+
+impl<T: ?Sized> Directory<T> {
     /// An empty directory.
     #[must_use]
     pub fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::new(HashMap::default())).collect() }
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::new(HashMap::default())).collect(),
+            changes: AtomicU64::new(0),
+            remembers: AtomicBool::new(false),
+            remembered: Mutex::new(VecDeque::new()),
+        }
     }
 
     /// What `name` stands for. `O(1)`; takes one read lock.
@@ -44,17 +64,62 @@ impl<T> Directory<T> {
     pub fn insert(&self, name: Arc<str>, value: Arc<T>) -> Result<(), Arc<T>> {
         use std::collections::hash_map::Entry;
         match self.shard(&name).write().entry(Name(name)) {
-            Entry::Occupied(holder) => Err(Arc::clone(holder.get())),
+            Entry::Occupied(holder) => return Err(Arc::clone(holder.get())),
             Entry::Vacant(free) => {
                 free.insert(value);
-                Ok(())
             }
         }
+        self.changed();
+        Ok(())
     }
 
     /// Frees a name and returns what it stood for.
     pub fn remove(&self, name: &str) -> Option<Arc<T>> {
-        self.shard(name).write().remove(name)
+        let removed = self.shard(name).write().remove(name);
+        self.changed();
+        removed
+    }
+
+    /// The values whose names match, in name order. `O(n log n)`; `O(1)` if the same pattern was
+    /// asked for since a name came or went the last time, and not many others meanwhile.
+    ///
+    /// # Errors
+    /// The pattern is none.
+    pub fn matching(&self, pattern: &str) -> Result<Matching<T>, GlobError> {
+        let before = self.changes.load(Ordering::SeqCst);
+        let known = |remembered: &VecDeque<(Box<str>, Matching<T>)>| {
+            let found = remembered.iter().find(|(text, _)| **text == *pattern);
+            found.map(|(_, list)| Arc::clone(list))
+        };
+        if let Some(list) = known(&self.remembered.lock()) {
+            return Ok(list);
+        }
+        let glob = Glob::new(pattern)?;
+        let all = self.snapshot().into_iter();
+        let list: Matching<T> =
+            all.filter(|(name, _)| glob.matches(name)).map(|(_, value)| value).collect();
+        let mut remembered = self.remembered.lock();
+        self.remembers.store(true, Ordering::SeqCst);
+        // A name that came or went meanwhile has seen the flag, or is seen here.
+        if self.changes.load(Ordering::SeqCst) == before {
+            remembered.push_back((pattern.into(), Arc::clone(&list)));
+        }
+        let forgotten = (remembered.len() > PATTERNS).then(|| remembered.pop_front());
+        drop(remembered);
+        drop(forgotten);
+        Ok(list)
+    }
+
+    /// A name has come or gone: what is remembered holds no longer, and must keep nobody alive.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        if self.remembers.load(Ordering::SeqCst) {
+            let mut remembered = self.remembered.lock();
+            self.remembers.store(false, Ordering::SeqCst);
+            let forgotten = std::mem::take(&mut *remembered);
+            drop(remembered);
+            drop(forgotten);
+        }
     }
 
     /// Frees a name if it still stands for this very `value`, and says whether it did.
@@ -68,6 +133,7 @@ impl<T> Directory<T> {
         let removed = shard.remove(name);
         // What is dropped may be the last handle, and its `Drop` is not ours.
         drop(shard);
+        self.changed();
         removed.is_some()
     }
 
@@ -107,13 +173,13 @@ impl<T> Directory<T> {
     }
 }
 
-impl<T> Default for Directory<T> {
+impl<T: ?Sized> Default for Directory<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> Debug for Directory<T> {
+impl<T: ?Sized> Debug for Directory<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("len", &self.len()).finish_non_exhaustive()
     }

@@ -10,7 +10,9 @@ impl Runtime {
     /// of this name is placed on this one ([`AgentSpec::at_process`]) orders it, under a lease of
     /// that node. How it is supervised is said there; mailbox, retries and capabilities here.
     ///
-    /// Before the start only.
+    /// Before the start only. A start that fails takes the offers back; once its wire has said
+    /// goodbye, this boot of the node runs nothing for others any more, and another runtime of a
+    /// greater epoch is needed.
     ///
     /// # Errors
     /// [`StartError::AlreadyStarted`]; a name that cannot be one, twice the same, or too many.
@@ -19,7 +21,7 @@ impl Runtime {
         // What is left of them is the user's, and must not be dropped under the lock.
         let mut agents: Vec<AgentSpec> = agents.into_iter().collect();
         let mut world = self.shared.world();
-        if world.phase != Phase::New {
+        if world.phase != Phase::New || world.node.host().is_leaving() {
             return Err(StartError::AlreadyStarted);
         }
         for agent in &mut agents {

@@ -13,16 +13,18 @@
 //! everybody while a woken sender is on its way would go to whoever is faster, and a slow sender
 //! could wait for ever. A sender that is dropped while it holds a slot passes it on.
 
+mod futures;
 mod lane;
+mod loan;
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use self::lane::{Claim, Ticket, Waiting};
+pub use self::futures::{Pop, Push};
+use self::loan::Hints;
+pub(crate) use self::loan::Loan;
 use crate::sync::{self, Mutex, MutexGuard};
 
 /// The queue of a mailbox in which a message waits.
@@ -149,13 +151,18 @@ pub struct MailboxCounters {
 /// simply polls, which replaces the waker of the one before it.
 ///
 /// Each method takes one lock for `O(1)` work, or `O(log waiting senders)` where senders wait.
+#[repr(C)]
 pub struct Mailbox<C, T> {
+    hints: Hints,
     state: Mutex<State<C, T>>,
 }
 
 struct State<C, T> {
-    control: VecDeque<C>,
-    priority: lane::Queue<T>,
+    /// Made by the first item: most mailboxes never see one.
+    control: Option<Box<VecDeque<C>>>,
+    /// As well.
+    priority: Option<Box<lane::Queue<T>>>,
+    priority_capacity: u32,
     normal: lane::Queue<T>,
     /// The consumer that found nothing: it is woken, once, by the first item that it accepts.
     parked: Option<(Waker, Accept)>,
@@ -163,6 +170,8 @@ struct State<C, T> {
     control_limit: u32,
     overflow: Overflow,
     intake: Intake,
+    /// Which loan is out, or was last: an older one is not taken back.
+    loans: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,15 +187,18 @@ impl<C, T> Mailbox<C, T> {
     #[must_use]
     pub fn new(config: MailboxConfig) -> Self {
         Self {
+            hints: Hints::new(),
             state: Mutex::new(State {
-                control: VecDeque::new(),
-                priority: lane::Queue::new(config.priority_capacity),
+                control: None,
+                priority: None,
+                priority_capacity: config.priority_capacity.max(1),
                 normal: lane::Queue::new(config.capacity),
                 parked: None,
                 counters: MailboxCounters::default(),
                 control_limit: config.control_limit,
                 overflow: config.overflow,
                 intake: Intake::Open,
+                loans: 0,
             }),
         }
     }
@@ -199,10 +211,29 @@ impl<C, T> Mailbox<C, T> {
     /// [`PushError::Full`] unless the policy is [`Overflow::DropOldest`]; [`PushError::Closed`]
     /// after [`Mailbox::close`] or [`Mailbox::close_intake`].
     pub fn try_push(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+        self.push_now(lane, message, true)
+    }
+
+    /// As [`Mailbox::try_push`], but a message for a full lane that senders may wait for is no
+    /// refusal: whoever offers it waits next.
+    #[inline]
+    pub(crate) fn offer(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+        self.push_now(lane, message, false)
+    }
+
+    #[inline]
+    fn push_now(
+        &self,
+        lane: Lane,
+        message: T,
+        full_is_refusal: bool,
+    ) -> Result<Option<T>, PushError<T>> {
         let mut state = self.state.lock();
-        let result = state.push(lane, message);
+        let result = state.push(lane, message, &self.hints);
         let consumer = if result.is_ok() { state.unpark(Accept::All) } else { None };
-        if matches!(result, Err(PushError::Full(_))) {
+        if matches!(result, Err(PushError::Full(_)))
+            && (full_is_refusal || state.overflow != Overflow::Wait)
+        {
             state.counters.rejected += 1;
         }
         drop(state);
@@ -229,10 +260,10 @@ impl<C, T> Mailbox<C, T> {
     pub fn push_control(&self, item: C) -> Result<(), PushError<C>> {
         let state = self.state.lock();
         let limit = state.control_limit as usize;
-        if state.intake != Intake::Closed && state.control.len() >= limit {
+        if state.intake != Intake::Closed && state.controls() >= limit {
             return Err(PushError::Full(item));
         }
-        Self::take_control(state, item).map_err(PushError::Closed)
+        self.take_control(state, item).map_err(PushError::Closed)
     }
 
     /// Queues a control item whatever the limit says: for those whose number something else
@@ -241,14 +272,15 @@ impl<C, T> Mailbox<C, T> {
     /// # Errors
     /// The item, after [`Mailbox::close`].
     pub fn force_control(&self, item: C) -> Result<(), C> {
-        Self::take_control(self.state.lock(), item)
+        self.take_control(self.state.lock(), item)
     }
 
-    fn take_control(mut state: MutexGuard<'_, State<C, T>>, item: C) -> Result<(), C> {
+    fn take_control(&self, mut state: MutexGuard<'_, State<C, T>>, item: C) -> Result<(), C> {
         if state.intake == Intake::Closed {
             return Err(item);
         }
-        state.control.push_back(item);
+        self.hints.recall();
+        state.control.get_or_insert_default().push_back(item);
         let consumer = state.unpark(Accept::ControlOnly);
         drop(state);
         wake(consumer);
@@ -267,6 +299,7 @@ impl<C, T> Mailbox<C, T> {
         if state.intake == Intake::Closed {
             return Err(message);
         }
+        self.hints.recall();
         state.lane(lane).push_front(message);
         let consumer = state.unpark(Accept::All);
         drop(state);
@@ -287,16 +320,7 @@ impl<C, T> Mailbox<C, T> {
     pub fn poll_pop(&self, cx: &mut Context<'_>, accept: Accept) -> Poll<Popped<C, T>> {
         let mut state = self.state.lock();
         let (popped, sender) = state.pop(accept);
-        // A waker is dropped outside the lock: it may be the last handle of a task that owns a
-        // `Push` into this very mailbox.
-        let stale = match (&popped, &mut state.parked) {
-            (Some(_), parked) => parked.take(),
-            (None, Some((waker, parked))) if waker.will_wake(cx.waker()) => {
-                *parked = accept;
-                None
-            }
-            (None, parked) => parked.replace((cx.waker().clone(), accept)),
-        };
+        let stale = state.park(cx, accept, popped.is_some());
         drop(state);
         drop(stale);
         wake(sender);
@@ -317,10 +341,14 @@ impl<C, T> Mailbox<C, T> {
     /// Waiting senders resolve to [`PushError::Closed`], the consumer to [`Popped::Drained`].
     pub fn close(&self) -> Leftover<C, T> {
         let mut state = self.state.lock();
+        // What is lent is the consumer's to answer for: it finds its loan void.
+        state.loans += 1;
+        state.normal.settle();
+        self.hints.recall();
         let waiting = state.stop_intake(Intake::Closed);
         let consumer = state.unpark(Accept::ControlOnly);
-        let control = std::mem::take(&mut state.control);
-        let priority = state.priority.take_all();
+        let control = state.control.take().map_or_else(VecDeque::new, |control| *control);
+        let priority = state.priority.as_mut().map_or_else(VecDeque::new, |lane| lane.take_all());
         let normal = state.normal.take_all();
         drop(state);
         waiting.into_iter().for_each(sync::wake);
@@ -359,7 +387,7 @@ impl<C, T> Mailbox<C, T> {
     #[must_use]
     pub fn len(&self) -> usize {
         let state = self.state.lock();
-        state.priority.len() + state.normal.len()
+        state.priorities() + state.normal.len() + state.normal.lent(self.hints.claimed())
     }
 
     /// Whether no message is queued.
@@ -385,8 +413,8 @@ impl<C, T> Debug for Mailbox<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("Mailbox")
-            .field("control", &state.control.len())
-            .field("priority", &state.priority.len())
+            .field("control", &state.controls())
+            .field("priority", &state.priorities())
             .field("normal", &state.normal.len())
             .field("intake", &state.intake)
             .finish_non_exhaustive()
@@ -394,20 +422,34 @@ impl<C, T> Debug for Mailbox<C, T> {
 }
 
 impl<C, T> State<C, T> {
+    fn controls(&self) -> usize {
+        self.control.as_ref().map_or(0, |control| control.len())
+    }
+
+    fn priorities(&self) -> usize {
+        self.priority.as_ref().map_or(0, |lane| lane.len())
+    }
+
     fn lane(&mut self, lane: Lane) -> &mut lane::Queue<T> {
         match lane {
-            Lane::Priority => &mut self.priority,
+            Lane::Priority => self
+                .priority
+                .get_or_insert_with(|| Box::new(lane::Queue::new(self.priority_capacity))),
             Lane::Normal => &mut self.normal,
         }
     }
 
-    fn push(&mut self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
+    #[inline]
+    fn push(&mut self, lane: Lane, message: T, hints: &Hints) -> Result<Option<T>, PushError<T>> {
         if self.intake != Intake::Open {
             return Err(PushError::Closed(message));
         }
         let overflow = self.overflow;
+        if lane == Lane::Priority {
+            hints.recall();
+        }
         let queue = self.lane(lane);
-        let evicted = if queue.has_room() {
+        let evicted = if queue.has_room() || queue.has_room_after(hints.claimed()) {
             None
         } else if overflow == Overflow::DropOldest {
             queue.evict()
@@ -422,16 +464,20 @@ impl<C, T> State<C, T> {
 
     /// The next item, and the waiting sender that the room it left has been given to.
     fn pop(&mut self, accept: Accept) -> (Option<Popped<C, T>>, Option<Waker>) {
-        if let Some(item) = self.control.pop_front() {
-            lane::release_memory(&mut self.control);
+        if let Some(control) = &mut self.control
+            && let Some(item) = control.pop_front()
+        {
+            lane::release_memory(control);
             return (Some(Popped::Control(item)), None);
         }
         if accept == Accept::ControlOnly {
             let end = (self.intake == Intake::Closed).then_some(Popped::Drained);
             return (end, None);
         }
-        if let Some(message) = self.priority.pop() {
-            return (Some(Popped::Message(Lane::Priority, message)), self.priority.grant());
+        if let Some(priority) = &mut self.priority
+            && let Some(message) = priority.pop()
+        {
+            return (Some(Popped::Message(Lane::Priority, message)), priority.grant());
         }
         if let Some(message) = self.normal.pop() {
             return (Some(Popped::Message(Lane::Normal, message)), self.normal.grant());
@@ -449,9 +495,25 @@ impl<C, T> State<C, T> {
         self.parked.take().map(|(waker, _)| waker)
     }
 
+    /// Parks the consumer that has found nothing; one that has found something is not parked. The
+    /// waker that is returned is dropped outside the lock: it may be the last handle of a task that
+    /// owns a `Push` into this very mailbox.
+    #[inline]
+    fn park(&mut self, cx: &Context<'_>, accept: Accept, found: bool) -> Option<(Waker, Accept)> {
+        match &mut self.parked {
+            None if found => None,
+            parked if found => parked.take(),
+            Some((waker, parked)) if waker.will_wake(cx.waker()) => {
+                *parked = accept;
+                None
+            }
+            parked => parked.replace((cx.waker().clone(), accept)),
+        }
+    }
+
     fn stop_intake(&mut self, intake: Intake) -> Vec<Waker> {
         self.intake = intake;
-        let mut waiting = self.priority.dismiss();
+        let mut waiting = self.priority.as_mut().map_or_else(Vec::new, |lane| lane.dismiss());
         waiting.append(&mut self.normal.dismiss());
         waiting
     }
@@ -460,129 +522,5 @@ impl<C, T> State<C, T> {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         sync::wake(waker);
-    }
-}
-
-/// Future of [`Mailbox::push`].
-///
-/// # Panics
-/// Polling it after it was ready.
-#[must_use = "a push sends nothing until it is polled"]
-pub struct Push<'a, C, T> {
-    mailbox: &'a Mailbox<C, T>,
-    lane: Lane,
-    /// Ours until the mailbox has it.
-    message: Option<T>,
-    /// Our place in the queue of waiting senders.
-    ticket: Option<Ticket>,
-}
-
-/// No field is pinned structurally.
-impl<C, T> Unpin for Push<'_, C, T> {}
-
-impl<C, T> Future for Push<'_, C, T> {
-    type Output = Result<Option<T>, PushError<T>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        match this.ticket {
-            None => this.poll_first(cx),
-            Some(ticket) => this.poll_waiting(ticket, cx),
-        }
-    }
-}
-
-impl<C, T> Push<'_, C, T> {
-    fn take_message(&mut self) -> T {
-        self.message.take().expect("polled after it was ready")
-    }
-
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
-        let message = self.take_message();
-        let mut state = self.mailbox.state.lock();
-        match state.push(self.lane, message) {
-            Err(PushError::Full(message)) if state.overflow == Overflow::Wait => {
-                self.ticket = Some(state.lane(self.lane).wait(cx.waker().clone()));
-                self.message = Some(message);
-                Poll::Pending
-            }
-            Err(PushError::Full(message)) => {
-                state.counters.rejected += 1;
-                Poll::Ready(Err(PushError::Full(message)))
-            }
-            Err(PushError::Closed(message)) => Poll::Ready(Err(PushError::Closed(message))),
-            Ok(evicted) => {
-                let consumer = state.unpark(Accept::All);
-                drop(state);
-                wake(consumer);
-                Poll::Ready(Ok(evicted))
-            }
-        }
-    }
-
-    fn poll_waiting(
-        &mut self,
-        ticket: Ticket,
-        cx: &mut Context<'_>,
-    ) -> Poll<<Self as Future>::Output> {
-        let message = self.take_message();
-        let mut state = self.mailbox.state.lock();
-        match state.lane(self.lane).claim(ticket, cx.waker()) {
-            Claim::Waiting(stale) => {
-                self.message = Some(message);
-                drop(state);
-                drop(stale);
-                Poll::Pending
-            }
-            Claim::Granted => {
-                state.lane(self.lane).push_back(message);
-                state.counters.pushed += 1;
-                let consumer = state.unpark(Accept::All);
-                drop(state);
-                wake(consumer);
-                Poll::Ready(Ok(None))
-            }
-            Claim::Dismissed => Poll::Ready(Err(PushError::Closed(message))),
-        }
-    }
-}
-
-impl<C, T> Drop for Push<'_, C, T> {
-    fn drop(&mut self) {
-        let (Some(_), Some(ticket)) = (&self.message, self.ticket) else {
-            return;
-        };
-        let mut state = self.mailbox.state.lock();
-        let Waiting { own, next } = state.lane(self.lane).forget(ticket);
-        drop(state);
-        drop(own);
-        wake(next);
-    }
-}
-
-impl<C, T> Debug for Push<'_, C, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Push").field("lane", &self.lane).finish_non_exhaustive()
-    }
-}
-
-/// Future of [`Mailbox::pop`].
-#[must_use = "a pop takes nothing until it is polled"]
-pub struct Pop<'a, C, T> {
-    mailbox: &'a Mailbox<C, T>,
-    accept: Accept,
-}
-
-impl<C, T> Future for Pop<'_, C, T> {
-    type Output = Popped<C, T>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.mailbox.poll_pop(cx, self.accept)
-    }
-}
-
-impl<C, T> Debug for Pop<'_, C, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pop").field("accept", &self.accept).finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! hears of exactly one end. Panics of the agent's methods are caught at the method, so that the
 //! loop still knows which message was in hand; the guard around the loop catches what is left.
 
+mod borrowed;
 mod hand;
 
 use std::any::Any;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState, ProcessId};
 
+use pin_project_lite::pin_project;
+
+use self::borrowed::Borrowed;
 use self::hand::Hand;
 use crate::agent::{Agent, InHandPolicy};
 use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor};
@@ -26,7 +30,7 @@ use crate::error::AgentError;
 use crate::events::EventKind;
 use crate::executor::{Executor, Task};
 use crate::inbox::{Fact, Inbox, Outcome};
-use crate::mailbox::{Accept, Popped};
+use crate::mailbox::{Accept, Lane, Popped};
 use crate::reply::ReplyFailure;
 use crate::spans;
 use crate::sync::{Mutex, wake};
@@ -108,22 +112,41 @@ impl End {
     }
 }
 
-/// Reports one end, and ends at once when killed.
-struct Guarded<F> {
-    body: Option<Pin<Box<F>>>,
-    life: Arc<Life>,
-    inbox: Arc<Inbox>,
-    process: ProcessId,
-    executor: Arc<dyn Executor>,
+const fn start_failed(detail: Arc<str>) -> End {
+    End { outcome: Outcome::StartFailed { detail } }
 }
 
-impl<F: Future<Output = End>> Guarded<F> {
-    fn end(&mut self, outcome: Outcome) {
+pin_project! {
+    /// Reports one end, and ends at once when killed. The body lives inside: an incarnation is one
+    /// allocation.
+    struct Guarded<F> {
+        #[pin]
+        body: Option<F>,
+        life: Arc<Life>,
+        // The waker that the life was told last.
+        registered: Option<Waker>,
+        inbox: Arc<Inbox>,
+        process: ProcessId,
+        executor: Arc<dyn Executor>,
+    }
+
+    impl<F> PinnedDrop for Guarded<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // Dropped unfinished: the host is going away.
+            if this.body.is_some() {
+                this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
+            }
+        }
+    }
+}
+
+impl<F> Guarded<F> {
+    fn end(self: Pin<&mut Self>, outcome: Outcome) {
+        let mut this = self.project();
         // The body goes first: what it holds (a message in hand) is settled before the driver
-        // hears of the end and starts the next incarnation.
-        let body = self.body.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
-        self.inbox.fact(Fact { process: self.process, outcome });
+        // hears of the end and starts the next incarnation. Where its drop panics it is gone, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().set(None)));
+        this.inbox.fact(Fact { process: *this.process, outcome });
     }
 }
 
@@ -131,39 +154,31 @@ impl<F: Future<Output = End>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = &mut *self;
-        this.life.register(cx);
+        let this = self.as_mut().project();
+        if this.registered.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            this.life.register(cx);
+            *this.registered = Some(cx.waker().clone());
+        }
         if this.life.is_killed() {
-            this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
+            self.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
             return Poll::Ready(());
         }
         if this.life.is_over(|| this.executor.now()) {
-            this.end(Outcome::Exited { reason: ExitReason::NoConnection, detail: None });
+            self.end(Outcome::Exited { reason: ExitReason::NoConnection, detail: None });
             return Poll::Ready(());
         }
-        let Some(body) = &mut this.body else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx))) {
+        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| body.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(end)) => {
-                this.end(end.outcome);
+                self.end(end.outcome);
                 Poll::Ready(())
             }
             Err(panic) => {
                 let detail = Some(panic_text(&*panic));
-                this.end(Outcome::Exited { reason: ExitReason::Crashed, detail });
+                self.end(Outcome::Exited { reason: ExitReason::Crashed, detail });
                 Poll::Ready(())
             }
-        }
-    }
-}
-
-impl<F> Drop for Guarded<F> {
-    fn drop(&mut self) {
-        // Dropped unfinished: the host is going away.
-        if let Some(body) = self.body.take() {
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(body)));
-            let outcome = Outcome::Exited { reason: ExitReason::Killed, detail: None };
-            self.inbox.fact(Fact { process: self.process, outcome });
         }
     }
 }
@@ -203,8 +218,8 @@ impl<A: Agent> Launch for Launcher<A> {
             factory: Arc::clone(&self.factory),
         };
         let executor = Arc::clone(&self.cell.core.shared.executor);
-        let body = Some(Box::pin(incarnation.run()));
-        Box::pin(Guarded { body, life, inbox, process, executor })
+        let body = Some(incarnation.run());
+        Box::pin(Guarded { body, life, registered: None, inbox, process, executor })
     }
 }
 
@@ -241,56 +256,74 @@ impl<A: Agent> Incarnation<A> {
         let incarnation = self.cell.core.begin_incarnation();
         let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
         self.show(&lifecycle);
-        let name = &*self.cell.core.name;
-        let span = spans::start(name, incarnation);
+        let span = spans::start(&self.cell.core.name, incarnation);
         let make = || span.in_scope(|| (self.factory)());
         let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
             Ok(agent) => agent,
             Err(panic) => {
-                return End { outcome: Outcome::StartFailed { detail: panic_text(&*panic) } };
+                return start_failed(panic_text(&*panic));
             }
         };
         let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
-        let failed = match spans::within(span, caught(agent.start(&mut cx))).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some((Arc::from(error.to_string()), true)),
-            Err(panic) => Some((panic, false)),
+        let started = {
+            // Here and below a future is pinned where it is made: each further one around it would
+            // be room that an idle agent keeps.
+            let mut start = pin!(agent.start(&mut cx));
+            poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
         };
-        if let Some((detail, may_stop)) = failed {
-            if may_stop {
-                let span = spans::stop(name, incarnation);
-                let _ = spans::within(span, caught(agent.stop(&mut cx))).await;
+        drop(span);
+        let (end, may_stop) = match started {
+            Ok(Ok(())) if cx.ending == Ending::Ignore => {
+                (Ok(End { outcome: Outcome::Ignored }), false)
             }
-            return End { outcome: Outcome::StartFailed { detail } };
+            Ok(Ok(())) => {
+                let end = self.work_as(incarnation, &mut agent, &mut cx, &mut lifecycle).await;
+                let may_stop = !matches!(end, Next::Panicked(_));
+                (Err(end), may_stop)
+            }
+            Ok(Err(error)) => (Ok(start_failed(error.to_string().into())), true),
+            Err(panic) => (Ok(start_failed(panic)), false),
+        };
+        let stopped = if may_stop {
+            let span = spans::stop(&self.cell.core.name, incarnation);
+            let mut stop = pin!(agent.stop(&mut cx));
+            poll_fn(|task| span.in_scope(|| poll_caught(stop.as_mut(), task))).await
+        } else {
+            Ok(())
+        };
+        match (end, stopped) {
+            (Ok(end), _) => end,
+            (Err(Next::Panicked(detail) | Next::Crash(detail)), _) | (Err(_), Err(detail)) => {
+                End::exited(ExitReason::Crashed, Some(detail))
+            }
+            (Err(Next::Stop(reason)), Ok(())) => End::exited(reason, None),
+            (Err(Next::Go), Ok(())) => End::exited(ExitReason::Normal, None),
         }
-        if cx.ending == Ending::Ignore {
-            return End { outcome: Outcome::Ignored };
-        }
+    }
+
+    /// From the end of the start to the beginning of the stop.
+    async fn work_as(
+        &self,
+        incarnation: u64,
+        agent: &mut A,
+        cx: &mut Context<A>,
+        lifecycle: &mut Lifecycle,
+    ) -> Next {
         // A refusal of the machine is no fault from here on, but says that it is there already.
         let _ = lifecycle.started();
         if self.cell.core.is_suspended() {
             let _ = lifecycle.suspend();
         }
-        self.show(&lifecycle);
+        self.show(lifecycle);
         let outcome = Outcome::Started { incarnation };
         self.inbox.fact(Fact { process: self.process, outcome });
-        let end = self.work(&mut agent, &mut cx, &mut lifecycle).await;
+        let end = self.work(agent, cx, lifecycle).await;
         let _ = match &end {
             Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
             Next::Go | Next::Stop(_) => lifecycle.stop(),
         };
-        self.show(&lifecycle);
-        if let Next::Panicked(detail) = end {
-            return End::exited(ExitReason::Crashed, Some(detail));
-        }
-        let span = spans::stop(name, incarnation);
-        let stopped = spans::within(span, caught(agent.stop(&mut cx))).await;
-        match (end, stopped) {
-            (Next::Crash(detail), _) => End::exited(ExitReason::Crashed, Some(detail)),
-            (_, Err(panic)) => End::exited(ExitReason::Crashed, Some(panic)),
-            (Next::Stop(reason), Ok(())) => End::exited(reason, None),
-            (Next::Go | Next::Panicked(_), Ok(())) => End::exited(ExitReason::Normal, None),
-        }
+        self.show(lifecycle);
+        end
     }
 
     /// Makes the state visible from outside.
@@ -301,6 +334,7 @@ impl<A: Agent> Incarnation<A> {
     /// Handles controls and messages until something ends the incarnation.
     async fn work(&self, agent: &mut A, cx: &mut Context<A>, lifecycle: &mut Lifecycle) -> Next {
         let mut in_this_poll = 0;
+        let mut mailbox = Borrowed::of(&self.cell);
         if let Some(end) = asked_end(cx) {
             return end;
         }
@@ -308,6 +342,7 @@ impl<A: Agent> Incarnation<A> {
             if self.life.is_killed() || self.life.is_over(|| self.cell.core.shared.executor.now()) {
                 // It may have been while a method blocked the thread. What is queued is not for
                 // us any more; the guard ends us as soon as we let it.
+                mailbox.give_back();
                 std::future::pending::<()>().await;
             }
             let accept = match lifecycle.state() {
@@ -318,15 +353,52 @@ impl<A: Agent> Incarnation<A> {
                 | LifecycleState::Stopped
                 | LifecycleState::Crashed => Accept::All,
             };
-            let next = match self.cell.mailbox.pop(accept).await {
+            let claimed = if accept == Accept::All { mailbox.claim() } else { None };
+            let popped = match claimed {
+                Some(envelope) => Popped::Message(Lane::Normal, envelope),
+                None => poll_fn(|cx| mailbox.poll_pop(cx, accept)).await,
+            };
+            let next = match popped {
                 Popped::Control(control) => self.control(agent, lifecycle, control),
                 Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
                     self.cell.dead_letter(envelope, ReplyFailure::Expired);
                     Next::Go
                 }
                 Popped::Message(lane, mut envelope) => {
-                    let hand = Hand::take(self, lifecycle, lane, &mut envelope);
-                    self.deliver(agent, cx, hand, envelope.message).await
+                    // All in this one future: what is moved through several on the way of each
+                    // message costs more than the message.
+                    let mut hand = Hand::take(self, lifecycle, lane, &mut envelope);
+                    let mut message = envelope.message;
+                    loop {
+                        let handled = if self.is_watched() {
+                            mailbox.give_back();
+                            Box::pin(self.handle_watched(agent, cx, message)).await
+                        } else {
+                            let mut handle = pin!(agent.handle(message, cx));
+                            poll_fn(|cx| {
+                                let handled = poll_caught(handle.as_mut(), cx);
+                                if handled.is_pending() {
+                                    mailbox.give_back();
+                                }
+                                handled
+                            })
+                            .await
+                        };
+                        let failure = match handled {
+                            Ok(Ok(())) => {
+                                hand.done();
+                                break Next::Go;
+                            }
+                            Ok(Err(error)) => Ok(error),
+                            Err(panic) => Err(panic),
+                        };
+                        // The message may go back, in front of what was behind it.
+                        mailbox.give_back();
+                        match self.failed(agent, &mut hand, failure) {
+                            Ok(next) => break next,
+                            Err(again) => message = again,
+                        }
+                    }
                 }
                 Popped::Drained => Next::Stop(ExitReason::Shutdown),
             };
@@ -341,6 +413,7 @@ impl<A: Agent> Incarnation<A> {
             in_this_poll += 1;
             if in_this_poll == MESSAGES_PER_POLL {
                 in_this_poll = 0;
+                mailbox.give_back();
                 yield_now().await;
             }
         }
@@ -393,64 +466,20 @@ impl<A: Agent> Incarnation<A> {
         panic.map_or(next, |panic| Next::Panicked(panic_text(&*panic)))
     }
 
-    /// Delivers one message, as often as its errors ask for.
-    async fn deliver(
-        &self,
-        agent: &mut A,
-        cx: &mut Context<A>,
-        mut hand: Hand<'_, A>,
-        mut message: A::Message,
-    ) -> Next {
-        loop {
-            let error = match self.handle_once(agent, cx, message).await {
-                Ok(Ok(())) => {
-                    hand.done();
-                    return Next::Go;
-                }
-                Ok(Err(error)) => error,
-                Err(panic) => {
-                    hand.failed(ReplyFailure::Crashed);
-                    return Next::Panicked(panic);
-                }
-            };
-            let attempt = hand.attempt();
-            let action = match catch_unwind(AssertUnwindSafe(|| agent.on_error(&error, attempt))) {
-                Ok(action) => action,
-                Err(panic) => {
-                    hand.failed(ReplyFailure::Crashed);
-                    return Next::Panicked(panic_text(&*panic));
-                }
-            };
-            match hand.on_error(action) {
-                ErrorDecision::Redeliver { .. } => {
-                    let Some(again) = hand.again() else {
-                        hand.failed(ReplyFailure::Crashed);
-                        return Next::Crash(error.to_string().into());
-                    };
-                    message = again;
-                }
-                ErrorDecision::Crash => {
-                    hand.failed(ReplyFailure::Crashed);
-                    return Next::Crash(error.to_string().into());
-                }
-                ErrorDecision::Discard => {
-                    hand.skipped();
-                    return Next::Go;
-                }
-                ErrorDecision::Stop => {
-                    hand.stopped();
-                    return Next::Stop(ExitReason::Normal);
-                }
-            }
-        }
+    /// Whether somebody listens to each delivery, or the time for it is bounded.
+    #[inline]
+    fn is_watched(&self) -> bool {
+        self.work.handle_timeout.is_some() || spans::handles_wanted()
     }
 
-    async fn handle_once(
+    /// One delivery of a message, where somebody listens or the time for it is bounded. Most are
+    /// neither, and the loop does without this future.
+    async fn handle_watched(
         &self,
         agent: &mut A,
         cx: &mut Context<A>,
         message: A::Message,
-    ) -> Result<Result<(), AgentError>, Arc<str>> {
+    ) -> Handling {
         let handle = caught(async {
             let Some(timeout) = self.work.handle_timeout else {
                 return agent.handle(message, cx).await;
@@ -468,17 +497,73 @@ impl<A: Agent> Incarnation<A> {
         }
         handle.await
     }
+
+    /// A delivery that has not gone well: what the agent and the kernel make of it. `Err` is the
+    /// message once more.
+    #[cold]
+    fn failed(
+        &self,
+        agent: &mut A,
+        hand: &mut Hand<'_, A>,
+        failure: Result<AgentError, Arc<str>>,
+    ) -> Result<Next, A::Message> {
+        let error = match failure {
+            Ok(error) => error,
+            Err(panic) => {
+                hand.failed(ReplyFailure::Crashed);
+                return Ok(Next::Panicked(panic));
+            }
+        };
+        let attempt = hand.attempt();
+        let action = match catch_unwind(AssertUnwindSafe(|| agent.on_error(&error, attempt))) {
+            Ok(action) => action,
+            Err(panic) => {
+                hand.failed(ReplyFailure::Crashed);
+                return Ok(Next::Panicked(panic_text(&*panic)));
+            }
+        };
+        Ok(match hand.on_error(action) {
+            ErrorDecision::Redeliver { .. } => {
+                if let Some(again) = hand.again() {
+                    return Err(again);
+                }
+                hand.failed(ReplyFailure::Crashed);
+                Next::Crash(error.to_string().into())
+            }
+            ErrorDecision::Crash => {
+                hand.failed(ReplyFailure::Crashed);
+                Next::Crash(error.to_string().into())
+            }
+            ErrorDecision::Discard => {
+                hand.skipped();
+                Next::Go
+            }
+            ErrorDecision::Stop => {
+                hand.stopped();
+                Next::Stop(ExitReason::Normal)
+            }
+        })
+    }
 }
+
+/// What became of one delivery: the agent's own result, or what its panic said.
+type Handling = Result<Result<(), AgentError>, Arc<str>>;
 
 /// Catches panics of a future, wherever in it they happen.
 pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> {
     let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    poll_fn(|cx| poll_caught(future.as_mut(), cx)).await
+}
+
+fn poll_caught<F: Future>(
+    future: Pin<&mut F>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Result<F::Output, Arc<str>>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
         Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
-    })
-    .await
+    }
 }
 
 /// Lets everything else that is ready run once.

@@ -79,8 +79,12 @@ impl<A: Agent> AgentRef<A> {
     /// Sends a message; if the mailbox is full and its policy is to wait, waits for room up to the
     /// runtime's `send_timeout`. Messages of one sender arrive in the order in which it sent them.
     ///
+    /// Where the runtime has a stream ([`RuntimeConfig::durable`](crate::RuntimeConfig::durable)),
+    /// it returns when the message is stored, and does not ask whether the agent is up.
+    ///
     /// # Errors
-    /// `Down`, `Full`, `Timeout`; the agent has not seen the message then.
+    /// `Down`, `Full`, `Timeout`; with a stream `StreamFull`, `NotStored`, `TooLarge`. The agent
+    /// has not seen the message then. `Unconfirmed`: it may.
     pub async fn send<M>(&self, message: M) -> Result<(), SendError>
     where
         A::Message: From<M>,

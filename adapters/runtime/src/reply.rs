@@ -16,7 +16,7 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use crate::sync::{Mutex, wake};
@@ -95,24 +95,22 @@ impl Error for ReplyFailure {}
 
 /// Makes a slot for one answer: the callee's end and the asker's.
 pub fn reply_slot<R>() -> (ReplyTo<R>, Reply<R>) {
-    let state = State { phase: Phase::Open, ends: 1, hands: 0 };
-    let slot = Arc::new(Slot { state: Mutex::new(state) });
+    let slot = Arc::new(Slot { phase: Mutex::new(Phase::Open), holds: AtomicU64::new(END) });
     let reply_to = ReplyTo { slot: Some(Arc::clone(&slot)), spare: AtomicBool::new(false) };
     (reply_to, Reply { slot: Some(slot) })
 }
 
 struct Slot<R> {
-    state: Mutex<State<R>>,
+    phase: Mutex<Phase<R>>,
+    /// Who may still answer or decide: the callee's ends, spares not counted, and the hands. The
+    /// call fails when nobody is left. In one word, so that who leaves last knows it without a
+    /// lock.
+    holds: AtomicU64,
 }
 
-/// The call fails when nobody can answer it any more: `ends` and `hands` are both zero.
-struct State<R> {
-    phase: Phase<R>,
-    /// Callee's ends that may still answer; spares do not count.
-    ends: u32,
-    /// How many [`InHand`]s are out.
-    hands: u32,
-}
+/// One callee's end that may still answer, and one [`InHand`] that is out.
+const END: u64 = 1;
+const HAND: u64 = 1 << 32;
 
 enum Phase<R> {
     /// Neither end has done anything.
@@ -128,9 +126,17 @@ enum Phase<R> {
 impl<R> Slot<R> {
     /// Ends the call and wakes the asker, or returns the answer that came too late.
     fn complete(&self, answer: Result<R, ReplyFailure>) -> Result<(), Result<R, ReplyFailure>> {
-        let mut state = self.state.lock();
-        let asker = state.complete(answer)?;
-        drop(state);
+        let mut phase = self.phase.lock();
+        let asker = match mem::replace(&mut *phase, Phase::Over) {
+            Phase::Open => None,
+            Phase::Awaited(asker) => Some(asker),
+            settled @ (Phase::Answered(_) | Phase::Over) => {
+                *phase = settled;
+                return Err(answer);
+            }
+        };
+        *phase = Phase::Answered(answer);
+        drop(phase);
         if let Some(asker) = asker {
             wake(asker);
         }
@@ -138,39 +144,12 @@ impl<R> Slot<R> {
     }
 
     /// A callee's end or a hand is gone; `last` tells with what the call fails if it was the last.
-    fn leave(&self, count: fn(&mut State<R>) -> &mut u32, last: impl FnOnce() -> ReplyFailure) {
-        let mut state = self.state.lock();
-        *count(&mut state) -= 1;
-        if state.ends > 0 || state.hands > 0 {
-            return;
-        }
-        // Too late is as good: nobody is there to be told.
-        let asker = state.complete(Err(last())).unwrap_or(None);
-        drop(state);
-        if let Some(asker) = asker {
-            wake(asker);
-        }
-    }
-}
-
-impl<R> State<R> {
-    fn complete(
-        &mut self,
-        answer: Result<R, ReplyFailure>,
-    ) -> Result<Option<Waker>, Result<R, ReplyFailure>> {
-        match mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Open => {
-                self.phase = Phase::Answered(answer);
-                Ok(None)
-            }
-            Phase::Awaited(asker) => {
-                self.phase = Phase::Answered(answer);
-                Ok(Some(asker))
-            }
-            settled @ (Phase::Answered(_) | Phase::Over) => {
-                self.phase = settled;
-                Err(answer)
-            }
+    fn leave(&self, hold: u64, last: impl FnOnce() -> ReplyFailure) {
+        // Each end and each hand is counted while its owner lives, and whoever makes another owns
+        // one; so the last to leave is the last for good.
+        if self.holds.fetch_sub(hold, Ordering::AcqRel) == hold {
+            // Too late is as good: nobody is there to be told.
+            let _ = self.complete(Err(last()));
         }
     }
 }
@@ -211,7 +190,7 @@ impl<R> ReplyTo<R> {
     #[must_use]
     pub fn is_open(&self) -> bool {
         let Some(slot) = &self.slot else { return false };
-        matches!(slot.state.lock().phase, Phase::Open | Phase::Awaited(_))
+        matches!(*slot.phase.lock(), Phase::Open | Phase::Awaited(_))
     }
 
     /// A spare end, for a redelivery of the question.
@@ -229,13 +208,10 @@ impl<R: Send + 'static> ReplyTo<R> {
     /// fail the call.
     pub fn in_hand(&self) -> InHand {
         let Some(slot) = &self.slot else { return InHand { slot: None } };
-        let mut state = slot.state.lock();
-        state.hands += 1;
         // A load first: the swap is dear, and spares are rare.
-        if self.spare.load(Ordering::Relaxed) && self.spare.swap(false, Ordering::Relaxed) {
-            state.ends += 1;
-        }
-        drop(state);
+        let counts =
+            self.spare.load(Ordering::Relaxed) && self.spare.swap(false, Ordering::Relaxed);
+        slot.holds.fetch_add(if counts { HAND + END } else { HAND }, Ordering::AcqRel);
         let slot: Arc<dyn Release> = Arc::<Slot<R>>::clone(slot);
         InHand { slot: Some(slot) }
     }
@@ -247,16 +223,9 @@ impl<R> Drop for ReplyTo<R> {
         if *self.spare.get_mut() {
             return;
         }
-        slot.leave(
-            |state| &mut state.ends,
-            || {
-                if std::thread::panicking() {
-                    ReplyFailure::Crashed
-                } else {
-                    ReplyFailure::Unanswered
-                }
-            },
-        );
+        slot.leave(END, || {
+            if std::thread::panicking() { ReplyFailure::Crashed } else { ReplyFailure::Unanswered }
+        });
     }
 }
 
@@ -273,7 +242,7 @@ trait Release: Send + Sync {
 
 impl<R: Send> Release for Slot<R> {
     fn release(&self, outcome: ReplyFailure) {
-        self.leave(|state| &mut state.hands, || outcome);
+        self.leave(HAND, || outcome);
     }
 }
 
@@ -327,13 +296,13 @@ impl<R> Future for Reply<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let slot = self.slot.as_ref().expect("polled after it was ready");
-        let mut state = slot.state.lock();
+        let mut phase = slot.phase.lock();
         // Wakers are dropped outside the lock: one may be the last handle of a task that owns
         // the callee's end of this very slot.
-        let stale = match &mut state.phase {
+        let stale = match &mut *phase {
             Phase::Answered(_) => {
-                let answered = mem::replace(&mut state.phase, Phase::Over);
-                drop(state);
+                let answered = mem::replace(&mut *phase, Phase::Over);
+                drop(phase);
                 self.slot = None;
                 let Phase::Answered(answer) = answered else { unreachable!("matched above") };
                 return Poll::Ready(answer);
@@ -345,12 +314,12 @@ impl<R> Future for Reply<R> {
                 Some(mem::replace(waker, cx.waker().clone()))
             }
             Phase::Open => {
-                state.phase = Phase::Awaited(cx.waker().clone());
+                *phase = Phase::Awaited(cx.waker().clone());
                 None
             }
             Phase::Over => unreachable!("only this end closes the slot, and it still has it"),
         };
-        drop(state);
+        drop(phase);
         drop(stale);
         Poll::Pending
     }
@@ -359,9 +328,9 @@ impl<R> Future for Reply<R> {
 impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            let mut state = slot.state.lock();
-            let last = mem::replace(&mut state.phase, Phase::Over);
-            drop(state);
+            let mut phase = slot.phase.lock();
+            let last = mem::replace(&mut *phase, Phase::Over);
+            drop(phase);
             drop(last);
         }
     }

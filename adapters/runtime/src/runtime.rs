@@ -1,22 +1,25 @@
 //! A runtime: one tree of agents in one process, and the handle that reaches it.
 
+mod look;
+
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Node};
-use lictor_kernel::{ExitReason, Glob, Instant, Match, Names, Router};
+use lictor_kernel::{ExitReason, Glob, GlobError, Match, Names, Router};
 
 use crate::agent::Agent;
-use crate::cell::{AnyCell, Cell};
-use crate::config::{Drain, RuntimeConfig, RuntimeStatus, Terminated};
+use crate::cell::{AnyCell, Cell, Patience, Way};
+use crate::config::{Drain, RuntimeConfig, Terminated};
 use crate::directory::Directory;
 use crate::driver::{Command, Dynamic, StopHow, Wish, World, carry_out, drive, run_wire};
 use crate::durable::Streams;
 use crate::error::{AskError, ControlError, SendError, StartError};
-use crate::events::{EventHub, EventKind, Events};
+use crate::events::{EventHub, EventKind};
 use crate::executor::{Executor, Role};
 use crate::inbox::Inbox;
+use crate::mailbox::Lane;
 use crate::message::{Message, Value, is_reserved};
 use crate::peers::Peers;
 use crate::refs::{AgentRef, RawRef};
@@ -25,8 +28,7 @@ use crate::spec::Supervisor;
 use crate::started::Tree;
 use crate::timers::Timers;
 use crate::token::Token;
-use crate::types::{AgentTypes, Setup};
-use crate::view::AgentInfo;
+use crate::types::Setup;
 
 /// Where a runtime is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -41,7 +43,7 @@ pub(crate) enum Phase {
 }
 
 /// What a name stands for.
-pub(crate) struct Entry(pub(crate) Arc<dyn AnyCell>);
+pub(crate) type Entry = dyn AnyCell;
 
 pub(crate) struct Shared {
     pub(crate) executor: Arc<dyn Executor>,
@@ -71,7 +73,7 @@ impl Shared {
 
     /// The mailbox of a name of this node.
     pub(crate) fn local(&self, name: &str) -> Option<Arc<dyn AnyCell>> {
-        self.directory.get(name).map(|entry| Arc::clone(&entry.0))
+        self.directory.get(name)
     }
 
     pub(crate) fn emit(&self, kind: EventKind) {
@@ -246,9 +248,10 @@ impl Runtime {
             let raw = self.known(name)?;
             return Err(SendError::Remote { name: Arc::from(raw.name()) });
         };
-        let wrong = SendError::WrongType { name: Arc::clone(&cell.core().name) };
-        let cell = cell.into_any().downcast::<Cell<A::Message>>().map_err(|_| wrong)?;
-        Ok(AgentRef::new(cell))
+        match cell.into_any().downcast::<Cell<A::Message>>() {
+            Ok(cell) => Ok(AgentRef::new(cell)),
+            Err(_) => Err(SendError::WrongType { name: Arc::from(name) }),
+        }
     }
 
     /// A reference to an agent of any type, on whatever node. It survives restarts, and one to an
@@ -355,6 +358,26 @@ impl Runtime {
             }
         }
         Ok(taken)
+    }
+
+    /// Sends a message to every agent of this node that understands it and whose name matches the
+    /// pattern (as for [`Runtime::broadcast`]), in name order, and says how many took it. The
+    /// message is copied and not encoded, so this is the faster way where the type is known.
+    ///
+    /// # Errors
+    /// `BadPattern`. A receiver that is down or full is skipped, and so is one with other messages.
+    pub fn broadcast_to<A, M>(&self, pattern: &str, message: &M) -> Result<usize, SendError>
+    where
+        A: Agent,
+        M: Clone,
+        A::Message: From<M>,
+    {
+        let bad = |error: GlobError| SendError::BadPattern { detail: error.to_string() };
+        let targets = self.shared.directory.matching(pattern).map_err(bad)?;
+        let way = Way::new(Lane::Normal, Patience::Default);
+        let cells = targets.iter().filter_map(|cell| cell.as_any().downcast_ref());
+        let sent = cells.map(|cell: &Cell<A::Message>| cell.try_send(way, message.clone().into()));
+        Ok(sent.filter(Result::is_ok).count())
     }
 
     /// Sends a raw message to one running agent that has the capability, chosen as
@@ -540,55 +563,6 @@ impl Runtime {
         let (answer, answered) = reply_slot();
         self.shared.inbox.command(command(answer));
         answered.await.unwrap_or(Err(ControlError::NotRunning))
-    }
-
-    /// Where the runtime is in its life.
-    #[must_use]
-    pub fn status(&self) -> RuntimeStatus {
-        match self.shared.world().phase {
-            Phase::New => RuntimeStatus::New,
-            Phase::Starting => RuntimeStatus::Starting,
-            Phase::Running => RuntimeStatus::Running,
-            Phase::Stopping => RuntimeStatus::Stopping,
-            Phase::Stopped => RuntimeStatus::Stopped,
-            Phase::Failed => RuntimeStatus::Failed,
-        }
-    }
-
-    /// All agents, dynamic children included, by name.
-    #[must_use]
-    pub fn agents(&self) -> Vec<AgentInfo> {
-        self.shared.world().agents()
-    }
-
-    /// The tree as text, dynamic children included.
-    #[must_use]
-    pub fn print_tree(&self) -> String {
-        self.shared.world().print()
-    }
-
-    /// Watches what happens from now on.
-    #[must_use]
-    pub fn events(&self) -> Events {
-        self.shared.events.watch()
-    }
-
-    /// Of how many spawners something is remembered.
-    #[cfg(feature = "conformance")]
-    pub(crate) fn remembered_spawners(&self) -> usize {
-        self.shared.world().remembered_spawners()
-    }
-
-    /// The agent types that may be spawned by name.
-    #[must_use]
-    pub fn types(&self) -> &AgentTypes {
-        &self.shared.config.types
-    }
-
-    /// The clock of the runtime's executor.
-    #[must_use]
-    pub fn now(&self) -> Instant {
-        self.shared.executor.now()
     }
 }
 

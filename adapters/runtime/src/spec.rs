@@ -166,6 +166,11 @@ impl AgentSpec {
     /// It runs in the process of this name, whose runtime has the node number
     /// [`NodeId::of_name`] and offers it ([`Runtime::host`]). In the runtime of that number itself
     /// it runs as if nothing had been said.
+    ///
+    /// Its start waits until that process is there, and, unless `remote.inherits` of the
+    /// configuration is off, until leases that an older boot of this process may have given are
+    /// over: 5.6 seconds by default. A process that is lost counts as one crash of each of its
+    /// agents, so the budget of their supervisor must allow for as many.
     pub fn at_process(self, process: &str) -> Self {
         self.placed_on(NodeId::of_name(process), process)
     }

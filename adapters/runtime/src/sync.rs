@@ -1,4 +1,4 @@
-//! The locks of the data path: std's, or loom's under `cfg(loom)`.
+//! The locks and flags of the data path: std's, or loom's under `cfg(loom)`.
 //!
 //! `Arc` is always std's: loom's cannot hold a trait object, and what we want explored are the
 //! interleavings of the locks, not those of reference counts.
@@ -8,6 +8,7 @@ use loom::sync as host;
 #[cfg(not(loom))]
 use std::sync as host;
 
+pub(crate) use host::atomic::{AtomicBool, AtomicU32, Ordering};
 pub(crate) use host::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;

@@ -7,7 +7,8 @@
 //! a sleep. So a clock that only advances when everybody sleeps is bothered at most once per
 //! armed sleep, and never while nothing has been registered.
 
-use std::collections::BTreeMap;
+mod waits;
+
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, poll_fn};
@@ -17,6 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use lictor_kernel::Instant;
 
+use self::waits::{Key, Waits};
 use crate::executor::{Executor, Role, Task};
 use crate::sync::{Mutex, wake};
 
@@ -44,8 +46,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// In firing order: by deadline, then by registration.
-    waits: BTreeMap<Key, Waker>,
+    waits: Waits,
     registered: u64,
     /// Whether the background task lives.
     spawned: bool,
@@ -57,8 +58,6 @@ struct State {
     given_up: u64,
     closed: bool,
 }
-
-type Key = (Instant, u64);
 
 impl Timers {
     /// No waits yet, and no background task: the first wait spawns it on `executor`.
@@ -172,7 +171,7 @@ impl Wait<'_> {
         };
         let mut state = self.shared.state.lock();
         let given_up = key.1 < state.given_up;
-        let Some(waker) = state.waits.get_mut(&key) else {
+        let Some(waker) = state.waits.get_mut(key) else {
             drop(state);
             self.key = None;
             // Polled again, it is over again.
@@ -192,7 +191,7 @@ impl Drop for Wait<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
             let mut state = self.shared.state.lock();
-            let removed = state.waits.remove(&key);
+            let removed = state.waits.remove(key);
             drop(state);
             drop(removed);
         }
@@ -242,13 +241,10 @@ impl Shared {
         if state.closed {
             return None;
         }
-        while let Some(first) = state.waits.first_entry() {
-            if first.key().0 > now {
-                break;
-            }
-            due.push(first.remove());
+        while let Some(waker) = state.waits.pop_due(now) {
+            due.push(waker);
         }
-        state.armed = state.waits.first_key_value().map(|((deadline, _), _)| *deadline);
+        state.armed = state.waits.first();
         let armed = state.armed;
         let stale = state.background.replace(background.clone());
         Some((due, armed, stale))
@@ -296,7 +292,7 @@ impl Drop for Background {
         state.armed = None;
         state.given_up = state.registered;
         let own = state.background.take();
-        let waits: Vec<Waker> = state.waits.values().cloned().collect();
+        let waits = state.waits.all();
         drop(state);
         drop(own);
         waits.into_iter().for_each(wake);

@@ -145,8 +145,8 @@ impl Message {
 
     /// Reads a message in MessagePack. Keys that are not known are passed over, keys that are
     /// missing have their defaults (`fresh` is called at most once), the order does not matter, and
-    /// integers may be longer than they need be. `O(bytes)`; keeps at most 64 bytes for each byte
-    /// that it reads.
+    /// integers may be longer than they need be. `O(bytes)` time, but for payloads of many keys,
+    /// which are sorted once; at most a kilobyte of memory, and 64 bytes for each byte.
     ///
     /// # Errors
     /// [`DecodeError`]: a wrong type, a key that appears twice, something after the message, or a

@@ -17,7 +17,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::EncodeError;
-use crate::key::SecretKey;
+use crate::key::{PublicKey, SecretKey};
 use crate::keyring::Keyring;
 use crate::limits::Limits;
 use crate::message::{self, Fresh, Message};
@@ -73,6 +73,12 @@ impl SigningKeys {
     /// one of their own. Peers take it by [`Keyring::trust_node`]. (Z52)
     pub fn set_node(&mut self, key: SecretKey) {
         self.node = Some(key);
+    }
+
+    /// The public half of the key with which `name` signs.
+    #[must_use]
+    pub fn public(&self, name: &str) -> Option<PublicKey> {
+        self.key(name).map(SecretKey::public)
     }
 
     fn key(&self, name: &str) -> Option<&SecretKey> {

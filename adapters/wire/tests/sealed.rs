@@ -116,6 +116,18 @@ fn frames_may_overtake_each_other_within_the_window() {
     assert!(opener.open(&seal(&sealer, 2), NOW).is_ok());
 }
 
+#[test]
+fn a_gap_of_a_whole_window_leaves_nothing_behind() {
+    let (sealer, mut opener) = (sealer(EPOCH), opener());
+    assert!(opener.open(&seal(&sealer, 1), NOW).is_ok());
+    for _ in 1..REORDER_MAX {
+        let _ = seal(&sealer, 0);
+    }
+    // It has the place of the first in memory, and another nonce.
+    let opened = opener.open(&seal(&sealer, 2), NOW).map(|sealed| sealed.counter).unwrap();
+    assert_eq!(opened, 1 + REORDER_MAX);
+}
+
 // Defects: Z23a, Z23b
 #[test]
 fn z23a_z23b_signer_and_recipient_are_bound() {
@@ -167,7 +179,9 @@ fn what_was_sent_before_the_receiver_began_is_stale() {
 fn a_node_that_starts_again_is_told_from_its_past() {
     let (old, new) = (sealer(EPOCH), sealer(EPOCH + 1));
     let mut opener = opener();
-    assert!(opener.open(&seal(&old, 1), NOW).is_ok());
+    for nonce in 0..=2 * REORDER_MAX {
+        assert!(opener.open(&seal(&old, nonce.to_le_bytes()[0]), NOW).is_ok());
+    }
     assert!(opener.open(&seal(&new, 2), NOW).is_ok(), "its counter begins again");
     assert_eq!(opener.open(&seal(&old, 3), NOW), Err(Refusal::Stale));
     assert!(opener.open(&seal(&new, 4), NOW).is_ok());

@@ -4,6 +4,8 @@
 //! both, after all subscriptions had been sent: a forwarder takes what one connection says in its
 //! order, so the subscriptions are in force at it. A new subscription makes a new probe.
 
+#[cfg(feature = "engine-zeromq")]
+mod engine_zeromq;
 mod hear;
 mod publish;
 mod state;
@@ -23,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use crate::backoff::Backoff;
 use crate::drive::{Clock, Owner, drive};
 use crate::proxy::{ProxyConfig, ProxyView};
-use crate::{Counters, Endpoint, Network, TokioNetwork, ZmqConfig, ZmqError, ZmqProxy};
+use crate::{Counters, Endpoint, Engine, Network, TokioNetwork, ZmqConfig, ZmqError, ZmqProxy};
 use hear::Hearing;
 use publish::Publishing;
 use state::Shared;
@@ -60,6 +62,8 @@ impl<N: Network> ZmqBroker<N> {
     /// # Errors
     /// [`ZmqError`] if the configuration makes no sense.
     pub fn on(network: N, config: ZmqConfig) -> Result<Arc<Self>, ZmqError> {
+        #[cfg(feature = "engine-zeromq")]
+        config.check_engine()?;
         let publishing = Arc::new(config.client(SocketType::Pub)?);
         let hearing = Arc::new(config.client(SocketType::Sub)?);
         let proxy = config.start_proxy.then(|| config.proxy_config()).transpose()?;
@@ -174,14 +178,22 @@ impl<N: Network> ZmqBroker<N> {
             Publishing::new(Arc::clone(&self.shared)),
             Hearing::new(Arc::clone(&self.shared), number(0)),
         );
-        let ZmqConfig { pub_addr, sub_addr, .. } = &self.config;
-        tokio::join!(
-            self.forward(number(1)),
-            self.hold(pub_addr, &self.publishing, &publishing, number(2)),
-            self.hold(sub_addr, &self.hearing, &hearing, number(3)),
-            self.probe(),
-            self.tell_dropped(),
-        );
+        let connections = async {
+            match self.config.engine {
+                Engine::Own => {
+                    let ZmqConfig { pub_addr, sub_addr, .. } = &self.config;
+                    tokio::join!(
+                        self.hold(pub_addr, &self.publishing, &publishing, number(2)),
+                        self.hold(sub_addr, &self.hearing, &hearing, number(3)),
+                    );
+                }
+                #[cfg(feature = "engine-zeromq")]
+                Engine::Zeromq => {
+                    engine_zeromq::hold(&self.config, &self.shared, &hearing, number(2)).await;
+                }
+            }
+        };
+        tokio::join!(self.forward(number(1)), connections, self.probe(), self.tell_dropped());
     }
 }
 

@@ -97,6 +97,19 @@ impl RetryConfig {
     };
 }
 
+/// What speaks ZeroMQ's protocol. The forwarder is ours in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Engine {
+    /// `lictor-zmtp`.
+    #[default]
+    Own,
+    /// The `zeromq` crate. Its limits are in the manual; above all, one header of a hostile peer
+    /// aborts the process, so it connects to this machine only. No CURVE.
+    #[cfg(feature = "engine-zeromq")]
+    Zeromq,
+}
+
 /// How a process takes part in ZeroMQ.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ZmqConfig {
@@ -129,6 +142,8 @@ pub struct ZmqConfig {
     pub probe_timeout: Duration,
     /// How long a runtime that ends waits for its last frames to leave.
     pub linger: Duration,
+    /// What speaks the protocol.
+    pub engine: Engine,
 }
 
 impl ZmqConfig {
@@ -156,6 +171,21 @@ impl ZmqConfig {
             probe_every: Duration::from_millis(20),
             probe_timeout: Duration::from_secs(2),
             linger: Duration::from_secs(1),
+            engine: Engine::Own,
+        }
+    }
+
+    /// Whether the engine can do what is asked of it.
+    #[cfg(feature = "engine-zeromq")]
+    pub(crate) fn check_engine(&self) -> Result<(), ZmqError> {
+        match self.engine {
+            Engine::Own => Ok(()),
+            Engine::Zeromq if self.curve.is_some() => Err(ZmqError::EngineCurve),
+            Engine::Zeromq => {
+                let is_near = |at: &Endpoint| matches!(at, Endpoint::Tcp { .. }) && at.is_local();
+                let near = is_near(&self.pub_addr) && is_near(&self.sub_addr);
+                if near { Ok(()) } else { Err(ZmqError::EngineRemote) }
+            }
         }
     }
 
@@ -231,6 +261,11 @@ pub enum ZmqError {
     },
     /// An endpoint cannot be read.
     Endpoint(EndpointError),
+    /// The engine `zeromq` has no CURVE.
+    EngineCurve,
+    /// The engine `zeromq` connects by TCP and to this machine only: a header of a peer can abort
+    /// the process.
+    EngineRemote,
 }
 
 impl Display for ZmqError {
@@ -248,6 +283,10 @@ impl Display for ZmqError {
                 write!(f, "a queue needs {needed} bytes for the greatest message")
             }
             Self::Endpoint(error) => error.fmt(f),
+            Self::EngineCurve => f.write_str("the engine zeromq has no CURVE: use our own"),
+            Self::EngineRemote => f.write_str(
+                "the engine zeromq connects by TCP to this machine only: use our own for others",
+            ),
         }
     }
 }

@@ -43,7 +43,7 @@ mod network;
 mod proxy;
 
 pub use broker::ZmqBroker;
-pub use config::{CurveConfig, RetryConfig, ZmqConfig, ZmqError};
+pub use config::{CurveConfig, Engine, RetryConfig, ZmqConfig, ZmqError};
 pub use counters::Counters;
 pub use endpoint::{Endpoint, EndpointError};
 pub use lictor_zmtp::{Allow, FanoutLimits, Heartbeat, KeyError, Limits, PublicKey, SecretKey};

@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use super::{Action, Callee, Node};
 use crate::supervisor::{self, ChildState};
@@ -72,7 +73,7 @@ impl Node {
 
     fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
         self.set_process(process, Status::Restarting, actions);
-        self.limbo.insert((NameId(process.pid.child.0), process.supervisor));
+        self.limbo.insert((process.supervisor, NameId(process.pid.child.0)));
         self.calls.callee_down(Callee::Process(process), reason, &mut self.ended.0);
         actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
     }
@@ -121,7 +122,7 @@ impl Node {
             (Stage::Exited(reason), process) => {
                 self.called.remove(&supervisor);
                 // What becomes of the names below is settled with what becomes of this one.
-                self.limbo.retain(|(_, at)| *at != supervisor);
+                drop(self.take_limbo(supervisor));
                 match process {
                     Some(process) => self.ended_process(process, reason, actions),
                     None => self.all_below_go_down(None, actions),
@@ -252,23 +253,39 @@ impl Node {
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
     }
 
-    /// Decides about the names in limbo whose supervisor has settled.
+    /// Decides about the names in limbo whose supervisor has settled. `O(s log n)` for `s`
+    /// supervisors that have such names, and `O(log n)` for each name that is decided.
     fn settle_names(&mut self, actions: &mut Vec<Action>) {
-        let tree = &self.tree;
         let mut down = Vec::new();
-        self.limbo.retain(|(name, supervisor)| {
-            let Some(machine) = tree.supervisor(*supervisor) else { return false };
-            if machine.is_busy() {
-                return true;
+        let mut next = self.limbo.first().copied();
+        while let Some((supervisor, _)) = next {
+            let machine = self.tree.supervisor(supervisor);
+            if machine.is_none_or(|machine| !machine.is_busy()) {
+                let names = self.take_limbo(supervisor);
+                let machine = self.tree.supervisor(supervisor);
+                down.extend(names.into_iter().filter(|name| {
+                    let child = machine.and_then(|machine| machine.child(ChildId(name.0)));
+                    matches!(child, Some(ChildState::Down))
+                }));
             }
-            if matches!(machine.child(ChildId(name.0)), Some(ChildState::Down)) {
-                down.push(*name);
-            }
-            false
-        });
+            let behind = (Bound::Excluded((supervisor, NameId(u32::MAX))), Bound::Unbounded);
+            next = self.limbo.range(behind).next().copied();
+        }
+        // In the order of the names, whoever supervises them.
+        down.sort_unstable();
         for name in down {
             self.go_down(name, actions);
         }
+    }
+
+    /// Takes the names in limbo of one supervisor, in their order.
+    fn take_limbo(&mut self, supervisor: SupervisorId) -> Vec<NameId> {
+        let all = (supervisor, NameId(0))..=(supervisor, NameId(u32::MAX));
+        let names: Vec<NameId> = self.limbo.range(all).map(|(_, name)| *name).collect();
+        for name in &names {
+            self.limbo.remove(&(supervisor, *name));
+        }
+        names
     }
 
     pub(super) fn fire_all_but_tree(&mut self, now: Instant, actions: &mut Vec<Action>) {

@@ -190,7 +190,9 @@ impl Cluster {
                 Action::Remote(to, frame) => {
                     let name = match frame {
                         remote::Frame::Order { name, .. } | remote::Frame::Report { name, .. } => {
-                            Some(text(name).expect("it has a name"))
+                            // An answer to what was said of a name that nobody has.
+                            let Some(name) = text(name) else { continue };
+                            Some(name)
                         }
                         remote::Frame::Renew { .. } | remote::Frame::Renewed { .. } => None,
                     };

@@ -88,6 +88,8 @@ pub(crate) enum Known {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct World {
     pub(crate) now: Instant,
+    /// How fast the clocks of hosts go: so many ticks in so many of the owner's.
+    pub(crate) rate: (u64, u64),
     config: Config,
     pub(crate) budget: Budget,
     pub(crate) owner: Placement,
@@ -121,6 +123,7 @@ impl World {
         assert_eq!(owner.place(NAME, HOST), Ok(()));
         let mut world = Self {
             now: Instant::ZERO,
+            rate: (1, 1),
             config,
             budget,
             owner,
@@ -204,7 +207,7 @@ impl World {
         act: impl FnOnce(&mut Host, Instant, bool, &mut Vec<Hosting>),
     ) {
         let mut out = Vec::new();
-        let (now, boot) = (self.now, &mut self.boots[at]);
+        let (now, boot) = (self.host_now(), &mut self.boots[at]);
         act(&mut boot.host, now, !boot.has_name, &mut out);
         let mut sent = Vec::new();
         for hosting in out {
@@ -241,10 +244,15 @@ impl World {
         }
     }
 
+    fn host_now(&self) -> Instant {
+        Instant::from_nanos(self.now.as_nanos() / self.rate.1 * self.rate.0)
+    }
+
     /// Who may handle a message now: rule H16.
     pub(crate) fn alive(&self) -> usize {
+        let now = self.host_now();
         let lives = |boot: &&Boot| {
-            !boot.paused && boot.process.as_ref().is_some_and(|process| process.lease > self.now)
+            !boot.paused && boot.process.as_ref().is_some_and(|process| process.lease > now)
         };
         self.boots.iter().filter(lives).count()
     }
@@ -320,7 +328,7 @@ impl World {
                 && !boot.paused
             {
                 let ends = |reason| Move::Process(at, Event::Exited { pid: *pid, reason });
-                if !up && *lease > self.now {
+                if !up && *lease > self.host_now() {
                     moves.push(Move::Process(at, Event::Started { pid: *pid }));
                 }
                 match told {

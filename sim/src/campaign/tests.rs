@@ -37,6 +37,7 @@ fn engine(fails: impl Fn(u64) -> bool + Sync) -> impl Fn(&Plan, Options) -> Outc
             fired: Fired::default(),
             trace: Vec::new(),
             ended: Instant::from_secs(1),
+            cut_short: None,
         }
     }
 }

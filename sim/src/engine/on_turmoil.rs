@@ -58,8 +58,9 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
         cuts: BTreeMap::new(),
         jams: BTreeMap::new(),
         steps: 0,
+        events_max: options.events_max,
     };
-    let outcome = Driver::new(Arc::clone(&live), ground).run(options.until);
+    let outcome = Driver::new(Arc::clone(&live), ground, options.events_max).run(options.until);
     live.forget();
     outcome
 }
@@ -81,6 +82,7 @@ struct Turmoil {
     /// Faults that hold, by pair.
     jams: BTreeMap<Pair, u32>,
     steps: u64,
+    events_max: u64,
 }
 
 const fn id(node: NodeIx) -> NodeId {
@@ -159,7 +161,7 @@ impl Ground for Turmoil {
     }
 
     fn run_until(&mut self, at: Instant) -> Result<(), Found> {
-        while self.now() < at && !self.live.wants() {
+        while self.now() < at && self.steps < self.events_max && !self.live.wants() {
             self.step()?;
         }
         Ok(())

@@ -48,8 +48,9 @@ pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
         .node_ids()
         .map(|node| Host::new(executor.host(&format!("n{}", node.0))))
         .collect();
-    let ground = Virtual { executor, live: Arc::clone(&live), network, hosts };
-    let outcome = Driver::new(Arc::clone(&live), ground).run(options.until);
+    let events_max = options.events_max;
+    let ground = Virtual { executor, live: Arc::clone(&live), network, hosts, events_max };
+    let outcome = Driver::new(Arc::clone(&live), ground, events_max).run(options.until);
     live.forget();
     outcome
 }
@@ -59,6 +60,7 @@ struct Virtual {
     live: Arc<Live>,
     network: Arc<Network>,
     hosts: Vec<Arc<Host>>,
+    events_max: u64,
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is one invariant")]
@@ -97,8 +99,11 @@ impl Ground for Virtual {
 
     fn run_until(&mut self, at: Instant) -> Result<(), Found> {
         let live = Arc::clone(&self.live);
+        let mut left = self.events_max.saturating_sub(self.steps());
         let mut watch = || {
-            if live.wants() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            left = left.saturating_sub(1);
+            let stops = left == 0 || live.wants();
+            if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         self.executor.run_until_watched(at, &mut watch).map_err(|stuck| found(&stuck))
     }

@@ -5,11 +5,15 @@
 //! that ended well, found nothing to start, were taken down by somebody, or hang below a
 //! supervisor that did. (L4, that every question ends, is judged with S11.)
 
+use std::time::Duration;
+
 use lictor_kernel::Restart;
 
 use super::books::{Books, How, Life};
 use super::{Verdict, is_clean};
+use crate::plan::duration_text;
 use crate::record::{Record, What, Who};
+use crate::trace::reason_word;
 
 pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
     if record.what != What::Calm {
@@ -21,10 +25,19 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
         if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
             continue;
         }
-        return Err(format!(
-            "{who:?} is not up after the time to heal; its last end: {:?}",
-            book.end
-        ));
+        let last = match book.end {
+            None => "it has never ended".to_owned(),
+            Some(end) => {
+                let at = duration_text(Duration::from_nanos(end.at.as_nanos()));
+                let how = match end.how {
+                    How::StartFailed => "its start failed",
+                    How::StartIgnored => "it found nothing to start",
+                    How::Exited(reason) => reason_word(reason),
+                };
+                format!("its last end was at {at}: {how}")
+            }
+        };
+        return Err(format!("{who:?} is not up after the time to heal; {last}"));
     }
     Ok(())
 }
@@ -66,7 +79,7 @@ pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
     Ok(())
 }
 
-const SETTLED: std::time::Duration = std::time::Duration::from_secs(30);
+const SETTLED: Duration = Duration::from_secs(30);
 
 /// L3: after healing, all nodes see every agent that is up where it is, and nobody where it is not.
 pub(super) fn registries_agree(books: &Books, record: &Record) -> Verdict {
@@ -75,10 +88,12 @@ pub(super) fn registries_agree(books: &Books, record: &Record) -> Verdict {
     let here = book.node;
     match sees {
         Some(at) if at != here || !books.on[usize::from(at.0)] => {
-            Err(format!("node {} sees {who:?} at {at:?}, and it is not there", record.node.0))
+            let (node, at) = (record.node.0, at.0);
+            Err(format!("node {node} sees {who:?} at node {at}, and it is not there"))
         }
         None if book.life == Life::Up => {
-            Err(format!("node {} does not see {who:?}, which is up at {here:?}", record.node.0))
+            let (node, here) = (record.node.0, here.0);
+            Err(format!("node {node} does not see {who:?}, which is up at node {here}"))
         }
         Some(_) | None => Ok(()),
     }

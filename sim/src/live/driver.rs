@@ -127,10 +127,12 @@ pub(crate) struct Driver<G> {
     /// Faults that go on and off, and whether they are on.
     flapping: BTreeMap<u32, bool>,
     found: Option<Found>,
+    events_max: u64,
+    spent: bool,
 }
 
 impl<G: Ground> Driver<G> {
-    pub(crate) const fn new(live: Arc<Live>, ground: G) -> Self {
+    pub(crate) const fn new(live: Arc<Live>, ground: G, events_max: u64) -> Self {
         Self {
             live,
             ground,
@@ -139,6 +141,8 @@ impl<G: Ground> Driver<G> {
             injected: 0,
             flapping: BTreeMap::new(),
             found: None,
+            events_max,
+            spent: false,
         }
     }
 
@@ -160,10 +164,11 @@ impl<G: Ground> Driver<G> {
             self.does(todo);
             self.settles(self.is_command(todo));
         }
-        let is_whole = self.is_well() && !cut && self.live.with(|ledger| ledger.ending);
+        let is_whole =
+            self.is_well() && !cut && !self.spent && self.live.with(|ledger| ledger.ending);
         if is_whole {
             self.ends_all(end);
-        } else if self.is_well() {
+        } else if self.is_well() && !self.spent {
             self.goes_until(limit);
         }
         self.outcome()
@@ -199,7 +204,8 @@ impl<G: Ground> Driver<G> {
             if let Err(found) = self.ground.run_until(at) {
                 self.found.get_or_insert(found);
             }
-            if !self.is_well() {
+            self.spent |= self.ground.steps() >= self.events_max;
+            if self.spent || !self.is_well() {
                 return false;
             }
             let to_mend = self.live.with(|ledger| std::mem::take(&mut ledger.to_mend));
@@ -360,12 +366,14 @@ impl<G: Ground> Driver<G> {
         self.live.with(|ledger| self.ground.fired(&mut ledger.buggify.fired));
         let (found, now) = (self.found, self.ground.now());
         let (events, faults) = (self.ground.steps(), self.injected);
+        let spent = self.spent;
         self.live.with(|ledger| {
             if let Some((invariant, text)) = found {
                 ledger.now = now;
                 ledger.violated(invariant, NodeIx(0), text);
             }
             let fired = ledger.buggify.fired;
+            let busiest = ledger.busiest();
             let recorder = &mut ledger.recorder;
             Outcome {
                 fired,
@@ -377,6 +385,7 @@ impl<G: Ground> Driver<G> {
                 marks: recorder.marks,
                 trace: recorder.trace.take().unwrap_or_default(),
                 ended: now,
+                cut_short: spent.then_some(busiest),
             }
         })
     }

@@ -174,6 +174,16 @@ impl Ledger {
         self.plan.scenario.entity(who).node
     }
 
+    /// Who was given the most messages, or has sent the most.
+    pub(crate) fn busiest(&self) -> Option<Who> {
+        let all = self.plan.scenario.all().map(|(who, _)| who);
+        let work = |who: &Who| {
+            let book = &self.agents[usize::from(who.0)];
+            book.given.max(u64::from(book.ticks)).max(book.starts)
+        };
+        all.filter(|who| work(who) > 0).max_by_key(work)
+    }
+
     /// Wakes this waker when something about the agent changes.
     pub(crate) fn listen(&mut self, who: Who, waker: &Waker) {
         let wakers = &mut self.agent(who).wakers;

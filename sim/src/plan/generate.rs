@@ -16,7 +16,9 @@ use std::time::Duration;
 use lictor_kernel::{Curve, Instant, Shutdown};
 
 use super::dice::{Dice, Of};
-use super::{FAULTS_MAX, HORIZON_MAX, Knobs, Mix, OPERATIONS_MAX, Operation, Plan, Profile, nanos};
+use super::{
+    CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, Mix, OPERATIONS_MAX, Operation, Plan, Profile, nanos,
+};
 use crate::broker::Medium;
 use crate::fault::{Fault, Group, Kind};
 use crate::record::{NodeIx, Who};
@@ -221,7 +223,7 @@ pub(super) fn calm(scenario: &Scenario, knobs: &Knobs) -> Duration {
     [backoff.saturating_mul(2), start, stop, peers, broker, Duration::from_secs(6)]
         .into_iter()
         .fold(Duration::ZERO, Duration::saturating_add)
-        .min(HORIZON_MAX)
+        .min(CALM_MAX)
 }
 
 /// The nature of a world: often the usual one, often an extreme one.

@@ -12,7 +12,7 @@ use lictor_kernel::Instant;
 use lictor_topology::document::{Format, Item, Limits, Quoted, Reader, Schema, Span};
 use lictor_topology::{Diagnostics, Environment, NoEnvironment, Severity, Topology};
 
-use super::{FAULTS_MAX, HORIZON_MAX, Knobs, OPERATIONS_MAX, Plan};
+use super::{CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, OPERATIONS_MAX, Plan};
 use crate::broker::Medium;
 use crate::engine::Engine;
 use crate::record::{NodeIx, Who};
@@ -119,7 +119,7 @@ fn plan(reader: &mut Reader<'_>, root: Item, options: &Reading<'_>) -> Option<Pl
     let nodes = nodes.valid_or(1);
     let seed = reader.field(&fields, "seed", |r, item| r.whole_u64(item, 0, u64::MAX)).or(0);
     let horizon = reader.required(&fields, "horizon", |r, item| up_to(r, item, HORIZON_MAX, false));
-    let calm = reader.field(&fields, "calm", |r, item| up_to(r, item, HORIZON_MAX, true));
+    let calm = reader.field(&fields, "calm", |r, item| up_to(r, item, CALM_MAX, true));
     let knobs =
         reader.field(&fields, "knobs", |r, item| knobs(r, item, options.engine)).or_default();
     let topology = reader.required(&fields, "topology", |r, item| topology(r, item, options));

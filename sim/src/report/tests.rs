@@ -230,6 +230,7 @@ fn made_up(trace: Vec<Record>) -> Outcome {
         violation: None,
         marks: Marks::default(),
         fired: crate::buggify::Fired::default(),
+        cut_short: None,
         ended: trace.last().map_or(Instant::ZERO, |record| record.at),
         trace,
     }

@@ -6,7 +6,7 @@ use lictor_kernel::Instant;
 
 use super::Search;
 use crate::fault::{Fault, Unit};
-use crate::plan::{Act, HORIZON_MAX, Knobs, Plan, nanos};
+use crate::plan::{Act, CALM_MAX, Knobs, Plan, nanos};
 
 /// What is round, the roundest first.
 const ROUND: [u64; 4] = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000];
@@ -171,7 +171,7 @@ impl Search<'_, '_> {
         self.smaller(last.max(ROUND[3]), nanos(self.best.horizon), &set);
         self.change(|plan| {
             let calm = nanos(plan.calm).next_multiple_of(ROUND[0]);
-            plan.calm = Duration::from_nanos(calm).min(HORIZON_MAX);
+            plan.calm = Duration::from_nanos(calm).min(CALM_MAX);
         });
     }
 }

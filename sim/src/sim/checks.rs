@@ -166,6 +166,11 @@ impl Checks {
         None
     }
 
+    /// A node begins anew: what was alive there is another's.
+    pub(super) fn forget(&mut self, node: &str) {
+        self.lives.0.retain(|(of, _), _| &**of != node);
+    }
+
     /// A promise that was not kept.
     pub(super) fn unkept(&self) -> Option<Arc<str>> {
         self.promises.first().map(|promise| Arc::clone(&promise.name))

@@ -72,6 +72,7 @@ fn line(kind: &EventKind) -> String {
         K::PeerUp { node, .. } => format!("node {node} answers"),
         K::PeerSuspect { node } => format!("node {node} is overdue"),
         K::PeerDown { node } => format!("node {node} is given up"),
+        K::Waiting { name, node } => format!("{name} waits for {node}"),
         other => format!("{other:?}"),
     }
 }
@@ -88,6 +89,13 @@ pub(super) struct History {
 impl History {
     pub(super) fn watch(&mut self, node: Arc<str>, runtime: &Runtime) {
         self.watched.push((node, runtime.events()));
+    }
+
+    /// What is watched as this node is watched as another from now on.
+    pub(super) fn rename(&mut self, node: &str, to: &Arc<str>) {
+        for (watched, _) in self.watched.iter_mut().filter(|(watched, _)| &**watched == node) {
+            *watched = Arc::clone(to);
+        }
     }
 
     pub(super) fn all(&self) -> &[SimEvent] {

@@ -169,25 +169,27 @@ impl Transport for Plug {
 
     fn run(self: Arc<Self>, inbox: Inbox) -> Task {
         Box::pin(async move {
-            let _running = Running::begin(&self);
+            let running = Running::begin(&self);
+            let run = running.2;
             self.peers().into_iter().for_each(|peer| inbox.up(peer));
             loop {
-                while let Some((peer, frame)) = self.take() {
+                while let Some((peer, frame)) = self.take(run) {
                     inbox.frame(peer, frame);
                 }
-                self.wait().await;
+                self.wait(run).await;
             }
         })
     }
 }
 
 impl Plug {
-    /// The next frame that is due and was not cut off on its way.
-    fn take(&self) -> Option<(NodeId, Frame)> {
+    /// The next frame that is due and was not cut off on its way; none for an older boot of the
+    /// node, whose address another one has.
+    fn take(&self, run: u64) -> Option<(NodeId, Frame)> {
         let now = self.network.executor.now();
         let mut state = self.network.state();
         loop {
-            let end = state.ends.get_mut(&self.node)?;
+            let end = state.ends.get_mut(&self.node).filter(|end| end.runs == run)?;
             let first = end.due.first_entry().filter(|first| first.key().0 <= now)?;
             let (peer, frame) = first.remove();
             let link = (peer, self.node);
@@ -198,21 +200,32 @@ impl Plug {
         }
     }
 
-    fn next(&self) -> Option<Instant> {
+    fn next(&self, run: u64) -> Option<Instant> {
         let state = self.network.state();
-        state.ends.get(&self.node)?.due.first_key_value().map(|(key, _)| key.0)
+        state
+            .ends
+            .get(&self.node)
+            .filter(|end| end.runs == run)?
+            .due
+            .first_key_value()
+            .map(|(key, _)| key.0)
     }
 
     /// Until the first frame is due, or another has become the first.
-    async fn wait(&self) {
-        let first = self.next();
+    async fn wait(&self, run: u64) {
+        let first = self.next(run);
         let mut sleep = first.map(|at| self.network.executor.sleep_until(at));
         poll_fn(|cx| {
-            if self.next() != first {
+            if self.next(run) != first {
                 return Poll::Ready(());
             }
-            self.network.state().ends.entry(self.node).or_default().waker =
-                Some(cx.waker().clone());
+            let mut state = self.network.state();
+            let end = state.ends.entry(self.node).or_default();
+            if end.runs != run {
+                return Poll::Pending;
+            }
+            end.waker = Some(cx.waker().clone());
+            drop(state);
             match &mut sleep {
                 Some(sleep) => sleep.as_mut().poll(cx),
                 None => Poll::Pending,
@@ -309,7 +322,7 @@ impl Sim {
         self.happens("all cuts are mended".to_owned());
     }
 
-    fn peer(&self, name: &str) -> NodeId {
+    pub(super) fn peer(&self, name: &str) -> NodeId {
         let found = self.peers.get(name).copied();
         found.unwrap_or_else(|| panic!("{name:?} is not on the wire"))
     }

@@ -110,3 +110,49 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lictor_kernel::node::Config;
+    use lictor_kernel::supervisor::{self, Event as Fact};
+    use lictor_kernel::tree::{Body, PlannedChild};
+    use lictor_kernel::{
+        ChildId, ChildKind, ChildSpec, ExitReason, Pid, Restart, SupervisorId, node,
+    };
+
+    use super::*;
+
+    fn plan(id: u32, restart: Restart) -> Arc<Plan> {
+        let spec = ChildSpec { restart, ..ChildSpec::default() };
+        let child = PlannedChild { id: ChildId(id), spec, body: Body::Worker };
+        Arc::new(Plan::Static { config: supervisor::Config::default(), children: vec![child] })
+    }
+
+    /// What is found when the model is told of a child that comes back like this.
+    fn found(restart: Restart) -> Option<String> {
+        let mut kernel = Node::new(Config::default());
+        let mut out = Vec::new();
+        let name = kernel.declare("child", ChildKind::Worker, &[], &mut out).unwrap();
+        let now = Instant::from_millis(1);
+        let mut beside = Beside::new(true, &plan(name.0, restart));
+        out.clear();
+        kernel.start(now, &plan(name.0, Restart::Permanent), &mut out).unwrap();
+        let mut differs = beside.differs(&kernel, now, &Call::Start(plan(name.0, restart)), &out);
+        let root = SupervisorId(0);
+        let pid = Pid { child: ChildId(name.0), incarnation: 1 };
+        for fact in [Fact::Started { pid }, Fact::Exited { pid, reason: ExitReason::Crashed }] {
+            out.clear();
+            kernel.handle(now, node::Event::Supervision(root, fact), &mut out);
+            let call = Call::Fact(root, fact);
+            differs = differs.or_else(|| beside.differs(&kernel, now, &call, &out));
+        }
+        differs
+    }
+
+    #[test]
+    fn what_the_model_does_not_say_is_a_difference_with_both_sides() {
+        assert_eq!(found(Restart::Permanent), None);
+        let text = found(Restart::Temporary).unwrap();
+        assert!(text.contains("the kernel says") && text.contains("and the model"), "{text}");
+    }
+}

@@ -133,8 +133,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(agent) = self.plan.scenario.agent(to) else { return };
         let state = &mut self.agents[usize::from(to.0)];
         if state.closed {
-            self.recorder.reach(Mark::SentToDown);
-            return self.message_ends(node, index, Fate::Down, Ending::Failed);
+            let text = format!("a message is routed to {to:?}, which is down for good");
+            return self.recorder.violated("S2", self.now, node, text);
         }
         let full = state.mailbox.len() >= agent.mailbox.size as usize || !state.waiting.is_empty();
         if full {
@@ -196,6 +196,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn no_longer_waits(&mut self, index: u32) -> bool {
         let to = self.messages[index as usize].to;
         let waiting = &mut self.agents[usize::from(to.0)].waiting;
+        // Who has waited longest gives up first: of many that wait nobody is looked for.
+        if waiting.front() == Some(&index) {
+            waiting.pop_front();
+            return true;
+        }
         let before = waiting.len();
         waiting.retain(|other| *other != index);
         waiting.len() != before

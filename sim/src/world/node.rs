@@ -52,6 +52,8 @@ pub(super) struct SimNode {
     pub(super) calls: BTreeMap<CallId, Called>,
     /// When it wants to be woken, on the world's clock.
     pub(super) due: Option<Instant>,
+    /// When it was last woken, and how often at that instant.
+    woken: (Instant, u32),
     /// The name of each entity on this node.
     names: Vec<Option<NameId>>,
     /// Names of other nodes' agents that this node says it has.
@@ -69,6 +71,9 @@ pub(super) struct SimNode {
 
 /// How late a timer is at most where what is simulated misbehaves, in nanoseconds.
 const LATE_MOST: u64 = 1_000_000;
+
+/// How often a node may be woken at one instant. Time does not go on while a deadline is due.
+const WAKES: u32 = 10_000;
 
 /// The kernel of a node, as it boots for the n-th time.
 fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
@@ -103,6 +108,7 @@ impl SimNode {
             slow: 0,
             calls: BTreeMap::new(),
             due: None,
+            woken: (Instant::ZERO, 0),
             names: vec![None; scenario.len()],
             claims: BTreeMap::new(),
             who: Vec::new(),
@@ -269,6 +275,14 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     pub(super) fn wake(&mut self, node: NodeIx) {
+        let now = self.now;
+        let this = self.node(node);
+        let times = if this.woken.0 == now { this.woken.1 + 1 } else { 1 };
+        this.woken = (now, times);
+        if times > WAKES {
+            let text = format!("a deadline has fired {WAKES} times, and is due yet");
+            return self.recorder.violated("L6", now, node, text);
+        }
         self.step_tree(
             node,
             |_| Call::Timeout,

@@ -199,6 +199,7 @@ pub(crate) fn describe(event: &RuntimeEvent, network: Option<&Network>) -> Strin
         K::PeerUp { node, .. } => format!("{} answers", at(node)),
         K::PeerSuspect { node } => format!("{} is overdue", at(node)),
         K::PeerDown { node } => format!("{} is given up", at(node)),
+        K::Waiting { name, node } => format!("{name} waits for {node}"),
         other => format!("{other:?}"),
     };
     format!("{:>9.3} {text}", event.at)

@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lictor_sim::buggify::Point;
 use lictor_sim::campaign::{self, Campaign, Progress, Summary};
-use lictor_sim::engine::Engine;
+use lictor_sim::engine::{Engine, EngineError};
 use lictor_sim::fault::Kind;
 use lictor_sim::marks::Mark;
 use lictor_sim::outcome::{Options, Outcome as Ran};
@@ -16,11 +16,11 @@ use lictor_sim::scenario::{NODES_MAX, Scenario};
 use lictor_sim::trace;
 use serde_json::{Map, Value, json};
 
-use super::EngineArg;
 use super::failure::{self, Kept};
 use super::interrupt::Interrupt;
 use super::meter::{Meter, long, per_second, plural, short, thousands};
 use super::run::size_text;
+use super::{EngineArg, complain_of};
 use crate::source::Source;
 use crate::{Outcome, duration, output};
 
@@ -157,6 +157,16 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
         output::complain(&fault);
         return Outcome::BadInput;
     }
+    if args.from.checked_add(args.seeds - 1).is_none() {
+        let (from, left) = (args.from, (u64::MAX - args.from).saturating_add(1));
+        output::complain(&format!(
+            "error: `--seeds {}` from `--from {from}` on goes beyond the last seed, {}\n  = help: \
+             `--seeds {left}` is the most\n",
+            args.seeds,
+            u64::MAX,
+        ));
+        return Outcome::BadInput;
+    }
     let source = Source::read_tree(&args.file);
     let Some(topology) = source.topology.clone() else {
         output::complain(&source.render(output::style(&std::io::stderr())));
@@ -177,7 +187,12 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     }
     campaign.threads = args.threads.unwrap_or(campaign.threads);
     let interrupt = Interrupt::listen();
-    let (summary, took) = campaign_of(&campaign, engine, &interrupt);
+    let trouble = Trouble::default();
+    let (summary, took) = campaign_of(&campaign, engine, &interrupt, &trouble);
+    if let Some(error) = trouble.place().take() {
+        complain_of(&source.file, &error);
+        return Outcome::BadInput;
+    }
     let kept = match keep(&campaign, engine, &summary, args, &interrupt) {
         Ok(kept) => kept,
         Err(error) => {
@@ -204,19 +219,35 @@ pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     Outcome::Clean
 }
 
-fn run(engine: Engine, plan: &Plan, options: Options) -> Ran {
-    match engine.run(plan, options) {
-        Ok(ran) => ran,
-        Err(error) => unreachable!("{error}, and it was asked before"),
+/// The first run that was not run to its end, of those that were run at the same time.
+#[derive(Debug, Default)]
+struct Trouble(Mutex<Option<EngineError>>);
+
+impl Trouble {
+    fn place(&self) -> MutexGuard<'_, Option<EngineError>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a plan; one that cannot be run to its end is noted, and looks as if it had been.
+    fn run(&self, engine: Engine, plan: &Plan, options: Options) -> Ran {
+        engine.run(plan, options).unwrap_or_else(|error| {
+            self.place().get_or_insert(error);
+            Ran::default()
+        })
     }
 }
 
-fn campaign_of(campaign: &Campaign, engine: Engine, interrupt: &Interrupt) -> (Summary, Duration) {
+fn campaign_of(
+    campaign: &Campaign,
+    engine: Engine,
+    interrupt: &Interrupt,
+    trouble: &Trouble,
+) -> (Summary, Duration) {
     let mut meter = Meter::new();
-    let run = |plan: &Plan, options| run(engine, plan, options);
+    let run = |plan: &Plan, options| trouble.run(engine, plan, options);
     let summary = campaign::explore(campaign, &run, &mut |progress| {
         meter.show(|elapsed| line(campaign, progress, elapsed));
-        !interrupt.came()
+        !interrupt.came() && trouble.place().is_none()
     });
     (summary, meter.end())
 }
@@ -256,7 +287,8 @@ fn keep(
         let plan = Plan::generate(&campaign.scenario, found.seed, &campaign.profile);
         let begun = Instant::now();
         let mut go_on = || begun.elapsed() < SHRINK && !interrupt.came();
-        let run = |plan: &Plan, options| run(engine, plan, options);
+        let trouble = Trouble::default();
+        let run = |plan: &Plan, options| trouble.run(engine, plan, options);
         kept.push(failure::keep(engine, &run, &plan, found, &args.out, &mut go_on)?);
     }
     Ok(kept)

@@ -13,8 +13,12 @@ mod parity;
 mod replay;
 mod run;
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+
 use clap::{Subcommand, ValueEnum};
-use lictor_sim::engine::Engine;
+use lictor_sim::engine::{Engine, EngineError};
 
 use crate::Outcome;
 
@@ -36,6 +40,33 @@ pub(crate) fn sim(command: &SimCommand) -> Outcome {
         SimCommand::Replay(args) => replay::replay(args),
         SimCommand::Parity(args) => parity::parity(args),
     }
+}
+
+/// Says why a plan was not run, or not to its end, and how to mend that.
+fn complain_of(file: &str, error: &EngineError) {
+    let help = if matches!(error, EngineError::TooManyEvents { .. }) {
+        "\n  = help: a shorter horizon, `calm` or backoff, fewer operations, or a longer `every` of a \
+         ticker"
+    } else {
+        ""
+    };
+    crate::output::complain(&format!("error: {file}: {error}{help}\n"));
+}
+
+/// Writes a file that a flag names, or says why not: one that cannot be made is a fault of the flag,
+/// one that cannot be written in full is output that is lost.
+fn write_file(
+    file: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Outcome> {
+    let complain = |error: io::Error, outcome: Outcome| {
+        crate::output::complain(&format!("error: cannot write {}: {error}\n", file.display()));
+        outcome
+    };
+    let made = File::create(file).map_err(|error| complain(error, Outcome::BadInput))?;
+    let mut out = BufWriter::new(made);
+    let written = write(&mut out).and_then(|()| out.flush());
+    written.map_err(|error| complain(error, Outcome::Failed))
 }
 
 /// What runs a plan.

@@ -1,5 +1,6 @@
 //! `lictor sim replay`: one plan again, with all that happened in it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use lictor_sim::engine::Engine;
@@ -9,7 +10,7 @@ use lictor_sim::report::{Report, divergence};
 use lictor_sim::trace::Trace;
 
 use super::run::{size_text, verdict, write_trace};
-use super::{EngineArg, failure, input};
+use super::{EngineArg, complain_of, failure, input, write_file};
 use crate::{Outcome, duration, output};
 
 /// Runs a plan again, and shows what happened in it.
@@ -79,19 +80,17 @@ pub(super) fn replay(args: &ReplayArgs) -> Outcome {
     let ran = match engine.run(&plan, options) {
         Ok(ran) => ran,
         Err(error) => {
-            output::complain(&format!("error: {error}\n"));
+            complain_of(&args.file.display().to_string(), &error);
             return Outcome::BadInput;
         }
     };
     let report = Report::new(&plan, &ran, engine).until(args.shown(&ran));
-    let page = |file: &Path| std::fs::write(file, report.timeline_html());
-    let html = args.html.as_ref().map(|file| (file, page(file)));
-    let trace = args.trace.as_ref().map(|file| (file, write_trace(file, &plan, &ran)));
-    for (file, written) in html.into_iter().chain(trace) {
-        if let Err(error) = written {
-            output::complain(&format!("error: cannot write {}: {error}\n", file.display()));
-            return Outcome::BadInput;
-        }
+    let page =
+        |file: &Path| write_file(file, |out| out.write_all(report.timeline_html().as_bytes()));
+    let html = args.html.as_ref().map(|file| page(file));
+    let trace = args.trace.as_ref().map(|file| write_trace(file, &plan, &ran));
+    if let Some(Err(outcome)) = html.into_iter().chain(trace).find(Result::is_err) {
+        return outcome;
     }
     let (text, same) = match args.check_determinism.then(|| differences(engine, &plan, &ran)) {
         None => (String::new(), true),

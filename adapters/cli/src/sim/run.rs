@@ -1,7 +1,6 @@
 //! `lictor sim run`: one plan.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use lictor_sim::trace::Trace;
 use serde_json::{Value, json};
 
 use super::meter::{long, per_second, plural, short, thousands};
-use super::{EngineArg, failure, input};
+use super::{EngineArg, complain_of, failure, input, write_file};
 use crate::{Outcome, output};
 
 /// Runs one plan, and says whether every invariant held.
@@ -46,16 +45,15 @@ pub(super) fn run(args: &RunArgs) -> Outcome {
     let ran = match engine.run(&plan, options) {
         Ok(ran) => ran,
         Err(error) => {
-            output::complain(&format!("error: {error}\n"));
+            complain_of(&args.file.display().to_string(), &error);
             return Outcome::BadInput;
         }
     };
     let took = begun.elapsed();
     if let Some(file) = &args.trace
-        && let Err(error) = write_trace(file, &plan, &ran)
+        && let Err(outcome) = write_trace(file, &plan, &ran)
     {
-        output::complain(&format!("error: cannot write {}: {error}\n", file.display()));
-        return Outcome::BadInput;
+        return outcome;
     }
     let result = Report { file: &args.file, engine, plan: &plan, ran: &ran, took };
     let text = if args.json { result.json().to_string() + "\n" } else { result.text() };
@@ -68,13 +66,14 @@ pub(super) fn verdict(ran: &Ran) -> Outcome {
 }
 
 /// Writes every record of a run as a line of JSON.
-pub(super) fn write_trace(file: &Path, plan: &Plan, ran: &Ran) -> io::Result<()> {
+pub(super) fn write_trace(file: &Path, plan: &Plan, ran: &Ran) -> Result<(), Outcome> {
     let trace = Trace::new(plan);
-    let mut out = BufWriter::new(File::create(file)?);
-    for (number, record) in (0..).zip(&ran.trace) {
-        writeln!(out, "{}", trace.json(number, record))?;
-    }
-    out.flush()
+    write_file(file, |out| {
+        for (number, record) in (0..).zip(&ran.trace) {
+            writeln!(out, "{}", trace.json(number, record))?;
+        }
+        Ok(())
+    })
 }
 
 /// What a plan is, in numbers.

@@ -28,6 +28,14 @@ supervision:
     - agent: { name: two, type: t }
 ";
 
+const QUIET_PLAN: &str = "
+topology:
+  supervision:
+    children:
+      - agent: { name: one, type: t, restart: permanent }
+horizon: 2s
+";
+
 #[test]
 fn the_example_plans_hold() {
     for name in ["crash_and_heal", "partition"] {
@@ -142,6 +150,7 @@ fn bad_plans_and_flags_are_status_2() {
     let good = File::new(HASTY);
     let topology = File::new(QUIET);
     let late = File::new(&HASTY.replace("crash: one", "late_timers: 0, amount: 1s, lasts: 1ms"));
+    let last = "18446744073709551615";
     for (arguments, said) in [
         (vec!["sim", "run", "no/such.yaml"], "cannot read no/such.yaml"),
         (vec!["sim", "run", good.path(), "--engine", "tokio"], "possible values"),
@@ -150,6 +159,7 @@ fn bad_plans_and_flags_are_status_2() {
         (vec!["sim", "run", good.path(), "--trace", "/no/such/folder/x"], "cannot write"),
         (vec!["sim", "explore", "no/such.yaml"], "cannot read no/such.yaml"),
         (vec!["sim", "explore", topology.path(), "--seeds", "0"], "--seeds"),
+        (vec!["sim", "explore", topology.path(), "--from", last], "`--seeds 1` is the most"),
         (vec!["sim", "explore", topology.path(), "--nodes", "65"], "1 to 64 nodes"),
         (vec!["sim", "explore", topology.path(), "--faults", "swam"], "known: swarm"),
         (vec!["sim", "explore", topology.path(), "--threads", "0"], "--threads"),
@@ -255,6 +265,39 @@ fn fault_rows() -> String {
         rows += &format!("| `{name}` | {group} | {place} | {amount} | {lasts} | {on} | {what} |\n");
     }
     rows
+}
+
+/// A file that cannot be made is a fault of the flag; a disk that is full is not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_trace_that_cannot_be_written_in_full_is_lost_output() {
+    let plan = File::new(QUIET_PLAN);
+    for arguments in [
+        ["sim", "run", plan.path(), "--trace", "/dev/full"],
+        ["sim", "replay", plan.path(), "--trace", "/dev/full"],
+        ["sim", "replay", plan.path(), "--html", "/dev/full"],
+    ] {
+        let ran = output(&arguments);
+        assert_eq!(ran.status.code(), Some(1), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("cannot write /dev/full"), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+/// It came back a year too late to be up, by a deadline that did not know of its backoff.
+#[test]
+fn a_topology_has_as_long_to_heal_as_it_waits() {
+    let tree = QUIET_PLAN.replace(
+        "supervision:",
+        "supervision:\n    backoff: CONSTANT\n    backoff_base: 400d\n    backoff_max: 400d",
+    );
+    let plan = File::new(&format!("{tree}faults: [{{ at: 1s, crash: one }}]\n"));
+    let ran = output(&["sim", "run", plan.path()]);
+    assert_eq!(ran.status.code(), Some(0), "{}{}", ran.stdout, ran.stderr);
+    let hasty = File::new(&format!("{tree}calm: 1s\nfaults: [{{ at: 1s, crash: one }}]\n"));
+    let ran = output(&["sim", "run", hasty.path()]);
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+    let said = "`one` is not up after the time to heal; its last end was at 1s: crashed";
+    assert!(ran.stdout.contains(said), "{}", ran.stdout);
 }
 
 #[test]

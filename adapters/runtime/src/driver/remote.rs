@@ -14,7 +14,6 @@ use crate::cell::Launch;
 use crate::events::EventKind;
 use crate::frame::{Body, Remote};
 use crate::reply::ReplyFailure;
-use crate::runtime::Entry;
 
 /// A child that runs on another node.
 #[derive(Debug)]
@@ -130,9 +129,8 @@ impl World {
             let Some(launch) = self.hosting.offers.get(&id).cloned() else { return };
             let cell = launch.cell();
             let name = Arc::clone(&cell.core().name);
-            let entry = Arc::new(Entry(cell));
             // The kernel has found it free, and the directory follows the kernel.
-            let _ = self.directory.insert(Arc::clone(&name), entry);
+            let _ = self.directory.insert(Arc::clone(&name), cell);
             self.places.insert(id, Place { name, parent: None, role: Role::Agent(launch) });
         } else if let Some(Place { name, role: Role::Agent(launch), .. }) = self.places.remove(&id)
         {

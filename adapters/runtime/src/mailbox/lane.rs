@@ -11,6 +11,11 @@ pub(super) struct Queue<T> {
     capacity: u32,
     /// Slots given to waiting senders that have not used them yet.
     reserved: u32,
+    /// Messages that are lent to the consumer and were not claimed when it was last asked: they
+    /// take room as if they were here.
+    lent: u32,
+    /// Claims of the present loan that `lent` takes into account.
+    claimed: u32,
     /// Made by the first sender that has to wait: most lanes never see one.
     waiters: Option<Box<Waiters>>,
 }
@@ -44,7 +49,8 @@ pub(super) struct Waiting {
 
 impl<T> Queue<T> {
     pub(super) fn new(capacity: u32) -> Self {
-        Self { queue: VecDeque::new(), capacity: capacity.max(1), reserved: 0, waiters: None }
+        let (queue, capacity) = (VecDeque::new(), capacity.max(1));
+        Self { queue, capacity, reserved: 0, lent: 0, claimed: 0, waiters: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -55,8 +61,50 @@ impl<T> Queue<T> {
         self.capacity as usize
     }
 
+    #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.queue.len() + (self.reserved as usize) < self.capacity as usize
+        self.queue.len() + (self.reserved as usize) + (self.lent as usize) < self.capacity as usize
+    }
+
+    /// Whether there is room now that the consumer has claimed so many of what is lent.
+    #[cold]
+    pub(super) fn has_room_after(&mut self, claimed: u32) -> bool {
+        if self.lent == 0 {
+            return false;
+        }
+        self.lent = self.lent.saturating_sub(claimed.saturating_sub(self.claimed));
+        self.claimed = claimed;
+        self.has_room()
+    }
+
+    /// How much is lent and not claimed.
+    pub(super) fn lent(&self, claimed: u32) -> usize {
+        self.lent.saturating_sub(claimed.saturating_sub(self.claimed)) as usize
+    }
+
+    /// Lends the oldest messages, at most so many. While senders wait for room nothing is lent:
+    /// each message that is taken makes room for one of them at once.
+    pub(super) fn lend(&mut self, to: &mut VecDeque<T>, most: usize) {
+        let count = most.min(self.queue.len());
+        if count == 0 || self.has_waiting() {
+            return;
+        }
+        to.extend(self.queue.drain(..count));
+        release_memory(&mut self.queue);
+        self.lent = u32::try_from(count).unwrap_or(u32::MAX);
+        self.claimed = 0;
+    }
+
+    /// Nothing is lent any more.
+    pub(super) fn settle(&mut self) {
+        (self.lent, self.claimed) = (0, 0);
+    }
+
+    /// Whether a sender waits that has no slot yet.
+    fn has_waiting(&self) -> bool {
+        self.waiters.as_ref().is_some_and(|waiters| {
+            waiters.entries.last_key_value().is_some_and(|(last, _)| *last >= waiters.granted_below)
+        })
     }
 
     pub(super) fn push_back(&mut self, message: T) {
@@ -86,10 +134,13 @@ impl<T> Queue<T> {
     /// Reserves a free slot, if there is one, for the sender that has waited longest.
     #[must_use = "a sender that is not woken waits for ever"]
     pub(super) fn grant(&mut self) -> Option<Waker> {
-        if !self.has_room() {
+        let waiters = self.waiters.as_mut()?;
+        if waiters.entries.is_empty() {
             return None;
         }
-        let waiters = self.waiters.as_mut()?;
+        if self.queue.len() + (self.reserved + self.lent) as usize >= self.capacity as usize {
+            return None;
+        }
         let (ticket, waker) = waiters.entries.range_mut(waiters.granted_below..).next()?;
         waiters.granted_below = ticket + 1;
         self.reserved += 1;

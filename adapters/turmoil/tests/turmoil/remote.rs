@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use lictor::kernel::{NodeId, membership};
 use lictor::prelude::*;
-use lictor::{AgentSpec, RuntimeConfig, agent};
-use lictor_runtime::remote_agent;
+use lictor::{AgentSpec, RuntimeConfig, agent, remote_agent};
 use lictor_turmoil::{Config, TokioExecutor, TurmoilTransport};
 use turmoil::{Builder, Sim};
 

@@ -188,8 +188,8 @@ impl Writer {
 
 /// The digits of a number without its sign, and the power of ten of the first one.
 ///
-/// They are taken from what `serde_json` writes: of two shortest texts that are equally near, it and
-/// Python take the even one, and the standard library does not.
+/// They are taken from what `serde_json` writes: of two shortest texts that are equally near, it
+/// and Python take the even one, and the standard library does not.
 fn shortest(number: Float) -> (String, i32) {
     let text = serde_json::Number::from_f64(number.get().abs()).map(|number| number.to_string());
     let text = text.unwrap_or_default();

@@ -7,7 +7,7 @@ use lictor_runtime::broker::BrokerEvent;
 use lictor_runtime::transport::Frame;
 use lictor_zmtp::{Connection, Event, Message, Wish};
 
-use super::state::{FORWARDER, Shared, State};
+use super::state::{FORWARDER, Probe, Shared, State};
 use crate::bell::Bell;
 use crate::drive::{BATCH, Ended, Owner, Wire};
 
@@ -29,6 +29,39 @@ impl Hearing {
         let (high, middle, low) = (run >> 32, (run >> 16) & 0xffff, run & 0xfff);
         let text = format!("_probe.{high:08x}-{middle:04x}-7{low:03x}-8000-{count:012x}\0");
         text.into_bytes()
+    }
+
+    /// The next wish that the forwarder must be told: all that is wanted, then the probe that proves
+    /// it, then the end of probes that are over.
+    pub(super) fn next_wish(&self) -> Option<Wish> {
+        let mut state = self.shared.state();
+        if let Some(wish) = state.wishes.next(FORWARDER) {
+            state.probe.stale |= matches!(wish, Wish::Subscribe(_));
+            return Some(wish);
+        }
+        if std::mem::take(&mut state.probe.stale) {
+            let topic = self.new_probe();
+            let given_up = state.probe.topic.replace(topic.clone());
+            state.probe.over.extend(given_up);
+            self.shared.probing.ring();
+            return Some(Wish::Subscribe(topic.into()));
+        }
+        state.probe.over.pop().map(|topic| Wish::Cancel(topic.into()))
+    }
+
+    /// There is a connection that knows of nothing yet.
+    pub(super) fn opened(&self, state: &mut State) {
+        state.counters.opened = state.counters.opened.saturating_add(1);
+        let added = state.wishes.add(FORWARDER);
+        debug_assert!(added.is_ok(), "there is room for one");
+        state.probe = Probe { stale: true, ..Probe::default() };
+        self.shared.hearing.ring();
+    }
+
+    /// There is none any more.
+    pub(super) fn closed(state: &mut State) {
+        state.wishes.remove(FORWARDER);
+        state.probe.topic = None;
     }
 
     /// What becomes of one message: a word to the inbox, or a counter.
@@ -66,16 +99,7 @@ impl Owner for Hearing {
         let mut words = Vec::with_capacity(events.len());
         for event in events.drain(..) {
             match event {
-                Event::Open(_) => {
-                    state.counters.opened = state.counters.opened.saturating_add(1);
-                    // The one place of the forwarder was given up with the last connection.
-                    state.wishes.remove(FORWARDER);
-                    let added = state.wishes.add(FORWARDER);
-                    debug_assert!(added.is_ok(), "there is room for one");
-                    state.probe.topic = None;
-                    state.probe.over.clear();
-                    state.probe.stale = true;
-                }
+                Event::Open(_) => self.opened(&mut state),
                 Event::Message(message) => words.extend(self.message(&message, &mut state)),
                 // Only publishers hear these.
                 Event::Subscribe(_) | Event::Cancel(_) => {}
@@ -96,34 +120,12 @@ impl Owner for Hearing {
     }
 
     fn fill(&self, connection: &mut Connection, wire: &mut Wire) {
-        let mut state = self.shared.state();
         while wire.bytes().len() < BATCH {
-            let Some(wish) = state.wishes.next(FORWARDER) else { break };
-            let told = match wish {
-                Wish::Subscribe(prefix) => {
-                    state.probe.stale = true;
-                    connection.subscribe(&prefix, wire.bytes())
-                }
-                Wish::Cancel(prefix) => connection.cancel(&prefix, wire.bytes()),
+            let told = match self.next_wish() {
+                Some(Wish::Subscribe(prefix)) => connection.subscribe(&prefix, wire.bytes()),
+                Some(Wish::Cancel(prefix)) => connection.cancel(&prefix, wire.bytes()),
+                None => return,
             };
-            debug_assert!(told.is_ok(), "only an open connection is filled");
-        }
-        if wire.bytes().len() >= BATCH {
-            // More may wait, and the probe comes after all of it.
-            return;
-        }
-        if state.probe.stale {
-            let given_up = state.probe.topic.replace(self.new_probe());
-            state.probe.over.extend(given_up);
-            state.probe.stale = false;
-            if let Some(topic) = &state.probe.topic {
-                let told = connection.subscribe(topic, wire.bytes());
-                debug_assert!(told.is_ok(), "only an open connection is filled");
-            }
-            self.shared.probing.ring();
-        }
-        for topic in std::mem::take(&mut state.probe.over) {
-            let told = connection.cancel(&topic, wire.bytes());
             debug_assert!(told.is_ok(), "only an open connection is filled");
         }
     }
@@ -136,8 +138,7 @@ impl Owner for Hearing {
 
     fn ended(&self, ended: &Ended) {
         let mut state = self.shared.state();
-        state.wishes.remove(FORWARDER);
-        state.probe.topic = None;
+        Self::closed(&mut state);
         state.counters.end(ended);
     }
 }

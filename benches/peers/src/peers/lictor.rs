@@ -89,4 +89,11 @@ impl Peer for Lictor {
         Self::crash(tree, counter, How::Panic).await?;
         Some(begin.elapsed())
     }
+
+    /// By a pattern over the names, as nobody else can.
+    async fn broadcast(tree: &Tree, counters: &[AgentRef<Counter>]) -> usize {
+        let sent = tree.runtime().broadcast_to::<Counter, _>("agent-*", &Add(1));
+        assert_eq!(sent, Ok(counters.len()));
+        counters.len()
+    }
 }
