@@ -154,7 +154,7 @@ mod tests {
         let text = format!("{head}faults:\n  - {{ at: {at}, crash: one }}\n");
         plan = Plan::read("p", text.as_bytes(), &Reading::default()).unwrap();
         plan.operations.retain(|operation| matches!(operation.act, Act::Tell(_)));
-        plan.calm = std::time::Duration::ZERO;
+        plan.calm = Duration::ZERO;
         plan
     }
 
