@@ -99,8 +99,8 @@ impl Checks {
         }
     }
 
-    /// For the kernel world. There the kernel ends what is asked over a wire, by its clock also when
-    /// its timers are late; and what is spawned is spawned or refused at once.
+    /// For the kernel world. There the kernel ends what is asked over a wire, by its clock also
+    /// when its timers are late; and what is spawned is spawned or refused at once.
     #[must_use]
     pub fn of_kernel_world(plan: &Plan) -> Self {
         let all = Self::new(plan);

@@ -12,7 +12,7 @@ use lictor_kernel::{
 use super::is_clean;
 use crate::plan::{Act, Plan};
 use crate::record::{NodeIx, Process, Record, Stage, What, Who};
-use crate::scenario::{Role, Scenario};
+use crate::scenario::{Entity, Role, Scenario};
 
 /// How far a process is.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -154,6 +154,24 @@ pub(super) struct Books {
     pub(super) calm: bool,
 }
 
+impl SupervisorBook {
+    fn of(entity: &Entity) -> Self {
+        match &entity.role {
+            Role::Supervisor(config, children) => Self {
+                strategy: Some(config.strategy),
+                is_killed: entity.parent.is_some()
+                    && entity.spec.shutdown == Shutdown::BrutalKill
+                    && config.strategy == Strategy::OneForOne
+                    && config.auto_shutdown == AutoShutdown::Never,
+                children: children.clone(),
+                ..Self::default()
+            },
+            Role::Dynamic(_, children) => Self { children: children.clone(), ..Self::default() },
+            Role::Agent(_) => Self::default(),
+        }
+    }
+}
+
 impl Books {
     pub(super) fn new(plan: &Plan) -> Self {
         let scenario = &plan.scenario;
@@ -191,21 +209,7 @@ impl Books {
                 status: None,
                 suspended: false,
             });
-            supervisor.push(match &entity.role {
-                Role::Supervisor(config, children) => SupervisorBook {
-                    strategy: Some(config.strategy),
-                    is_killed: entity.parent.is_some()
-                        && entity.spec.shutdown == Shutdown::BrutalKill
-                        && config.strategy == Strategy::OneForOne
-                        && config.auto_shutdown == AutoShutdown::Never,
-                    children: children.clone(),
-                    ..SupervisorBook::default()
-                },
-                Role::Dynamic(_, children) => {
-                    SupervisorBook { children: children.clone(), ..SupervisorBook::default() }
-                }
-                Role::Agent(_) => SupervisorBook::default(),
-            });
+            supervisor.push(SupervisorBook::of(entity));
         }
         for book in &supervisor {
             for (position, who) in book.children.iter().enumerate() {
