@@ -10,11 +10,12 @@
 //! by node. Nothing that a node does takes effect on another within the instant.
 //!
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
-//! `message` their mailboxes, `network` the links, `broker` what may stand between
-//! them, `faults` and `operations` the plan.
+//! `message` their mailboxes, `network` the links, `cuts` what breaks them, `broker` what may stand
+//! between them, `faults` and `operations` the plan, `beside` the reference model.
 
 mod beside;
 mod broker;
+mod cuts;
 mod faults;
 mod message;
 mod network;

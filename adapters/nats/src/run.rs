@@ -178,7 +178,13 @@ async fn serve(nats: &Arc<Nats>, link: &Link, absence: &mut Absence<'_>) {
     let probe: Subject = link.client.new_inbox().into();
     let Ok(probes) = link.client.subscribe(probe.clone()).await else { return };
     let (found, new) = mpsc::channel(64);
-    nats.queue().in_force.clear();
+    {
+        // Nothing is sent before the listener has seen this client's connection, and said so: what
+        // was known of another's would make a probe that the listener then forgets.
+        let mut queue = nats.queue();
+        queue.connection = None;
+        queue.in_force.clear();
+    }
     let sender = Sender { nats, link, probe, found, connection: 0, version: None, probed: None };
     let listener = Listener::new(nats, link, probes, new, absence);
     tokio::select! {

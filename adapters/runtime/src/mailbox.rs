@@ -24,7 +24,7 @@ use std::task::{Context, Poll, Waker};
 
 pub use self::futures::{Pop, Push};
 use self::loan::Hints;
-pub(crate) use self::loan::Loan;
+pub use self::loan::Loan;
 use crate::sync::{self, Mutex, MutexGuard};
 
 /// The queue of a mailbox in which a message waits.

@@ -107,6 +107,9 @@ pub(super) struct ChildBook {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SupervisorBook {
     pub(super) strategy: Option<Strategy>,
+    /// It is killed, and not told to stop; and it never stops its children by itself but when it
+    /// gives up.
+    pub(super) is_killed: bool,
     pub(super) children: Vec<Who>,
     /// Its present incarnation.
     pub(super) id: Option<u64>,
@@ -191,6 +194,10 @@ impl Books {
             supervisor.push(match &entity.role {
                 Role::Supervisor(config, children) => SupervisorBook {
                     strategy: Some(config.strategy),
+                    is_killed: entity.parent.is_some()
+                        && entity.spec.shutdown == Shutdown::BrutalKill
+                        && config.strategy == Strategy::OneForOne
+                        && config.auto_shutdown == AutoShutdown::Never,
                     children: children.clone(),
                     ..SupervisorBook::default()
                 },

@@ -33,6 +33,13 @@ impl Agent for Counter {
 
 pub struct Lictor;
 
+impl Lictor {
+    /// Makes a counter panic, and does not wait for what follows.
+    pub async fn panic(counter: &AgentRef<Counter>) {
+        counter.send(Panic).await.expect("it is up");
+    }
+}
+
 impl Peer for Lictor {
     type Ref = AgentRef<Counter>;
     type World = Tree;
