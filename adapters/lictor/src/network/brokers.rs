@@ -72,9 +72,8 @@ pub(super) fn durable(
 ) -> Result<Option<Arc<dyn Durable>>, NetworkError> {
     use lictor_nats::{JetStream, StreamConfig};
     let (transport, default) = (&topology.transport, StreamConfig::default());
-    let limits = match (transport.kind, &transport.nats.jetstream) {
-        (TransportKind::Nats, Some(limits)) => limits,
-        (_, _) => return Ok(None),
+    let (TransportKind::Nats, Some(limits)) = (transport.kind, &transport.nats.jetstream) else {
+        return Ok(None);
     };
     // What civitas has in the stream of this name is of another form, and may stand beside ours.
     let name = format!("{}_LICTOR", transport.nats.stream_name);
