@@ -159,6 +159,7 @@ pub struct Mailbox<C, T> {
 
 struct State<C, T> {
     /// Made by the first item: most mailboxes never see one.
+    #[expect(clippy::box_collection, reason = "an empty queue in place is four words")]
     control: Option<Box<VecDeque<C>>>,
     /// As well.
     priority: Option<Box<lane::Queue<T>>>,
