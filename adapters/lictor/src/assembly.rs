@@ -29,8 +29,8 @@ pub trait RuntimeExt: Sized {
     fn current_with(config: RuntimeConfig) -> Result<Self, NoRuntime>;
 
     /// Reads a topology file and starts it on the tokio runtime that the caller is in; the agent
-    /// types are those of the configuration. Returns when every agent is up. If the file spreads the
-    /// tree over processes, this is the one that has the tree; the others are started by others.
+    /// types are those of the configuration. Returns when every agent is up. If the file spreads
+    /// the tree over processes, this one has the tree; the others are started by others.
     ///
     /// # Errors
     /// [`LoadError`], with every fault of the file; nothing runs then.

@@ -252,7 +252,8 @@ enum Next {
 }
 
 impl<A: Agent> Incarnation<A> {
-    /// The life of one incarnation. No `async fn`: that would keep `self` twice.
+    /// The life of one incarnation.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep `self` twice")]
     fn run(self) -> impl Future<Output = End> {
         async move {
             let incarnation = self.cell.core.begin_incarnation();
@@ -268,8 +269,8 @@ impl<A: Agent> Incarnation<A> {
             };
             let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
             let started = {
-                // Here and below a future is pinned where it is made: each further one around it would
-                // be room that an idle agent keeps.
+                // Here and below a future is pinned where it is made: each further one around it
+                // would be room that an idle agent keeps.
                 let mut start = pin!(agent.start(&mut cx));
                 poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
             };

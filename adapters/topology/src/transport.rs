@@ -283,7 +283,7 @@ impl<'a> Reader<'a> {
         match (self.placing.kind, self.placing.is_said) {
             (Some(TransportKind::InProcess), true) => self.under_key("process", |reader| {
                 let message = format_args!(
-                    "`process` has no effect: with `type: in_process` everything runs in one process"
+                    "`process` has no effect: with `type: in_process` all runs in one process"
                 );
                 reader.warning("no-effect", span, message);
             }),

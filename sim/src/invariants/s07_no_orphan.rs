@@ -1,5 +1,5 @@
-//! S7: nothing outlives its supervisor, and nothing is left after the last stop. A supervisor that is
-//! killed kills what is below it.
+//! S7: nothing outlives its supervisor, and nothing is left after the last stop. A supervisor that
+//! is killed kills what is below it.
 //!
 //! Source: OTP; kernel rules E3, E6, V27.
 

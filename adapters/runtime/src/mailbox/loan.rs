@@ -13,8 +13,8 @@
 //!   consumer comes to the lock.
 //! - Where the oldest message may have to be dropped for the newest, nothing is lent.
 //!
-//! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody contends
-//! for is two atomic read-modify-writes for each message still, and the bound would be theirs in
+//! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody wants
+//! is two atomic read-modify-writes for each message still, and the bound would be theirs in
 //! common all the same.
 
 use std::collections::VecDeque;
