@@ -246,8 +246,8 @@ impl<A: Agent> Incarnation<A> {
             };
             let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
             let started = {
-                // Here and below a future is pinned where it is made: each further one around it would
-                // be room that an idle agent keeps.
+                // Here and below a future is pinned where it is made: each further one around it
+                // would be room that an idle agent keeps.
                 let mut start = pin!(agent.start(&mut cx));
                 poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
             };
