@@ -230,7 +230,8 @@ enum Next {
 }
 
 impl<A: Agent> Incarnation<A> {
-    /// The life of one incarnation. No `async fn`: that would keep `self` twice.
+    /// The life of one incarnation.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep `self` twice")]
     fn run(self) -> impl Future<Output = End> {
         async move {
             let incarnation = self.cell.core.begin_incarnation();
