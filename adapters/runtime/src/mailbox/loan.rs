@@ -8,14 +8,14 @@
 //!   handler waits, it yields, it ends, it panics), what it has not claimed goes back to the front.
 //! - What is lent and not claimed takes room as if it were in its lane, so no bound is exceeded;
 //!   what is claimed makes room at once.
-//! - Whatever goes before the messages that are lent (control, a priority message, a redelivery, a
-//!   closing) or waits for the room of one of them recalls the loan: the next claim fails, and the
-//!   consumer comes to the lock.
+//! - Whatever goes before the messages that are lent (control, a priority message, a redelivery,
+//!   a closing) or waits for the room of one of them recalls the loan: the next claim fails, and
+//!   the consumer comes to the lock.
 //! - Where the oldest message may have to be dropped for the newest, nothing is lent.
 //!
-//! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody wants
-//! is two atomic read-modify-writes for each message still, and the bound would be theirs in
-//! common all the same.
+//! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody
+//! contends for is two atomic read-modify-writes for each message still, and the bound would be
+//! theirs in common all the same.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
