@@ -343,6 +343,9 @@ fn restart(stage: &mut dyn Stage) {
     for who in Who::ALL {
         assert!(!stage.is_connected(who, false), "{who:?}");
         stage.connects(who);
+        if who == Who::A && stage.can(Needs::Request) {
+            assert_eq!(stage.asks(Who::A, 9), Said::NoResponders, "nobody else is back");
+        }
     }
     stage.publishes(Who::A, 1, 20);
     assert_eq!(stage.quiet(Who::B), NONE, "its subscription has gone");
