@@ -88,6 +88,7 @@ impl Driver {
                 Action::Remote(..)
                 | Action::Placed { .. }
                 | Action::Hosted { .. }
+                | Action::Diverted(_)
                 | Action::Leased { .. } => {
                     prop_assert!(false, "nothing is placed here");
                 }

@@ -278,6 +278,9 @@ kinds! {
         "Checkpoints of the node cannot be written, and agents crash for it.",
     FillMailbox "fill_mailbox" Resources Agent false Count [1 1 1]
         "This many messages come to the agent at once.",
+    Outlive "outlive" Process Node true None [1 0 0]
+        "The node is taken for dead and boots anew, while what its older boot runs for other nodes \
+         lives on, cut off from all.",
 }
 
 impl Kind {

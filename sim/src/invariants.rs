@@ -12,6 +12,7 @@ mod books;
 mod liveness;
 mod messages;
 mod observer;
+mod placed;
 mod s01_one_incarnation;
 mod s02_delivery;
 mod s03_intensity;
@@ -80,6 +81,8 @@ pub struct Checks {
     /// Only in the kernel world.
     limits: Option<s13_limits::Limits>,
     observer: observer::Observer,
+    /// Only where agents run on other nodes than their supervisors.
+    placed: Option<Box<placed::Placed>>,
 }
 
 impl Checks {
@@ -96,6 +99,7 @@ impl Checks {
             conservation: s12_conservation::Conservation::default(),
             limits: None,
             observer: observer::Observer::new(plan),
+            placed: plan.places().then(|| Box::new(placed::Placed::new(plan))),
         }
     }
 
@@ -130,6 +134,9 @@ impl Checks {
             marks.reach(Mark::ConflictResolved);
         }
         self.observer.see(&self.books, record, marks);
+        if let Some(placed) = &mut self.placed {
+            placed.notes(&self.books, record, marks);
+        }
         let index = self.books.index;
         self.books.update(record);
         verdict.map_err(|(invariant, text)| Violation {
@@ -142,14 +149,20 @@ impl Checks {
     }
 
     fn messages(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, .. } = self;
-        by("S2", s02_delivery::see(books, record))?;
+        let Self { books, placed, .. } = self;
+        match placed.as_mut().filter(|placed| placed.is_of_hosts(record)) {
+            Some(placed) => placed.message(books, record)?,
+            None => by("S2", s02_delivery::see(books, record))?,
+        }
         by("S12", self.conservation.see(record))?;
         self.routing.see(record)
     }
 
     fn supervision(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, windows, order, waits, ownership, limits, .. } = self;
+        let Self { books, windows, order, waits, ownership, limits, placed, .. } = self;
+        if let Some(placed) = placed {
+            placed.see(books, record)?;
+        }
         by("S1", s01_one_incarnation::see(books, record))?;
         by("S8", s08_dead_deadlines::see(books, record))?;
         by("S3", windows.see(books, record))?;

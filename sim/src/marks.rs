@@ -73,6 +73,16 @@ marks! {
     ConflictResolved "conflict_resolved",
     /// A link was full.
     LinkOverflow "link_overflow",
+    /// An agent on another node was restarted since that node could not be reached.
+    PlacedRestarted "placed_restarted",
+    /// A start on another node waited, with the node in sight, for the end of an older lease.
+    FenceWaited "fence_waited",
+    /// What a node ran for another one was killed since its lease was over.
+    LeaseRanOut "lease_ran_out",
+    /// A node ignored what another one said of remote children, since it was old.
+    StaleAnswer "stale_answer",
+    /// What a node ran for another one was started again on a new boot of it.
+    HostRebooted "host_rebooted",
 }
 
 impl Mark {
@@ -98,6 +108,8 @@ struct Has {
     small_mailbox: bool,
     drops_in_hand: bool,
     dynamic: bool,
+    /// An agent that runs on another node than its supervisor.
+    placed: bool,
 }
 
 impl Has {
@@ -137,6 +149,7 @@ impl Has {
             small_mailbox: agents().any(|(_, agent)| agent.mailbox.size <= FILLED),
             drops_in_hand: agents().any(|(_, agent)| agent.in_hand == InHand::Drop),
             dynamic,
+            placed: scenario.all().any(|(_, entity)| entity.host.is_some()),
         }
     }
 
@@ -158,6 +171,11 @@ impl Has {
             Mark::NameReused => self.dynamic,
             Mark::DuplicateSuppressed | Mark::Reconnected | Mark::LinkOverflow => self.nodes > 1,
             Mark::ConflictResolved => self.nodes > 2,
+            Mark::PlacedRestarted
+            | Mark::FenceWaited
+            | Mark::LeaseRanOut
+            | Mark::StaleAnswer
+            | Mark::HostRebooted => self.placed,
         }
     }
 }

@@ -192,6 +192,10 @@ fn step(
         | What::Fault(..)
         | What::Healed
         | What::Over
+        | What::Here(..)
+        | What::Has(..)
+        | What::Placed(..)
+        | What::Outlives(..)
         | What::Calm => None,
     }
 }

@@ -20,6 +20,7 @@ use crate::broker::Medium;
 use crate::fault::Fault;
 use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
+use crate::stream::{Purpose, Streams, mix};
 
 pub use self::profile::{Mix, Profile};
 pub use self::read::Reading;
@@ -126,6 +127,12 @@ pub struct Knobs {
     /// Whether what is simulated misbehaves now and then, within what it may do: see
     /// [`buggify`](crate::buggify).
     pub buggify: bool,
+    /// How long what a node runs for another one goes on without an answer of that one. `None`: no
+    /// agent is placed on another node than its supervisor's, whatever the topology says.
+    pub child_lease: Option<Duration>,
+    /// The share of the agents, in a million, that are placed somewhere though the topology does
+    /// not say so; which and where is drawn.
+    pub placed: u32,
 }
 
 impl Default for Knobs {
@@ -145,6 +152,8 @@ impl Default for Knobs {
             link_capacity: 10_000,
             medium: Medium::Direct,
             buggify: false,
+            child_lease: None,
+            placed: 0,
         }
     }
 }
@@ -169,11 +178,51 @@ impl Plan {
         generate::calm(&self.scenario, &self.knobs)
     }
 
+    /// The node on which the processes of an agent run, if that is not where its supervisor lives.
+    #[must_use]
+    pub fn host_of(&self, who: Who) -> Option<NodeIx> {
+        placed_on(&self.scenario, &self.knobs, Streams::new(self.seed), who)
+    }
+
+    /// The node on which the processes of a name run.
+    #[must_use]
+    pub fn home(&self, who: Who) -> NodeIx {
+        self.host_of(who).unwrap_or_else(|| self.scenario.entity(who).node)
+    }
+
+    /// Whether any agent runs on another node than its supervisor.
+    #[must_use]
+    pub fn places(&self) -> bool {
+        self.knobs.child_lease.is_some()
+            && self.scenario.all().any(|(who, _)| self.host_of(who).is_some())
+    }
+
     /// How much there is to a plan: faults, operations, nodes.
     #[must_use]
     pub fn size(&self) -> (usize, usize, usize) {
         (self.faults.len(), self.operations.len(), self.scenario.nodes())
     }
+}
+
+/// The node on which the processes of an agent run, if that is not where its supervisor lives.
+fn placed_on(scenario: &Scenario, knobs: &Knobs, streams: Streams, who: Who) -> Option<NodeIx> {
+    knobs.child_lease?;
+    let entity = scenario.entity(who);
+    if entity.host.is_some() || knobs.placed == 0 {
+        return entity.host;
+    }
+    scenario.agent(who).filter(|agent| !agent.pool)?;
+    let nodes = u64::try_from(scenario.nodes()).unwrap_or(1);
+    let whose = of_name(&entity.name);
+    let is_placed = nodes > 1 && streams.chance(Purpose::Place, whose, 0, knobs.placed);
+    let on = 1 + streams.below(Purpose::Place, whose, 1, nodes.saturating_sub(1));
+    let to = (u64::from(entity.node.0) + on) % nodes;
+    is_placed.then_some(NodeIx(u8::try_from(to).unwrap_or(0)))
+}
+
+/// A number of a name, which stays when others come and go.
+fn of_name(name: &str) -> u64 {
+    name.bytes().fold(0, |number, byte| mix(number ^ u64::from(byte)))
 }
 
 /// A duration in nanoseconds; the longest there are if it has more.

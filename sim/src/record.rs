@@ -113,6 +113,34 @@ pub enum Stage {
     Exited(ExitReason),
 }
 
+/// What becomes of a process on the node that runs it for another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Here {
+    /// It is begun, for this boot of its owner.
+    Begins(u32),
+    /// It is up.
+    Up,
+    /// It had nothing to start.
+    Ignored,
+    /// It could not start.
+    Failed,
+    /// It is told to end.
+    Told(Signal),
+    /// It must not handle anything from this instant of the world on.
+    Leased(Instant),
+    /// It has ended.
+    Ended(ExitReason),
+}
+
+/// What becomes of a process on another node, in the eyes of its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Placed {
+    /// Its start waits for its host.
+    Waiting,
+    /// This boot of its host is told to run it.
+    Ordered(u32),
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Record {
@@ -218,11 +246,33 @@ pub enum What {
     Over,
     /// The time to heal is over: what must be up is up, and all that follows is the last stop.
     Calm,
+    /// A process that this node runs for another one; it has the name that its owner gave it.
+    Here(Process, Here),
+    /// A name that this node runs for another one is had here, or no longer.
+    Has(Who, bool),
+    /// A process of this node's on another one.
+    Placed(Process, NodeIx, Placed),
+    /// What this boot of the node runs for others begins to outlive it, or does no longer.
+    Outlives(u32, bool),
 }
 
 impl Process {
     fn words(self, small: u64, word: u64) -> (u64, [u64; 3]) {
         (small | u64::from(self.who.0) << 16, [self.supervisor, self.incarnation, word])
+    }
+}
+
+impl Here {
+    const fn words(self) -> (u64, u64) {
+        match self {
+            Self::Begins(boot) => (0, boot as u64),
+            Self::Up => (1, 0),
+            Self::Ignored => (2, 0),
+            Self::Failed => (3, 0),
+            Self::Told(signal) => (4, signal as u64),
+            Self::Leased(until) => (5, until.as_nanos()),
+            Self::Ended(reason) => (6, reason as u64),
+        }
     }
 }
 
@@ -275,6 +325,10 @@ impl What {
             Self::Calm => 32,
             Self::Refused(_) => 33,
             Self::Restored(..) => 34,
+            Self::Here(..) => 35,
+            Self::Has(..) => 36,
+            Self::Placed(..) => 37,
+            Self::Outlives(..) => 38,
         }
     }
 
@@ -327,6 +381,19 @@ impl What {
             }
             Self::Fault(number, begins) => (u64::from(begins), [u64::from(number), 0, 0]),
             Self::Halted | Self::Healed | Self::Over | Self::Calm => (0, [0; 3]),
+            Self::Here(process, here) => {
+                let (kind, word) = here.words();
+                process.words(kind, word)
+            }
+            Self::Has(who, here) => (u64::from(here) | of(who), [0; 3]),
+            Self::Placed(process, node, stage) => {
+                let boot = match stage {
+                    Placed::Waiting => 0,
+                    Placed::Ordered(boot) => u64::from(boot),
+                };
+                process.words(u64::from(node.0), boot)
+            }
+            Self::Outlives(boot, begins) => (u64::from(begins), [u64::from(boot), 0, 0]),
         }
     }
 }

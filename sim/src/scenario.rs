@@ -2,7 +2,8 @@
 //!
 //! A topology describes one tree. With several nodes the children of its root are dealt out, one
 //! node after the other, and each node has a root of its own with the same policy: what was one
-//! tree is then several that reach each other by name.
+//! tree is then several that reach each other by name. Where the topology says in which process an
+//! agent runs, the tree stays whole, on the first node, and those processes are the others.
 
 mod behaviour;
 
@@ -42,8 +43,10 @@ pub struct Entity {
     pub spec: ChildSpec,
     /// Its supervisor; `None` for a root.
     pub parent: Option<Who>,
-    /// Where it lives.
+    /// Where it lives; its supervisor does, too.
     pub node: NodeIx,
+    /// Where its processes run, if the topology puts them into another process than the tree.
+    pub host: Option<NodeIx>,
 }
 
 /// What an entity is.
@@ -144,16 +147,21 @@ impl Scenario {
         let (entities, roots, numbers) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut scenario = Self { topology, entities, roots, numbers };
         let root = scenario.topology.root.clone();
+        let hosts = Hosts::of(&root, nodes);
         for node in 0..nodes {
             let mut share = root.clone();
             if node > 0 {
                 share.name = format!("{}-node-{node}", root.name);
             }
-            let children = root.children.iter().skip(node).step_by(nodes).cloned();
-            share.children = children.collect();
+            let (first, step) = if hosts.of.is_empty() { (node, nodes) } else { (0, 1) };
+            let children = root.children.iter().skip(first).step_by(step).cloned();
+            share.children = if node > 0 && step == 1 { Vec::new() } else { children.collect() };
             // The spec of a root is nobody's business.
             let root = scenario.supervisor(&share, None, ix(node));
             scenario.roots.push(root);
+        }
+        for entity in &mut scenario.entities {
+            entity.host = hosts.of.get(&entity.name).copied();
         }
         if scenario.entities.len() > NAMES_MAX {
             return Err(ScenarioError::Names(scenario.entities.len()));
@@ -186,7 +194,7 @@ impl Scenario {
         // Beyond the limit numbers repeat; the scenario is then refused as a whole.
         let who = Who(u16::try_from(self.entities.len()).unwrap_or(u16::MAX));
         let (parent, node) = at;
-        self.entities.push(Entity { name: name.to_owned(), role, spec, parent, node });
+        self.entities.push(Entity { name: name.to_owned(), role, spec, parent, node, host: None });
         who
     }
 
@@ -402,6 +410,33 @@ impl Scenario {
             Shutdown::BrutalKill | Shutdown::Infinity => Duration::ZERO,
         };
         self.entities.iter().map(one).fold(Duration::ZERO, Duration::saturating_add)
+    }
+}
+
+/// On which node each agent runs that the topology puts into another process than the tree.
+struct Hosts {
+    of: BTreeMap<String, NodeIx>,
+}
+
+impl Hosts {
+    /// The processes get the nodes after the first, in the order in which they appear, and share
+    /// them if there are not enough. On one node nothing is elsewhere.
+    fn of(root: &SupervisorNode, nodes: usize) -> Self {
+        let (mut of, mut processes) = (BTreeMap::new(), Vec::new());
+        let mut rest: Vec<&Child> = root.children.iter().rev().collect();
+        while let Some(child) = rest.pop().filter(|_| nodes > 1) {
+            if let Child::Supervisor(node) = child {
+                rest.extend(node.children.iter().rev());
+            }
+            let (Child::Agent(node) | Child::GenServer(node)) = child else { continue };
+            let Some(process) = &node.process else { continue };
+            let at = processes.iter().position(|known| *known == process).unwrap_or_else(|| {
+                processes.push(process);
+                processes.len() - 1
+            });
+            of.insert(node.name.clone(), ix(1 + at % (nodes - 1)));
+        }
+        Self { of }
     }
 }
 

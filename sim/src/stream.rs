@@ -48,6 +48,8 @@ pub enum Purpose {
     User,
     /// What a disk cannot read.
     Storage,
+    /// Who runs on another node.
+    Place,
 }
 
 /// All the draws of one seed.

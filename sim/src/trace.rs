@@ -12,7 +12,7 @@ use lictor_kernel::{ExitReason, Signal, Status};
 use serde_json::{Map, Value, json};
 
 use crate::plan::{Plan, duration_text};
-use crate::record::{MessageId, Process, Record, Stage, What, Who};
+use crate::record::{Here, MessageId, Placed, Process, Record, Stage, What, Who};
 use crate::scenario::Scenario;
 
 /// How records of a plan are written.
@@ -250,7 +250,57 @@ impl Facts<'_, '_> {
             What::Halted => "halted",
             What::Healed => "healed",
             What::Calm => "calm",
-            _ => "over",
+            What::Over => "over",
+            _ => self.of_hosts(what),
+        }
+    }
+
+    fn of_hosts(&mut self, what: &What) -> &'static str {
+        match *what {
+            What::Here(process, here) => {
+                self.process(process);
+                match here {
+                    Here::Begins(boot) => {
+                        self.put("owner_boot", boot);
+                        "hosted_start"
+                    }
+                    Here::Up => "hosted_started",
+                    Here::Ignored => "hosted_start_ignored",
+                    Here::Failed => "hosted_start_failed",
+                    Here::Told(signal) => {
+                        self.put("signal", signal_word(signal));
+                        "hosted_signal"
+                    }
+                    Here::Leased(until) => {
+                        self.put("until", until.as_nanos());
+                        "leased"
+                    }
+                    Here::Ended(reason) => {
+                        self.put("reason", reason_word(reason));
+                        "hosted_exited"
+                    }
+                }
+            }
+            What::Has(who, here) => {
+                self.who(who);
+                if here { "name_taken" } else { "name_given_back" }
+            }
+            What::Placed(process, host, stage) => {
+                self.process(process);
+                self.put("host", host.0);
+                match stage {
+                    Placed::Waiting => "placed_waiting",
+                    Placed::Ordered(boot) => {
+                        self.put("boot", boot);
+                        "placed_ordered"
+                    }
+                }
+            }
+            What::Outlives(boot, begins) => {
+                self.put("boot", boot);
+                if begins { "outlives_begins" } else { "outlives_ends" }
+            }
+            _ => "",
         }
     }
 

@@ -11,7 +11,8 @@
 //!
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
 //! `message` their mailboxes, `network` the links, `cuts` what breaks them, `broker` what may stand
-//! between them, `faults` and `operations` the plan, `beside` the reference model.
+//! between them, `faults` and `operations` the plan, `beside` the reference model, `placed` what
+//! nodes run for each other, `remnant` a boot that is taken for dead and lives on.
 
 mod beside;
 mod broker;
@@ -21,7 +22,9 @@ mod message;
 mod network;
 mod node;
 mod operations;
+mod placed;
 mod process;
+mod remnant;
 mod script;
 mod settle;
 
@@ -35,6 +38,7 @@ use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Relay};
 use self::node::SimNode;
 use self::process::{Proc, Slot};
+use self::remnant::Remnant;
 use self::script::Script;
 use self::settle::Settling;
 pub(crate) use self::settle::{for_wire, settle};
@@ -128,6 +132,10 @@ struct World<'p, Q> {
     frames: Vec<Frame>,
     /// Nodes that have passed a question on to another.
     relays: Vec<Relay>,
+    /// Where the processes of each agent run, if not with its supervisor.
+    hosts: Vec<Option<NodeIx>>,
+    /// Boots that are taken for dead.
+    remnants: Vec<Remnant>,
     /// What stands between the nodes, unless their links are direct.
     brokered: Option<Box<Brokered>>,
     /// Faults that hold.
@@ -168,6 +176,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             },
             frames: Vec::new(),
             relays: Vec::new(),
+            hosts: scenario.all().map(|(who, _)| plan.host_of(who)).collect(),
+            remnants: Vec::new(),
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
@@ -228,11 +238,12 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         };
         let event_at = if from_script { scripted } else { queued };
         let mut due: Option<(Instant, NodeIx)> = None;
-        for node in &self.nodes {
-            if let Some(at) = node.due
+        let remnants = self.remnants.iter().map(|older| (older.due, older.ix));
+        for (at, node) in self.nodes.iter().map(|node| (node.due, node.ix)).chain(remnants) {
+            if let Some(at) = at
                 && due.is_none_or(|(first, _)| at < first)
             {
-                due = Some((at, node.ix));
+                due = Some((at, node));
             }
         }
         // Events of an instant come before the deadlines of that instant.
@@ -334,7 +345,13 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.streams.between(purpose, u64::from(who.0), nth, nanos(from), nanos(to))
     }
 
+    /// Where its supervisor lives.
     fn node_of(&self, who: Who) -> NodeIx {
         self.plan.scenario.entity(who).node
+    }
+
+    /// Where its processes run, and its mailbox is.
+    fn home_of(&self, who: Who) -> NodeIx {
+        self.hosts[usize::from(who.0)].unwrap_or_else(|| self.node_of(who))
     }
 }

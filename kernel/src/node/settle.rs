@@ -20,9 +20,9 @@ impl Node {
         let result = act(&mut self.tree, &mut out);
         for action in out.drain(..) {
             // What concerns a child on another node is not for the driver of this one.
-            if !self.is_for_another(action) {
-                actions.push(Action::Supervision(action));
-            }
+            let is_for_another = self.is_for_another(action);
+            let is = if is_for_another { Action::Diverted } else { Action::Supervision };
+            actions.push(is(action));
             self.note_action(action, actions);
         }
         self.tree_actions.0 = out;

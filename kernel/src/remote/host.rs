@@ -152,6 +152,13 @@ impl Host {
         self.jobs.get(&name).filter(|job| job.has_name).map(|job| job.owner)
     }
 
+    /// The order that the process of a name is run for, and the boot of its owner that gave it.
+    #[must_use]
+    pub fn order_of(&self, name: NameId) -> Option<(u64, Ticket)> {
+        let job = self.jobs.get(&name).filter(|job| job.process().is_some())?;
+        Some((job.boot, job.ticket))
+    }
+
     /// How many processes of others are alive here.
     #[must_use]
     pub fn alive(&self) -> usize {

@@ -203,6 +203,7 @@ impl Cluster {
                 | Action::CallEnded(_)
                 | Action::Peer(..)
                 | Action::Hosted { .. }
+                | Action::Diverted(_)
                 | Action::Watch(_) => {}
             }
         }

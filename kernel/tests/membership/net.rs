@@ -202,6 +202,7 @@ impl Net {
                 | Action::Remote(..)
                 | Action::Placed { .. }
                 | Action::Hosted { .. }
+                | Action::Diverted(_)
                 | Action::Leased { .. } => {}
             }
         }

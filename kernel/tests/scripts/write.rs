@@ -222,6 +222,7 @@ impl Speaker<'_> {
             A::Remote(peer, frame) => format!("remote {} {frame:?}", peer.0),
             A::Placed { node, stage, .. } => format!("placed {} {stage:?}", node.0),
             A::Hosted { name, here } => format!("hosted {} {here}", name.0),
+            A::Diverted(action) => format!("elsewhere {}", self.of_tree(action)),
             A::Leased { process, until } => format!("leased {process:?} {until:?}"),
         }
     }

@@ -67,6 +67,8 @@ pub(super) struct ChildBook {
     /// Its place in the start order; children of one supervisor only.
     pub(super) position: usize,
     pub(super) node: NodeIx,
+    /// Where its processes run, if not there.
+    pub(super) host: Option<NodeIx>,
     pub(super) restart: Restart,
     pub(super) start_timeout: Option<Duration>,
     pub(super) pool: bool,
@@ -183,6 +185,7 @@ impl Books {
                 parent: entity.parent,
                 position: 0,
                 node: entity.node,
+                host: plan.host_of(who),
                 restart: entity.spec.restart,
                 start_timeout: entity.spec.start_timeout,
                 pool: agent.is_some_and(|agent| agent.pool),
@@ -318,10 +321,13 @@ impl Books {
                 let book = &mut self.child[usize::from(who.0)];
                 (book.rests, book.starts, book.waits) = (true, 0, None);
             }
+            // What the host of a name says of it is not what its supervisor says.
+            What::Status(who, _) if self.of(who).node != record.node => {}
             What::Status(who, status) => {
                 let book = &mut self.child[usize::from(who.0)];
                 (book.status, book.suspended) = (Some(status), status == Status::Suspended);
             }
+            What::Outlives(..) | What::Here(..) | What::Has(..) | What::Placed(..) => {}
             What::Booted(_) => self.on[usize::from(record.node.0)] = true,
             What::Halted => self.halted(record.node),
             What::Operation(number) => self.operation(now, record.node, number),

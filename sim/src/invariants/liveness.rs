@@ -12,7 +12,7 @@ use lictor_kernel::Restart;
 use super::books::{Books, How, Life};
 use super::{Verdict, is_clean};
 use crate::plan::duration_text;
-use crate::record::{Record, What, Who};
+use crate::record::{NodeIx, Record, What, Who};
 use crate::trace::reason_word;
 
 pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
@@ -23,6 +23,9 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
         let who = Who(u16::try_from(number).unwrap_or(u16::MAX));
         let book = books.of(who);
         if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
+            continue;
+        }
+        if waits_for_a_host(books, book.node) {
             continue;
         }
         let last = match book.end {
@@ -40,6 +43,15 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
         return Err(format!("{who:?} is not up after the time to heal; {last}"));
     }
     Ok(())
+}
+
+/// Whether something of this node waits for a host that nobody has mended: its siblings wait with it.
+fn waits_for_a_host(books: &Books, node: NodeIx) -> bool {
+    let is_away = |host: NodeIx| {
+        let host = usize::from(host.0);
+        !books.on[host] || books.stopped[host]
+    };
+    books.child.iter().any(|child| child.node == node && child.host.is_some_and(is_away))
 }
 
 fn must_be_up(books: &Books, who: Who) -> bool {
@@ -85,13 +97,13 @@ const SETTLED: Duration = Duration::from_secs(30);
 pub(super) fn registries_agree(books: &Books, record: &Record) -> Verdict {
     let What::Sees(who, sees) = record.what else { return Ok(()) };
     let book = books.of(who);
-    let here = book.node;
+    let here = book.host.unwrap_or(book.node);
     match sees {
         Some(at) if at != here || !books.on[usize::from(at.0)] => {
             let (node, at) = (record.node.0, at.0);
             Err(format!("node {node} sees {who:?} at node {at}, and it is not there"))
         }
-        None if book.life == Life::Up => {
+        None if book.life == Life::Up && books.on[usize::from(here.0)] => {
             let (node, here) = (record.node.0, here.0);
             Err(format!("node {node} does not see {who:?}, which is up at node {here}"))
         }

@@ -12,6 +12,10 @@ use crate::record::{Record, What};
 pub(super) fn see(books: &Books, record: &Record) -> Verdict {
     let What::Status(who, status) = record.what else { return Ok(()) };
     let book = books.of(who);
+    if book.node != record.node {
+        // Its host's word: judged with what runs there.
+        return Ok(());
+    }
     let wrong = match status {
         Status::Up | Status::Suspended => book.agent && book.life != Life::Up,
         Status::Starting => book.agent && book.life == Life::Up,

@@ -53,10 +53,10 @@ impl Routing {
     pub(super) fn new(plan: &Plan) -> Self {
         let scenario = &plan.scenario;
         let bound = |who| scenario.agent(who).map_or(0, |agent| agent.mailbox.size as usize);
-        let mailboxes = scenario.all().map(|(who, entity)| Mailbox {
+        let mailboxes = scenario.all().map(|(who, _)| Mailbox {
             queue: VecDeque::new(),
             bound: bound(who),
-            node: entity.node,
+            node: plan.home(who),
         });
         let within = plan.operations.iter().map(|operation| match operation.act {
             Act::Ask(_, within) => Some(nanos(within)),

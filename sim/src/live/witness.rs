@@ -102,6 +102,7 @@ impl Recorder for Witness {
             | Action::Remote(..)
             | Action::Placed { .. }
             | Action::Hosted { .. }
+            | Action::Diverted(_)
             | Action::Leased { .. } => {}
         });
         if let Some(process) = swept {

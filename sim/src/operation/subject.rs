@@ -384,6 +384,7 @@ impl Subject for Whole {
             node::Action::Remote(..)
             | node::Action::Placed { .. }
             | node::Action::Hosted { .. }
+            | node::Action::Diverted(_)
             | node::Action::Leased { .. } => None,
         };
         let actions = out.iter().filter_map(of_tree).collect();

@@ -18,6 +18,7 @@ use lictor_kernel::{Curve, Instant, Shutdown};
 use super::dice::{Dice, Of};
 use super::{
     CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, Mix, OPERATIONS_MAX, Operation, Plan, Profile, nanos,
+    placed_on,
 };
 use crate::broker::Medium;
 use crate::fault::{Fault, Group, Kind};
@@ -61,6 +62,7 @@ impl Plan {
             maker.knobs = knobs(dice, scenario.nodes());
             maker.medium(dice);
             maker.knobs.buggify = dice.one_in(2);
+            maker.place();
             maker.swarm(faults);
             maker.operate(operations);
         }
@@ -151,9 +153,33 @@ impl Maker<'_> {
     fn allows(&self, kind: Kind) -> bool {
         let medium = self.knobs.medium;
         self.profile.allows(kind, self.scenario.nodes())
+            && (kind != Kind::Outlive || self.knobs.child_lease.is_some())
             && (kind.facts().group != Group::Broker || medium != Medium::Direct)
             && (kind != Kind::Redeliver || medium == Medium::JetStream)
             && (kind != Kind::HighWater || medium == Medium::ZeroMq)
+    }
+
+    /// Whether and how agents run on other nodes than their supervisors. Drawn apart: what else a
+    /// seed means must not change with it.
+    fn place(&mut self) {
+        let placed = self.scenario.all().any(|(_, entity)| entity.host.is_some());
+        let may = self.scenario.nodes() > 1 && self.profile.engine.is_modelled();
+        if !may || !(placed || self.profile.place) {
+            return;
+        }
+        let dice = &mut Dice::new(self.streams, Of::Place);
+        let usual = Duration::from_secs(1);
+        let lease = dice.time(Duration::from_millis(50), Duration::from_secs(5));
+        // Several questions and answers, each by way of a broker, must fit into it.
+        let least = self.knobs.latency.1.saturating_mul(40);
+        self.knobs.child_lease = Some(if dice.one_in(3) { usual } else { lease }.max(least));
+        if self.profile.place {
+            self.knobs.placed = dice.small(200_000, 1_000_000);
+        }
+    }
+
+    fn host_of(&self, who: Who) -> Option<NodeIx> {
+        placed_on(self.scenario, &self.knobs, self.streams, who)
     }
 
     /// What stands between the nodes. With a broker each frame goes two ways, and heartbeats must
@@ -220,7 +246,9 @@ pub(super) fn calm(scenario: &Scenario, knobs: &Knobs) -> Duration {
         .saturating_add(knobs.lease.saturating_mul(2));
     // Clients connect anew, and what was not acknowledged comes again.
     let broker = Duration::from_secs(if knobs.medium == Medium::Direct { 0 } else { 10 });
-    [backoff.saturating_mul(2), start, stop, peers, broker, Duration::from_secs(6)]
+    // What may be left of an older boot of either side is waited for, and what was lost said again.
+    let placed = knobs.child_lease.unwrap_or_default().saturating_mul(6);
+    [backoff.saturating_mul(2), start, stop, peers, broker, placed, Duration::from_secs(6)]
         .into_iter()
         .fold(Duration::ZERO, Duration::saturating_add)
         .min(CALM_MAX)
@@ -257,7 +285,7 @@ fn knobs(dice: &mut Dice, nodes: usize) -> Knobs {
         lease: beat.saturating_mul(dice.small(3, 10)),
         link_capacity: dice.pick(&[8, 64, 1_000, usual.link_capacity]).unwrap_or(64),
         medium: usual.medium,
-        buggify: false,
+        ..usual
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Profile {
     /// millisecond. A seed that wants a crash at the edge of a restart window goes beyond, to twice
     /// that window, if the window is at most two minutes.
     pub horizon: RangeInclusive<Duration>,
+    /// Whether some agents are placed on other nodes than their supervisors, though the topology
+    /// does not say so; what it says is done in any case. Only in the kernel world.
+    pub place: bool,
 }
 
 /// Which faults the plans of a campaign have.
@@ -76,7 +79,8 @@ impl Profile {
             Mix::Calm => (100..=1_000, 0..=0),
             Mix::Parity => (20..=120, 0..=10),
         };
-        Self { mix, engine: Engine::Kernel, operations, faults, horizon: seconds(1)..=seconds(32) }
+        let horizon = seconds(1)..=seconds(32);
+        Self { mix, engine: Engine::Kernel, operations, faults, horizon, place: false }
     }
 
     /// Whether plans may have this kind of fault; `nodes` is how many the world has.

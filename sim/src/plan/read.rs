@@ -40,6 +40,8 @@ const KNOBS: Schema = Schema::new(
         "link_capacity",
         "medium",
         "buggify",
+        "child_lease",
+        "placed",
     ],
 );
 
@@ -210,6 +212,9 @@ fn knobs(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<
     let medium = reader.field(&fields, "medium", |r, item| medium(r, item, engine));
     let medium = medium.or(usual.medium);
     let buggify = reader.field(&fields, "buggify", |r, item| r.bool(item)).or(usual.buggify);
+    let child_lease = reader.field(&fields, "child_lease", |r, item| child_lease(r, item, engine));
+    let child_lease = child_lease.set();
+    let placed = reader.field(&fields, "placed", Reader::share).or(0);
     let mut whole =
         |key, most, usual| reader.field(&fields, key, |r, item| r.whole(item, 1, most)).or(usual);
     Some(Knobs {
@@ -225,6 +230,8 @@ fn knobs(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<
         link_capacity: whole("link_capacity", 10_000_000, usual.link_capacity),
         medium,
         buggify,
+        child_lease,
+        placed,
     })
 }
 
@@ -239,6 +246,18 @@ fn medium(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option
         }
     }
     Some(medium)
+}
+
+fn child_lease(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<Duration> {
+    if let Some(engine) = engine.filter(|engine| !engine.is_modelled()) {
+        let message = format_args!("the engine `{}` places no agents", engine.word());
+        if let Some(d) = reader.error("not-available", item.span(), message) {
+            d.help(
+                "it is `kernel` that does; leave `child_lease` out, and all run with their trees",
+            );
+        }
+    }
+    at_least(reader, item, HEARTBEAT_MIN)
 }
 
 /// A duration, or a list of the least and the most.

@@ -106,6 +106,12 @@ impl Knobs {
         let _ = writeln!(text, "  link_capacity: {}", self.link_capacity);
         let _ = writeln!(text, "  medium: {}", self.medium.word());
         let _ = writeln!(text, "  buggify: {}", self.buggify);
+        if let Some(lease) = self.child_lease {
+            let _ = writeln!(text, "  child_lease: {}", duration_text(lease));
+        }
+        if self.placed > 0 {
+            let _ = writeln!(text, "  placed: {}", share_text(self.placed.into()));
+        }
     }
 }
 

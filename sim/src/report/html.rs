@@ -188,6 +188,8 @@ fn kept_records(plan: &Plan, records: &[Record], kept: &Kept, lives: &Lives) -> 
         | What::ShutdownError(it, _)
         | What::Stale(it)
         | What::Restored(it, _)
+        | What::Here(it, _)
+        | What::Placed(it, ..)
         | What::Delivered(_, it) => Some(it.who),
         What::Supervisor { who, .. }
         | What::RestartScheduled { who, .. }
@@ -196,6 +198,7 @@ fn kept_records(plan: &Plan, records: &[Record], kept: &Kept, lives: &Lives) -> 
         | What::Sent(_, who, _)
         | What::Queued(_, who)
         | What::PutBack(_, who)
+        | What::Has(who, _)
         | What::Sees(who, _) => Some(who),
         What::RestartsExhausted { supervisor, .. } => {
             supervisors.get(&(record.node, supervisor)).copied()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lictor_kernel::{Instant, Signal};
 
 use crate::plan::{Plan, duration_text};
-use crate::record::{Ending, Fate, Process, Record, Stage, What, Who};
+use crate::record::{Ending, Fate, Here, NodeIx, Placed, Process, Record, Stage, What, Who};
 use crate::trace::{message_text, reason_word, status_word};
 
 /// What happened, without when and where.
@@ -13,7 +13,10 @@ pub(super) fn sentence(plan: &Plan, record: &Record) -> String {
     let name = |who: Who| plan.scenario.entity(who).name.as_str();
     let process = |process: Process| process_text(plan, process);
     match record.what {
-        What::Start(it) => format!("start {}", process(it)),
+        What::Start(it) => match plan.host_of(it.who) {
+            Some(host) => format!("start {} on n{}", process(it), host.0),
+            None => format!("start {}", process(it)),
+        },
         What::Signal(it, Signal::Shutdown) => format!("tell {} to stop", process(it)),
         What::Signal(it, Signal::Kill) => format!("kill {}", process(it)),
         What::Started(it) => format!("{} is up", process(it)),
@@ -90,7 +93,53 @@ fn of_world(plan: &Plan, record: &Record) -> String {
         }
         What::Healed => "all faults are over".to_owned(),
         What::Calm => "the time to heal is over; the last stop begins".to_owned(),
-        _ => "the run is over".to_owned(),
+        What::Over => "the run is over".to_owned(),
+        _ => of_hosts(plan, record),
+    }
+}
+
+/// What runs on one node for another.
+fn of_hosts(plan: &Plan, record: &Record) -> String {
+    let name = |who: Who| plan.scenario.entity(who).name.as_str();
+    let process = |process: Process| process_text(plan, process);
+    let on = on_node(plan, record.node);
+    match record.what {
+        What::Here(it, Here::Begins(_)) => format!("start {} {on}", process(it)),
+        What::Here(it, Here::Up) => format!("{} is up {on}", process(it)),
+        What::Here(it, Here::Ignored) => format!("{} finds nothing to start {on}", process(it)),
+        What::Here(it, Here::Failed) => format!("{} fails to start {on}", process(it)),
+        What::Here(it, Here::Told(Signal::Shutdown)) => {
+            format!("tell {} {on} to stop", process(it))
+        }
+        What::Here(it, Here::Told(Signal::Kill)) => format!("kill {} {on}", process(it)),
+        What::Here(it, Here::Leased(until)) => {
+            format!("{} may go on {on} until {}", process(it), instant(until))
+        }
+        What::Here(it, Here::Ended(reason)) => {
+            format!("{} ends {on}: {}", process(it), reason_word(reason))
+        }
+        What::Has(who, true) => format!("{} has its name {on}", name(who)),
+        What::Has(who, false) => format!("{} gives its name back {on}", name(who)),
+        What::Placed(it, host, Placed::Waiting) => {
+            format!("{} waits for n{}", process(it), host.0)
+        }
+        What::Placed(it, host, Placed::Ordered(boot)) => {
+            format!("{} is ordered on n{}, boot {boot}", process(it), host.0)
+        }
+        What::Outlives(boot, true) => {
+            format!("boot {boot} lives on, cut off, and is taken for dead: see {on}")
+        }
+        What::Outlives(boot, false) => format!("boot {boot} is gone at last {on}"),
+        _ => String::new(),
+    }
+}
+
+/// `on n1`; an older boot of it that lives on is `on n1, older boot`.
+fn on_node(plan: &Plan, node: NodeIx) -> String {
+    let nodes = plan.scenario.nodes();
+    match usize::from(node.0).checked_sub(nodes) {
+        Some(of) => format!("on n{of}, older boot"),
+        None => format!("on n{}", node.0),
     }
 }
 

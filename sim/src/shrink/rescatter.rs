@@ -122,6 +122,7 @@ pub(super) fn plain(topology: &Topology, number: usize) -> Option<Option<Topolog
         plain.mailbox = node.mailbox;
         plain.in_hand = node.in_hand;
         plain.max_retries = node.max_retries;
+        plain.process.clone_from(&node.process);
         let changed = plain != *node;
         if changed {
             children[index] = Child::Agent(plain);

@@ -3,10 +3,15 @@
 //! Whatever the kernel's tree is told a tree of models is told as well; what both say, and how each
 //! supervisor in them then looks, must be the same. Not every run has it: a model goes over all
 //! that it was ever told, at every call.
+//!
+//! A node with children on other nodes has none. What becomes of those its kernel tells its tree by
+//! itself, in the midst of a call, several times and partly of the instant before; the actions do
+//! not say which of them answers what.
 
 use std::sync::Arc;
 
 use lictor_kernel::node::{Action, Node};
+use lictor_kernel::remote::HOSTED;
 use lictor_kernel::tree::{Action as Said, Machine, Plan};
 use lictor_kernel::{Instant, SupervisorId};
 
@@ -45,12 +50,19 @@ impl Beside {
             return None;
         };
         let of_tree = |action: &Action| match action {
+            // What runs here for others is no supervisor's of this node.
+            Action::Supervision(Said::Start { process } | Said::Signal { process, .. })
+                if process.supervisor == HOSTED =>
+            {
+                None
+            }
             Action::Supervision(action) => Some(*action),
             Action::Status { .. } | Action::CallEnded(_) => None,
             Action::Send(..) | Action::Peer(..) | Action::Watch(_) => None,
             Action::Remote(..)
             | Action::Placed { .. }
             | Action::Hosted { .. }
+            | Action::Diverted(_)
             | Action::Leased { .. } => None,
         };
         let said: Vec<Said> = actions.iter().filter_map(of_tree).collect();

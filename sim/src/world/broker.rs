@@ -270,7 +270,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Load::Message(message, _) if self.messages[message as usize].question.is_some() => {
                 Mode::Request
             }
-            Load::Message(..) | Load::Said(..) | Load::Answer(..) => Mode::Plain,
+            Load::Message(..) | Load::Said(..) | Load::Children(..) | Load::Answer(..) => {
+                Mode::Plain
+            }
         };
         self.tell_broker(broker::Event::Published {
             from: client(frame.from),

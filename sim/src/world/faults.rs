@@ -125,7 +125,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// Many messages come at once, from the agent's own node.
     fn fill(&mut self, number: u32, who: Who, amount: u64) {
-        let node = self.node_of(who);
+        let node = self.home_of(who);
         if !self.node(node).on {
             return;
         }
@@ -152,6 +152,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 }
             }
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) => self.boots(node),
+            (Kind::Outlive, Target::Node(node)) if begins => self.outlives(node),
+            (Kind::Outlive, Target::Node(node)) => self.is_gone_at_last(node),
             (Kind::Skew, Target::Node(node)) if begins => {
                 let now = self.now;
                 self.node(node).clock.leap(now, amount);

@@ -185,7 +185,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         let holder = self.messages[index as usize].holder.take();
-        let node = self.node_of(self.messages[index as usize].to);
+        let node = self.home_of(self.messages[index as usize].to);
         self.message_ends(node, index, Fate::NoRoom, Ending::Failed);
         if let Some(slot) = holder {
             self.passed_on(slot);
@@ -216,6 +216,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         if proc.in_hand.is_some() || proc.told {
             return;
         }
+        if self.lease_is_over(slot) {
+            // It looks before it takes anything, told or not.
+            return;
+        }
+        let Some(proc) = self.live(slot) else { return };
         let (node, process) = (proc.node, proc.process);
         let state = &mut self.agents[usize::from(who.0)];
         let Some(index) = state.mailbox.pop_front() else { return };
@@ -251,6 +256,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         let &mut Proc { node, process, given, .. } = proc;
+        if self.lease_is_over(slot) {
+            return self.dies(slot, lictor_kernel::ExitReason::Killed);
+        }
         if self.lets_others_first(process.who) {
             return self.after(YIELD, Event::Done(slot, index));
         }
@@ -377,6 +385,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         else {
             return;
         };
+        if self.is_remnant(node) || self.lease_is_over(slot) {
+            return;
+        }
         let who = process.who;
         let Some(agent) = self.plan.scenario.agent(who) else { return };
         let (Some(ticks), false) = (&agent.behaviour.ticks, self.calm) else { return };

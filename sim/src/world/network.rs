@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lictor_kernel::membership::{Claim, Frame as Said, PeerChange};
 use lictor_kernel::node::{self, Action, Callee};
+use lictor_kernel::remote::Frame as Children;
 use lictor_kernel::{
     CallId, CallOutcome, Ended, NodeId, Owner, ReplyOutcome, Route, Router, Undeliverable,
 };
@@ -46,6 +47,8 @@ pub(super) struct Frame {
 pub(super) enum Load {
     /// What one kernel says to another, and of whom.
     Said(Said, Option<Who>),
+    /// What one kernel says to another about children, and of whom.
+    Children(Children, Option<Who>),
     /// A message, for this boot of the receiver.
     Message(u32, u64),
     Answer(Question, Option<u32>, Ending),
@@ -83,11 +86,11 @@ const fn pair(from: NodeIx, to: NodeIx) -> u64 {
     (from.0 as u64) << 8 | to.0 as u64
 }
 
-const fn id(node: NodeIx) -> NodeId {
+pub(super) const fn id(node: NodeIx) -> NodeId {
     NodeId(node.0 as u64)
 }
 
-fn ix(node: NodeId) -> NodeIx {
+pub(super) fn ix(node: NodeId) -> NodeIx {
     NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
 }
 
@@ -100,7 +103,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn route(&mut self, node: NodeIx, index: u32) {
         let to = self.messages[index as usize].to;
         match self.route_to(node, to) {
-            Route::Local { .. } if self.node_of(to) == node => self.enqueue(node, index),
+            Route::Local { .. } if self.home_of(to) == node => self.enqueue(node, index),
             // The node only says that it has the name.
             Route::Local { .. } => self.message_ends(node, index, Fate::Unknown, Ending::Failed),
             Route::Remote { node: at, epoch, .. } => self.send_away(node, (ix(at), epoch), index),
@@ -116,7 +119,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// Whether the receiver of a message lives on this node.
     fn receives(&self, node: NodeIx, index: u32) -> bool {
-        self.node_of(self.messages[index as usize].to) == node
+        self.home_of(self.messages[index as usize].to) == node
     }
 
     fn route_to(&mut self, node: NodeIx, to: Who) -> Route {
@@ -238,7 +241,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     /// Puts something on a link, which may lose it.
-    fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
+    pub(super) fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
         let boot = self.node(from).boot;
         let (whose, now) = (pair(from, to), self.now.as_nanos());
         let short = self.buggify.fires(Point::ShortQueue, whose, now);
@@ -345,7 +348,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Load::Message(_, meant) if !frame.stored => {
                 meant != u64::from(self.node(frame.to).boot)
             }
-            Load::Message(..) | Load::Said(..) | Load::Answer(..) => false,
+            Load::Message(..) | Load::Said(..) | Load::Children(..) | Load::Answer(..) => false,
         }
     }
 
@@ -353,6 +356,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn received(&mut self, Frame { from, to, load, .. }: Frame) {
         match load {
             Load::Said(said, who) => self.hears(to, from, said, who),
+            Load::Children(said, who) => self.hears_of_children(to, from, said, who),
             Load::Message(message, _) => self.accept(to, message),
             Load::Answer(_, Some(relay), ending) => self.relay_answered(to, relay, ending),
             Load::Answer(question, None, ending) => self.answered(to, question, ending),
@@ -403,7 +407,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// A kernel hears what another has said. Names are text on a wire.
     fn hears(&mut self, node: NodeIx, from: NodeIx, said: Said, who: Option<Who>) {
-        if self.node(node).ended {
+        if self.node(node).left {
             // It has said goodbye, and listens no more.
             return;
         }
@@ -457,13 +461,13 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
                     Called::Relay(relay) => self.relay_ends(relay, ending),
                 }
             }
-            Action::Peer(_, PeerChange::Suspect)
-            | Action::Watch(_)
-            // Nothing is placed on other nodes here.
-            | Action::Remote(..)
+            Action::Remote(..)
             | Action::Placed { .. }
             | Action::Hosted { .. }
-            | Action::Leased { .. }
+            | Action::Diverted(_)
+            | Action::Leased { .. } => self.remote_action(node, action),
+            Action::Peer(_, PeerChange::Suspect)
+            | Action::Watch(_)
             | Action::Supervision(_)
             | Action::Status { .. } => {}
         }
@@ -499,7 +503,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     pub(super) fn disconnected(&mut self, node: NodeIx, peer: NodeIx) {
-        if self.node(node).on && !self.node(node).ended {
+        if self.node(node).on && !self.node(node).left {
             self.step_kernel(node, |kernel, now, actions| {
                 kernel.handle(now, node::Event::PeerDown(id(peer)), actions);
             });
@@ -512,7 +516,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
             for (who, entity) in scenario.all() {
                 let runs = self.node(node).on && !self.node(node).ended;
-                let here = entity.node == node || self.node(node).claims.contains_key(&who);
+                let here = self.home_of(who) == node || self.node(node).claims.contains_key(&who);
                 if !runs || here || scenario.agent(who).is_none() {
                     continue;
                 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lictor_kernel::membership;
 use lictor_kernel::node::{self, Action, Config, Node};
+use lictor_kernel::remote::HOSTED;
 use lictor_kernel::supervisor::{self, Report};
 use lictor_kernel::tree::{self};
 use lictor_kernel::{
@@ -41,6 +42,8 @@ pub(super) struct SimNode {
     pub(super) stopped: bool,
     /// Whether its tree has ended.
     pub(super) ended: bool,
+    /// Whether it has said goodbye: after that, when nothing runs here for others either.
+    pub(super) left: bool,
     /// Whether it was mended after the healing: once, or a tree that always fails would look well.
     mended: bool,
     pub(super) clock: Clock,
@@ -59,7 +62,7 @@ pub(super) struct SimNode {
     /// Names of other nodes' agents that this node says it has.
     pub(super) claims: BTreeMap<Who, NameId>,
     /// The entity behind each name.
-    who: Vec<Option<Who>>,
+    pub(super) who: Vec<Option<Who>>,
     /// The incarnation that each supervisor runs as.
     supervisors: Vec<Option<u64>>,
     /// By incarnation of a supervisor: whose it is.
@@ -90,7 +93,8 @@ fn kernel(node: NodeIx, boot: u32, seed: u64, knobs: &Knobs) -> Node {
         ..membership::Config::default()
     };
     let limits = RegistryLimits::DEFAULT;
-    Node::new(Config { seed, limits, max_calls: 1 << 20, membership, ..Config::default() })
+    let remote = super::placed::config(boot, knobs);
+    Node::new(Config { seed, limits, max_calls: 1 << 20, membership, remote })
 }
 
 impl SimNode {
@@ -102,6 +106,7 @@ impl SimNode {
             boot: 0,
             stopped: false,
             ended: false,
+            left: false,
             mended: false,
             clock: Clock::new(),
             late: 0,
@@ -134,10 +139,21 @@ impl SimNode {
 
     fn bind(&mut self, who: Who, name: NameId, is_own: bool) {
         if is_own {
-            self.names[usize::from(who.0)] = Some(name);
+            self.own(who, name);
         } else {
             self.claims.insert(who, name);
+            self.knows(who, name);
         }
+    }
+
+    /// The name of an entity of this node.
+    pub(super) fn own(&mut self, who: Who, name: NameId) {
+        self.names[usize::from(who.0)] = Some(name);
+        self.knows(who, name);
+    }
+
+    /// Who is behind a name.
+    pub(super) fn knows(&mut self, who: Who, name: NameId) {
         let at = name.0 as usize;
         if self.who.len() <= at {
             self.who.resize(at + 1, None);
@@ -145,7 +161,7 @@ impl SimNode {
         self.who[at] = Some(who);
     }
 
-    fn process(&self, id: ProcessId) -> Option<Process> {
+    pub(super) fn process(&self, id: ProcessId) -> Option<Process> {
         let who = self.who(NameId(id.pid.child.0))?;
         let (supervisor, incarnation) = (id.supervisor.0, id.pid.incarnation);
         Some(Process { who, supervisor, incarnation })
@@ -183,7 +199,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         let id = |who: Who| ChildId(this.name(who).map_or(u32::MAX, |name| name.0));
         let plan = Arc::new(scenario.tree(streams, boot, root, &id));
-        self.node(node).beside = Beside::new(self.options.model, &plan);
+        let wanted = self.options.model && !self.has_children_elsewhere(node);
+        self.node(node).beside = Beside::new(wanted, &plan);
         let start = Call::Start(Arc::clone(&plan));
         self.step_tree(
             node,
@@ -201,11 +218,14 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let scenario = Arc::clone(&self.plan.scenario);
         for (who, entity) in scenario.all() {
             let pool = matches!(&entity.role, Role::Agent(agent) if agent.pool);
-            if entity.node == node && !pool {
+            let host = self.hosts[usize::from(who.0)];
+            if host.is_some() {
+                self.declare_placed(node, who);
+            } else if entity.node == node && !pool {
                 let kind = scenario.kind(who);
                 self.declare(node, who, kind);
             }
-            if entity.node == node {
+            if self.home_of(who) == node {
                 let state = &mut self.agents[usize::from(who.0)];
                 (state.closed, state.suspended) = (false, false);
                 state.last_fact = None;
@@ -275,6 +295,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     pub(super) fn wake(&mut self, node: NodeIx) {
+        if self.is_remnant(node) {
+            return self.wakes_remnant(node);
+        }
         let now = self.now;
         let this = self.node(node);
         let times = if this.woken.0 == now { this.woken.1 + 1 } else { 1 };
@@ -292,6 +315,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// Tells the kernel what a process did.
     pub(super) fn tell_kernel(&mut self, node: NodeIx, id: ProcessId, event: supervisor::Event) {
+        if id.supervisor == HOSTED {
+            // No supervisor of this node's is told.
+            return self.tell_host(node, id, event);
+        }
         let call = |_| Call::Fact(id.supervisor, event);
         self.step_tree(node, call, |kernel, now, actions| {
             kernel.handle(now, node::Event::Supervision(id.supervisor, event), actions);
@@ -311,6 +338,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 | Action::Remote(..)
                 | Action::Placed { .. }
                 | Action::Hosted { .. }
+                | Action::Diverted(_)
                 | Action::Leased { .. } => self.peer_action(node, action),
             }
         }
@@ -319,6 +347,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     fn supervision(&mut self, node: NodeIx, action: tree::Action) {
         match action {
+            tree::Action::Start { process } | tree::Action::Signal { process, .. }
+                if process.supervisor == HOSTED =>
+            {
+                self.hosts_for_another(node, action);
+            }
             tree::Action::Start { process } => {
                 if let Some(known) = self.node(node).process(process) {
                     self.launch(node, known, process);
@@ -392,12 +425,13 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         if calm && !std::mem::replace(&mut this.mended, true) {
             self.after(0, Event::Mend(node));
         }
-        self.parts(node);
+        self.goodbye(node);
         self.close_all(node, Fate::DeadLetter, Ending::Failed);
     }
 
     /// A node without a tree says goodbye, as a runtime does: what it asked of others has failed.
-    fn parts(&mut self, node: NodeIx) {
+    pub(super) fn parts(&mut self, node: NodeIx) {
+        self.node(node).left = true;
         self.step_kernel(node, |kernel, now, actions| {
             kernel.leave(actions);
             let peers: Vec<NodeId> = kernel.membership().peers().map(|(peer, _)| peer).collect();
@@ -410,7 +444,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn close_all(&mut self, node: NodeIx, fate: Fate, ending: Ending) {
         let scenario = Arc::clone(&self.plan.scenario);
         for (who, entity) in scenario.all() {
-            if entity.node == node && matches!(entity.role, Role::Agent(_)) {
+            let is_here = entity.node == node && self.hosts[usize::from(who.0)].is_none();
+            if is_here && matches!(entity.role, Role::Agent(_)) {
                 self.close(node, who, fate, ending);
             }
         }
@@ -442,11 +477,16 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     fn status(&mut self, node: NodeIx, name: NameId, status: Status) {
-        let Some(who) = self.node(node).who(name).filter(|who| self.node_of(*who) == node) else {
+        let is_here = |who: &Who| self.node_of(*who) == node || self.home_of(*who) == node;
+        let Some(who) = self.nodes[usize::from(node.0)].who(name).filter(is_here) else {
             // A name that is only claimed: there is no process of it here.
             return;
         };
         self.put(node, What::Status(who, status));
+        if self.hosts[usize::from(who.0)].is_some() {
+            // It ends with the name, on the node that has it.
+            return;
+        }
         if status == Status::Down && self.plan.scenario.agent(who).is_some() {
             self.close(node, who, Fate::DeadLetter, Ending::Failed);
         }
@@ -459,6 +499,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         this.stopped = true;
+        self.stops_hosting(node, within);
         let call = |now: Instant| Call::Shutdown(Some(now.saturating_add(within)));
         self.step_tree(node, call, |kernel, now, actions| {
             kernel.shutdown(now, Some(now.saturating_add(within)), actions);
@@ -475,7 +516,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         self.put(node, What::Halted);
         self.leaves_broker(node);
         let scenario = Arc::clone(&self.plan.scenario);
-        let here = || scenario.all().filter(|(_, entity)| entity.node == node);
+        let home: Vec<NodeIx> = scenario.all().map(|(who, _)| self.home_of(who)).collect();
+        let here = || scenario.all().filter(|(who, _)| home[usize::from(who.0)] == node);
         // First nobody lives any more: what ends below must not give anybody a next message.
         let mut in_hand = Vec::new();
         for (who, _) in here() {

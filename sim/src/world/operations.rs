@@ -167,7 +167,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// process behind it.
     fn claim(&mut self, node: NodeIx, who: Who) -> bool {
         let has_left = self.node(node).ended;
-        if has_left || self.node_of(who) == node || self.node(node).claims.contains_key(&who) {
+        if has_left
+            || self.hosts[usize::from(who.0)].is_some()
+            || self.node_of(who) == node
+            || self.node(node).claims.contains_key(&who)
+        {
             return false;
         }
         let kind = self.plan.scenario.kind(who);
@@ -184,7 +188,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     fn suspend(&mut self, who: Who) {
-        let node = self.node_of(who);
+        let node = self.home_of(who);
         if self.up(who).is_none() || self.agents[usize::from(who.0)].suspended {
             return;
         }
@@ -193,7 +197,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     pub(super) fn resume(&mut self, who: Who) {
-        let node = self.node_of(who);
+        let node = self.home_of(who);
         if !std::mem::take(&mut self.agents[usize::from(who.0)].suspended) {
             return;
         }
@@ -205,8 +209,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// As the driver does: a suspension is the name's.
     pub(super) fn set_status(&mut self, node: NodeIx, who: Who, status: Status) {
+        let scenario = Arc::clone(&self.plan.scenario);
         let this = self.node(node);
-        let Some(name) = this.name(who) else { return };
+        let text = &scenario.entity(who).name;
+        let Some(name) = this.name(who).or_else(|| this.kernel.names().lookup(text)) else {
+            return;
+        };
         self.step_kernel(node, |kernel, _, actions| {
             // One that is ending already cannot be suspended, and need not be.
             let _ = kernel.set_status(name, status, actions);

@@ -1,6 +1,6 @@
 //! Modelled processes: what an agent's incarnation does in the eyes of its supervisor.
 
-use lictor_kernel::{ExitReason, Pid, ProcessId, Signal, supervisor};
+use lictor_kernel::{ExitReason, Instant, Pid, ProcessId, Signal, supervisor};
 use lictor_topology::InHand;
 
 use super::{Event, World};
@@ -55,6 +55,8 @@ pub(super) struct Proc {
     pub(super) given: u64,
     /// Messages that its checkpoint knows of.
     pub(super) kept: u64,
+    /// By the clock of its node: it may handle nothing from then on.
+    pub(super) until: Instant,
 }
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
@@ -67,6 +69,13 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// The kernel wants a process started.
     pub(super) fn launch(&mut self, node: NodeIx, process: Process, id: ProcessId) {
         self.put(node, What::Start(process));
+        let slot = self.takes_place(node, process, id);
+        self.agents[usize::from(process.who.0)].slots.push(slot);
+        self.begins_to_start(slot);
+    }
+
+    /// A place for a process that comes up.
+    pub(super) fn takes_place(&mut self, node: NodeIx, process: Process, id: ProcessId) -> Slot {
         let index = self.free.pop().unwrap_or_else(|| {
             self.procs.push(Proc {
                 generation: 0,
@@ -79,6 +88,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 passing: false,
                 given: 0,
                 kept: 0,
+                until: Instant::MAX,
             });
             u32::try_from(self.procs.len() - 1).unwrap_or(u32::MAX)
         });
@@ -94,10 +104,15 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             passing: false,
             given: 0,
             kept: 0,
+            until: Instant::MAX,
         };
-        let slot = Slot { index, generation: proc.generation };
+        Slot { index, generation: proc.generation }
+    }
+
+    /// A process begins to come up.
+    pub(super) fn begins_to_start(&mut self, slot: Slot) {
+        let Some(&mut Proc { process, .. }) = self.live(slot) else { return };
         let agent = &mut self.agents[usize::from(process.who.0)];
-        agent.slots.push(slot);
         agent.starts += 1;
         agent.closed = false;
         let (nth, slow) = (agent.starts, agent.effects.slow_start);
@@ -111,6 +126,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(&mut Proc { node, process, state: State::Starting, .. }) = self.live(slot) else {
             return;
         };
+        if self.is_remnant(node) {
+            return self.remnant_up(slot);
+        }
         let agent = &self.agents[usize::from(process.who.0)];
         let effects = agent.effects;
         if effects.hang_in_start > 0 {
@@ -120,15 +138,15 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let every = self.behaviour(process.who).and_then(|b| b.fail_start_every);
         let by_itself = every.is_some_and(|n| agent.starts.is_multiple_of(n)) && !self.calm;
         if effects.crash_in_start > 0 || by_itself {
-            self.put(node, What::StartFailed(process));
+            self.put_life(slot, What::StartFailed(process));
             return self.ended(slot, |pid| supervisor::Event::StartFailed { pid });
         }
         if effects.ignore_start > 0 {
-            self.put(node, What::StartIgnored(process));
+            self.put_life(slot, What::StartIgnored(process));
             return self.ended(slot, |pid| supervisor::Event::StartIgnored { pid });
         }
         let Ok(kept) = self.restores(node, process) else {
-            self.put(node, What::StartFailed(process));
+            self.put_life(slot, What::StartFailed(process));
             return self.ended(slot, |pid| supervisor::Event::StartFailed { pid });
         };
         let Some(proc) = self.live(slot) else { return };
@@ -136,7 +154,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let told = proc.told;
         proc.state = if told { State::Stopping } else { State::Up };
         let id = proc.id;
-        self.put(node, What::Started(process));
+        self.put_life(slot, What::Started(process));
         if let Some(after) = effects.crash_loop {
             self.after(after, Event::Dies(slot, ExitReason::Crashed));
         }
@@ -186,7 +204,14 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let slot = agent.slots.iter().copied().find(|slot| {
             self.procs.get(slot.index as usize).is_some_and(|proc| proc.process == process)
         });
-        let Some(slot) = slot else { return };
+        if let Some(slot) = slot {
+            self.signalled(slot, signal);
+        }
+    }
+
+    /// A process is told to end.
+    pub(super) fn signalled(&mut self, slot: Slot, signal: Signal) {
+        let Some(&mut Proc { process, .. }) = self.live(slot) else { return };
         match signal {
             Signal::Kill => {
                 let kills = self.agents[usize::from(process.who.0)].starts;
@@ -246,8 +271,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             (State::Starting, ExitReason::Shutdown) => return,
             _ => {}
         }
+        if self.is_remnant(node) {
+            return self.remnant_dies(slot, reason);
+        }
         self.settle_in_hand(slot, reason);
-        self.put(node, What::Exited(process, reason));
+        self.put_life(slot, What::Exited(process, reason));
         self.ended(slot, |pid| supervisor::Event::Exited { pid, reason });
     }
 
@@ -297,11 +325,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         if self.buggify.fires(Point::EndToldTwice, u64::from(who.0), id.pid.incarnation) {
             self.tell_kernel(node, id, event);
         }
+        self.maybe_parts(node);
     }
 
     /// The kernel is told once more how the last incarnation of an agent ended.
     pub(super) fn repeat_end(&mut self, who: Who) {
-        let node = self.node_of(who);
+        let node = self.home_of(who);
         if let Some((id, event)) = self.agents[usize::from(who.0)].last_fact
             && self.node(node).on
         {
@@ -310,7 +339,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     /// While a fault wants it, the stop of a child is the crash of another one.
-    fn crash_in_sweep(&mut self, who: Who) {
+    pub(super) fn crash_in_sweep(&mut self, who: Who) {
         let entity = |who: Who| self.plan.scenario.entity(who);
         let Some(parent) = entity(who).parent else { return };
         if self.agents[usize::from(parent.0)].effects.crash_in_sweep == 0 {

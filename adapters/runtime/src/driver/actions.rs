@@ -40,8 +40,8 @@ impl World {
                 }
                 Action::Peer(node, change) => self.peer_changed(node, change),
                 Action::CallEnded(ended) => self.call_ended(ended),
-                // Nobody watches yet.
-                Action::Watch(_) => {}
+                // Nobody watches yet; the other is the kernel's own affair.
+                Action::Watch(_) | Action::Diverted(_) => {}
                 Action::Remote(node, frame) => {
                     if let Some(body) = self.spelled_remote(frame) {
                         self.effects.push_back(Effect::Say(node, body));

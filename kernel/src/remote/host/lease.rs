@@ -131,7 +131,8 @@ impl Host {
             owner.renew_at = Some(now);
         }
         if !needs {
-            owner.renew_at = None;
+            // What is left of a lease that nobody keeps up would end in the midst of the next start.
+            (owner.renew_at, owner.lease) = (None, None);
         }
         if let Some(old) = owner.deadline.take() {
             self.deadlines.clear(old, Due::Owner(node));

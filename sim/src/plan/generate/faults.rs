@@ -10,6 +10,9 @@ use crate::fault::{Fault, Group, Kind, Place, Target, Unit};
 use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
 
+/// Kinds that are switched by one draw.
+const DRAWN_AT_ONCE: u32 = Kind::Outlive as u32;
+
 /// What a seed has left on, and around whom its faults come.
 pub(super) struct Swarm {
     pub(super) kinds: Vec<Kind>,
@@ -54,10 +57,11 @@ impl Maker<'_> {
         let possible: Vec<Kind> = Kind::ALL.iter().copied().filter(here).collect();
         let all = possible.is_empty() || dice.one_in(8);
         let groups = dice.below(1 << Group::ALL.len());
-        let kinds = dice.below(1 << Kind::ALL.len());
+        // What a seed means must not change with the number of kinds: later ones draw apart.
+        let kinds = dice.below(1 << DRAWN_AT_ONCE);
         let on = |kind: &Kind| {
             let of_group = groups >> (kind.facts().group as u32) & 1 == 1;
-            let single = kinds >> (*kind as u32) & 1 == 1;
+            let single = *kind as u32 >= DRAWN_AT_ONCE || kinds >> (*kind as u32) & 1 == 1;
             all || (of_group && single)
         };
         let mut left: Vec<Kind> = possible.iter().copied().filter(on).collect();

@@ -9,7 +9,7 @@ use super::super::{Act, nanos};
 use super::faults::{Swarm, fill};
 use super::{Maker, WINDOW_MAX};
 use crate::fault::{Fault, Kind, Target};
-use crate::record::Who;
+use crate::record::{NodeIx, Who};
 use crate::scenario::Role;
 
 /// A sequence of faults.
@@ -31,6 +31,8 @@ pub(super) enum Story {
     FullMailbox,
     /// A node is cut off or gone for about as long as its names hold.
     Absence,
+    /// A host is taken for dead, now and then just after answers to it came late.
+    Outlived,
 }
 
 impl Story {
@@ -43,6 +45,7 @@ impl Story {
         Self::IgnoredStop,
         Self::FullMailbox,
         Self::Absence,
+        Self::Outlived,
     ];
 
     /// The kinds of which a plan must be allowed to have all.
@@ -56,6 +59,7 @@ impl Story {
             Self::IgnoredStop => &[Kind::IgnoreShutdown],
             Self::FullMailbox => &[Kind::FillMailbox],
             Self::Absence => &[Kind::Partition, Kind::PowerLoss],
+            Self::Outlived => &[Kind::Outlive],
         }
     }
 }
@@ -79,6 +83,7 @@ impl Maker<'_> {
         kinds.iter().all(runs)
             && kinds.iter().any(|kind| self.profile.allows(*kind, nodes))
             && (story != Story::Absence || nodes > 1)
+            && (story != Story::Outlived || self.knobs.child_lease.is_some())
             && swarm.focus.iter().any(Option::is_some)
     }
 
@@ -95,6 +100,7 @@ impl Maker<'_> {
             Story::IgnoredStop => self.ignored_stop(who, at, dice),
             Story::FullMailbox => self.full_mailbox(who, at, dice),
             Story::Absence => self.absence(at, dice),
+            Story::Outlived => self.outlived(at, dice),
         }
     }
 
@@ -245,6 +251,27 @@ impl Maker<'_> {
         if self.allows(fault.kind) {
             self.fault(fault);
         }
+    }
+
+    fn outlived(&mut self, at: Instant, dice: &mut Dice) {
+        let all = || self.scenario.all().map(|(who, entity)| (entity.node, self.host_of(who)));
+        let pairs: Vec<(NodeIx, NodeIx)> =
+            all().filter_map(|(owner, host)| Some((owner, host?))).collect();
+        let Some((owner, host)) = dice.pick(&pairs) else { return };
+        let lease = self.knobs.child_lease.unwrap_or_default();
+        let lasts = lease.saturating_mul(dice.small(1, 4));
+        if dice.one_in(2) {
+            return self.fault(lasting(Kind::Outlive, at, Target::Node(host), lasts, 0));
+        }
+        // Answers take a good part of a lease, and the last questions are lost.
+        let takes = (lease / 4).saturating_add(Duration::from_nanos(dice.below(nanos(lease / 2))));
+        let slow = at.saturating_add(lease);
+        let (there, back) = (Target::Link(owner, host), Target::Link(host, owner));
+        self.fault(lasting(Kind::Latency, at, there, lease, nanos(takes)));
+        let unheard = slow.saturating_sub(takes / 2).max(at);
+        self.fault(lasting(Kind::OneWay, unheard, back, takes, 0));
+        let dead = slow.saturating_add(Duration::from_nanos(dice.below(nanos(takes))));
+        self.fault(lasting(Kind::Outlive, dead, Target::Node(host), lasts, 0));
     }
 
     /// The agents under the same supervisor, itself included, in start order.
