@@ -147,7 +147,10 @@ impl Cluster {
             ledger("slow", ", process: w2, config: { micros: 20000 }"),
         );
         let path = self.folder.0.join(format!("{word}.yaml"));
-        std::fs::write(&path, text).unwrap();
+        // Whole at once: a process may be about to read it.
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, &path).unwrap();
         path
     }
 
