@@ -1,4 +1,5 @@
 //! A tree over real processes at a real broker, and a node of the test among them.
+#![allow(dead_code, reason = "not every test does everything with it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -293,12 +294,13 @@ impl Watch {
         Ok(u32::try_from(answer[0].as_u64().unwrap()).unwrap())
     }
 
-    /// Sends numbers from this one on to an agent, until the flag is down.
+    /// Sends numbers from this one on to an agent, until the flag is down: after each it waits, and
+    /// each may wait so long for room.
     pub(crate) fn pump(
         &self,
         to: &str,
         from: u64,
-        each: Duration,
+        [each, patience]: [Duration; 2],
         goes_on: &Arc<AtomicBool>,
     ) -> tokio::task::JoinHandle<Sent> {
         let to = Later(self.runtime.clone(), to.to_owned());
@@ -309,7 +311,7 @@ impl Watch {
                 if !goes_on.load(Ordering::Relaxed) {
                     break;
                 }
-                let options = SendOptions::new().timeout(secs(2));
+                let options = SendOptions::new().timeout(patience);
                 match to.send(number, options).await {
                     Ok(()) => drop(result.sent.insert(number)),
                     Err(error) => {

@@ -2,6 +2,7 @@
 //!
 //! The process is the test binary again, with one test and a word in its environment. It ends in
 //! order when its standard input ends, so none outlives the test.
+#![allow(dead_code, reason = "not every test does everything with it")]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

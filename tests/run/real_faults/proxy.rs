@@ -3,6 +3,7 @@
 //! TCP does not lose bytes: a network that loses packets holds the stream up, for as long as it
 //! lasts, and then all that was held up comes late. So that is what this does. A cut ends the
 //! connections, and what was under way in them is lost.
+#![allow(dead_code, reason = "not every test does everything with it")]
 
 use std::sync::Arc;
 
