@@ -44,7 +44,8 @@ impl Flow {
     /// Waits until a number that is sent from now on is handled, and then ends it.
     async fn end(self, cluster: &Cluster) -> Sent {
         let from = now() + 500_000_000;
-        let is_one = |line: &book::Line| line.what == "did" && line.name == "alpha" && line.at > from;
+        let is_one =
+            |line: &book::Line| line.what == "did" && line.name == "alpha" && line.at > from;
         cluster.until("does alpha work again", |lines| lines.iter().any(is_one)).await;
         self.goes_on.store(false, Ordering::Relaxed);
         let mut sent = self.task.await.unwrap();
@@ -123,8 +124,11 @@ fn a_tree_that_is_killed_is_followed_by_one_that_finds_nothing_alive() {
                 let at = now();
                 all.tree.take().unwrap().kill();
                 let tree = cluster.process("main");
-                let [one, two] = [&all.one, &all.two].map(|process| process.as_ref().unwrap().pid());
-                for (name, pid) in [("alpha", one), ("beta", two), ("slow", two), ("home", tree.pid())] {
+                let [one, two] =
+                    [&all.one, &all.two].map(|process| process.as_ref().unwrap().pid());
+                for (name, pid) in
+                    [("alpha", one), ("beta", two), ("slow", two), ("home", tree.pid())]
+                {
                     cluster.born(name, pid, at).await;
                     assert_eq!(all.watch.reach(name).await, pid);
                 }

@@ -440,7 +440,8 @@ fn streams_that_speak_another_language_or_without_end_end_and_nothing_else_does(
 async fn names_that_are_none(place: &Place) {
     let mut stream = TcpStream::connect(("127.0.0.1", place.ports[0])).await.unwrap();
     let mut bytes = Vec::new();
-    let names: [&[u8]; 7] = [b"", b"a b", b"*", b"e1.>", b"\xff\xfe", b"_lictor.default.node.*", b"..."];
+    let names: [&[u8]; 7] =
+        [b"", b"a b", b"*", b"e1.>", b"\xff\xfe", b"_lictor.default.node.*", b"..."];
     match place.kind {
         Kind::Zmq => {
             bytes.extend(greeting(b"PUB"));
@@ -481,7 +482,12 @@ fn fresh() -> Fresh {
     Fresh { id: Uuid::v7(now, [7; 10]), timestamp: now.as_seconds() }
 }
 
-fn signed(sender: &str, to: &str, with: u64, change: impl FnOnce(&mut lictor_wire::Message)) -> Vec<u8> {
+fn signed(
+    sender: &str,
+    to: &str,
+    with: u64,
+    change: impl FnOnce(&mut lictor_wire::Message),
+) -> Vec<u8> {
     let mut message = lictor_wire::Message::new(fresh(), "note", Map::new());
     message.sender = sender.to_owned();
     message.recipient = to.to_owned();

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use book::{Line, assert_one_at_a_time, now};
 use cluster::{Cluster, LEASE, Later, kind_of};
-use lictor::prelude::*;
 use lictor::SendOptions;
+use lictor::prelude::*;
 
 /// Who gets messages: one on each process.
 const NAMES: [&str; 3] = ["home", "alpha", "beta"];
@@ -68,7 +68,11 @@ async fn send(to: Later, numbers: Vec<u64>, senders: Arc<Senders>) {
 async fn until_sent(senders: &Senders, count: u64) {
     let began = Instant::now();
     while senders.sent.load(Ordering::Relaxed) < count {
-        assert!(began.elapsed() < secs(600), "{} of {count} stored", senders.sent.load(Ordering::Relaxed));
+        assert!(
+            began.elapsed() < secs(600),
+            "{} of {count} stored",
+            senders.sent.load(Ordering::Relaxed)
+        );
         tokio::time::sleep(ms(20)).await;
     }
 }

@@ -181,7 +181,12 @@ impl Cluster {
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&[Line]) -> bool) {
         let began = std::time::Instant::now();
         while !holds(&self.lines()) {
-            assert!(began.elapsed() < PATIENCE, "{:?}: never {what}: {:?}", self.kind, self.folder.0);
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{:?}: never {what}: {:?}",
+                self.kind,
+                self.folder.0
+            );
             tokio::time::sleep(ms(50)).await;
         }
     }
@@ -271,7 +276,11 @@ impl Watch {
     pub(crate) fn new(cluster: &Cluster) -> Self {
         let topology = process::topology(&cluster.file("all", cluster.at));
         let network = Network::of(&topology, "watch").unwrap();
-        let runtime = process::runtime(&topology, &network, AgentTypes::new().with("ledger", |_| Ok(|| Nobody)));
+        let runtime = process::runtime(
+            &topology,
+            &network,
+            AgentTypes::new().with("ledger", |_| Ok(|| Nobody)),
+        );
         let starting = runtime.clone();
         tokio::spawn(async move { starting.serve("watch", []).await.map(drop) });
         Self { runtime }

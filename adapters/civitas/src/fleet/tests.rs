@@ -249,12 +249,17 @@ proptest! {
                     }
                     let _ = play.fleet.announced(at(now), heard, &mut play.told);
                 }
-                Step::Withdraw(n, epoch) => play.fleet.withdrawn(at(now), name(n), epoch, &mut play.told),
+                Step::Withdraw(n, epoch) => {
+                    play.fleet.withdrawn(at(now), name(n), epoch, &mut play.told);
+                }
                 Step::Restart(n) => {
                     play.restart(name(n));
                 }
                 Step::Answer(p, number, pulses) => {
-                    let pulse = |bit: u8| if pulses >> bit & 1 == 0 { Pulse::Dead } else { Pulse::Lives };
+                    let pulse = |bit: u8| match pulses >> bit & 1 {
+                        0 => Pulse::Dead,
+                        _ => Pulse::Lives,
+                    };
                     let all: Vec<_> = (0..3).filter(|n| pulses >> (n + 3) & 1 == 0)
                         .map(|n| (name(n), pulse(n))).collect();
                     play.answer_to(now, p, number, &all);
