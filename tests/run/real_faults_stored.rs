@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use book::{Line, assert_one_at_a_time, now};
-use cluster::{Cluster, LEASE, Later, kind_of};
+use cluster::{All, Cluster, LEASE, Later, kind_of};
 use lictor::SendOptions;
 use lictor::prelude::*;
 
@@ -77,6 +77,34 @@ async fn until_sent(senders: &Senders, count: u64) {
     }
 }
 
+/// One of the faults; the process that slept in it.
+async fn strike(fault: u64, cluster: &mut Cluster, all: &mut All) -> Option<u32> {
+    match fault {
+        0 | 5 => {
+            all.one.take().unwrap().kill();
+            all.one = Some(cluster.process("w1"));
+        }
+        2 => {
+            all.two.take().unwrap().kill();
+            all.two = Some(cluster.process("w2"));
+        }
+        4 => {
+            all.tree.take().unwrap().kill();
+            all.tree = Some(cluster.process("main"));
+        }
+        6 => {
+            let one = all.one.as_ref().unwrap();
+            one.signal("-STOP");
+            // sleeps: that is the fault
+            tokio::time::sleep(LEASE * 2).await;
+            one.signal("-CONT");
+            return Some(one.pid());
+        }
+        _ => cluster.broker_dies(ms(300) * u32::try_from(fault).unwrap(), false).await,
+    }
+    None
+}
+
 // Defects: N7, N2, N-pub
 #[test]
 fn everything_arrives_through_all_faults_and_twice_only_what_may() {
@@ -99,29 +127,7 @@ fn everything_arrives_through_all_faults_and_twice_only_what_may() {
         for fault in 0..8 {
             until_sent(&senders, count * (fault + 1) / 10).await;
             let from = now();
-            match fault {
-                0 | 5 => {
-                    all.one.take().unwrap().kill();
-                    all.one = Some(cluster.process("w1"));
-                }
-                2 => {
-                    all.two.take().unwrap().kill();
-                    all.two = Some(cluster.process("w2"));
-                }
-                4 => {
-                    all.tree.take().unwrap().kill();
-                    all.tree = Some(cluster.process("main"));
-                }
-                6 => {
-                    let one = all.one.as_ref().unwrap();
-                    one.signal("-STOP");
-                    // sleeps: that is the fault
-                    tokio::time::sleep(LEASE * 2).await;
-                    one.signal("-CONT");
-                    stopped.push(one.pid());
-                }
-                _ => cluster.broker_dies(ms(300) * u32::try_from(fault).unwrap(), false).await,
-            }
+            stopped.extend(strike(fault, &mut cluster, &mut all).await);
             faults.push((from, now()));
         }
         for task in tasks {
