@@ -277,8 +277,11 @@ fn a_new_boot_takes_over_and_hears_nothing_that_was_meant_for_the_old_one() {
         world.network.set_faults(Faults::default());
         tokio::time::sleep(secs(4)).await;
         assert_eq!(one.runtime.peers(), [(NodeId(2), Some(2))]);
+        assert_eq!(one.runtime.wire().unsettled, 0, "nothing was said to the new boot yet");
         assert_eq!(far.ask(get(), secs(1)).await.unwrap(), json!(0));
         assert_eq!(two.runtime.ask("c2", get(), secs(1)).await.unwrap(), json!(0));
+        // The first one was handled, but its place had not been settled; the second one was lost.
+        assert_eq!(one.runtime.wire().unsettled, 2);
     });
 }
 
