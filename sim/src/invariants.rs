@@ -25,6 +25,8 @@ mod s10_ownership;
 mod s11_routing;
 mod s12_conservation;
 mod s13_limits;
+mod sends;
+mod shows;
 
 use std::fmt;
 
@@ -77,6 +79,7 @@ pub struct Checks {
     ownership: s10_ownership::Ownership,
     routing: s11_routing::Routing,
     conservation: s12_conservation::Conservation,
+    sends: sends::Sends,
     /// Only in the kernel world.
     limits: Option<s13_limits::Limits>,
     observer: observer::Observer,
@@ -94,6 +97,7 @@ impl Checks {
             ownership: s10_ownership::Ownership::new(plan),
             routing: s11_routing::Routing::new(plan),
             conservation: s12_conservation::Conservation::default(),
+            sends: sends::Sends::new(plan),
             limits: None,
             observer: observer::Observer::new(plan),
         }
@@ -111,6 +115,7 @@ impl Checks {
     /// On an engine whose time goes in steps of this length: a deadline within a step shows at its
     /// end.
     pub(crate) const fn in_steps_of(&mut self, tick: std::time::Duration) {
+        self.sends.in_steps_of(tick);
         self.routing.tick = crate::plan::nanos(tick);
     }
 
@@ -142,18 +147,21 @@ impl Checks {
     }
 
     fn messages(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, .. } = self;
+        let Self { books, sends, .. } = self;
         by("S2", s02_delivery::see(books, record))?;
+        sends.see(books, record)?;
         by("S12", self.conservation.see(record))?;
         self.routing.see(record)
     }
 
     fn supervision(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, windows, order, waits, ownership, limits, .. } = self;
+        let Self { books, windows, order, waits, ownership, limits, sends, .. } = self;
+        sends.see(books, record)?;
         by("S1", s01_one_incarnation::see(books, record))?;
         by("S8", s08_dead_deadlines::see(books, record))?;
         by("S3", windows.see(books, record))?;
         by("S4", order.see(books, record))?;
+        by("S4", shows::see(books, record))?;
         by("S5", s05_restart_types::see(books, record))?;
         by("S6", waits.see(books, record))?;
         by("S7", s07_no_orphan::see(books, record))?;

@@ -113,6 +113,22 @@ pub enum Stage {
     Exited(ExitReason),
 }
 
+/// A child as its supervisor shows it. The numbers are part of every digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// It has no process, and none is to come.
+    Down,
+    /// Its process is being started.
+    Starting,
+    /// Its process is there, or its end has not been handled yet.
+    Up,
+    /// Its process was told to end.
+    Stopping,
+    /// A process will be started for it at a set instant.
+    Restarting,
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Record {
@@ -200,6 +216,8 @@ pub enum What {
     PeerUp(NodeIx),
     /// A node has given this peer up.
     PeerDown(NodeIx),
+    /// A supervisor that is asked shows a child so.
+    Shows(Who, Shown),
     /// A node sees this name at this owner, or nowhere.
     Sees(Who, Option<NodeIx>),
     /// The node has booted, for the n-th time.
@@ -275,6 +293,7 @@ impl What {
             Self::Calm => 32,
             Self::Refused(_) => 33,
             Self::Restored(..) => 34,
+            Self::Shows(..) => 35,
         }
     }
 
@@ -310,6 +329,7 @@ impl What {
             }
             Self::Removed(who) => (of(who), [0; 3]),
             Self::Status(who, status) => (status as u64 | of(who), [0; 3]),
+            Self::Shows(who, shown) => (shown as u64 | of(who), [0; 3]),
             Self::Sees(who, node) => (node.map_or(0xff, |n| u64::from(n.0)) | of(who), [0; 3]),
             Self::Sent(message, who, asks) => (u64::from(asks) | of(who), [message.words(), 0, 0]),
             Self::Queued(message, who) | Self::PutBack(message, who) => {

@@ -48,6 +48,8 @@ pub enum Purpose {
     User,
     /// What a disk cannot read.
     Storage,
+    /// Whether an agent answers once more.
+    Twice,
 }
 
 /// All the draws of one seed.

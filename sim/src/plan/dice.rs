@@ -28,6 +28,8 @@ pub(super) enum Of {
     Fault(u32),
     /// A sequence of faults that belong together, by number.
     Story(u32),
+    /// Messages that are not plain, and looks, by number.
+    Send(u32),
 }
 
 impl Dice {
@@ -39,6 +41,7 @@ impl Dice {
             Of::Operation(number) => 1 << 32 | u64::from(number),
             Of::Fault(number) => 2 << 32 | u64::from(number),
             Of::Story(number) => 3 << 32 | u64::from(number),
+            Of::Send(number) => 4 << 32 | u64::from(number),
         };
         Self { streams, whose, drawn: 0 }
     }

@@ -196,6 +196,7 @@ fn kept_records(plan: &Plan, records: &[Record], kept: &Kept, lives: &Lives) -> 
         | What::Sent(_, who, _)
         | What::Queued(_, who)
         | What::PutBack(_, who)
+        | What::Shows(who, _)
         | What::Sees(who, _) => Some(who),
         What::RestartsExhausted { supervisor, .. } => {
             supervisors.get(&(record.node, supervisor)).copied()
