@@ -526,7 +526,12 @@ impl Books {
             | Act::Suspend(_)
             | Act::End(..)
             | Act::Claim(_)
-            | Act::Unclaim(_) => return,
+            | Act::Unclaim(_)
+            | Act::TellWithin(..)
+            | Act::Publish(..)
+            | Act::TellCapable(_)
+            | Act::SendAfter(..)
+            | Act::Look(_) => return,
         };
         self.command = Some(Command { at: now, of });
     }

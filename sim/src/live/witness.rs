@@ -49,7 +49,7 @@ impl Recorder for Witness {
             if ledger.node_of(who) == self.node {
                 ledger.node(self.node).names.insert(id, who);
                 let agent = ledger.agent(who);
-                (agent.present, agent.declared) = (true, true);
+                (agent.present, agent.declared, agent.dead) = (true, true, 0);
             }
         });
     }

@@ -171,6 +171,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         let (_, _, _, calls) = this.kernel.parts();
         if let Ok(call) = calls.begin(Callee::Node(id(to)), deadline) {
             this.calls.insert(call, Called::Question(question.number));
+            self.called.insert(question.number, call);
             if let Some(open) = &mut self.questions[question.number as usize] {
                 open.call = Some(call);
             }
@@ -366,7 +367,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     /// A message has come to a node.
     pub(super) fn accept(&mut self, node: NodeIx, message: u32) {
         match self.route_to(node, self.messages[message as usize].to) {
-            Route::Local { .. } if self.receives(node, message) => self.enqueue(node, message),
+            Route::Local { .. } if self.receives(node, message) => {
+                self.lives_on(message);
+                self.enqueue(node, message);
+            }
             // Whoever sent it here knew old news, or this node only says that it has the name. It
             // is not sent on: two nodes with old news of each other would send it for ever.
             Route::Local { .. } | Route::Remote { .. } | Route::Undeliverable(_) => {
@@ -383,7 +387,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             return;
         }
         let open = self.questions[question.number as usize];
-        let Some(call) = open.and_then(|open| open.call) else {
+        // Also of a question that has ended the kernel knows that there was one.
+        let call = open.and_then(|open| open.call);
+        let Some(call) = call.or_else(|| self.called.get(&question.number).copied()) else {
             return self.question_ends(question.number, ending);
         };
         let this = self.node(node);
@@ -430,6 +436,31 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.step_kernel(node, |kernel, now, actions| {
             kernel.handle(now, node::Event::Peer(id(from), said), actions);
         });
+        self.is_of_newest(node, from, said);
+    }
+
+    /// S10: what an older boot of a node claims does not count once its peer knows the newer one.
+    fn is_of_newest(&mut self, node: NodeIx, from: NodeIx, said: Said) {
+        let heard = &mut self.heard[usize::from(node.0) * self.nodes.len() + usize::from(from.0)];
+        let (boot, claimed) = (self.nodes[usize::from(node.0)].boot, said.epoch());
+        // A node that has booted knows nothing of what it heard before.
+        *heard = if heard.0 == boot { (boot, heard.1.max(claimed)) } else { (boot, claimed) };
+        let newest = heard.1;
+        let Said::Claim { name, .. } = said else { return };
+        if claimed == newest {
+            return;
+        }
+        let entry = self.node(node).kernel.registry().lookup(name);
+        if let Some(Owner::Remote { node: owner, epoch, .. }) = entry.map(|entry| entry.owner)
+            && (owner, epoch) == (id(from), claimed)
+        {
+            let text = format!(
+                "a claim of boot {claimed} of node {} counts, and boot {newest} was \
+                                heard",
+                from.0
+            );
+            self.recorder.violated("S10", self.now, node, text);
+        }
     }
 
     /// What a kernel wants with its peers.
