@@ -153,6 +153,8 @@ pub(super) struct Books {
     /// The number of the record that is judged.
     pub(super) index: u64,
     pub(super) healed: Option<Instant>,
+    /// A frame may be lost also after healing, and a peer be given up for it.
+    pub(super) loses_frames: bool,
     pub(super) calm: bool,
 }
 
@@ -234,6 +236,7 @@ impl Books {
             undo: Vec::new(),
             index: 0,
             healed: None,
+            loses_frames: plan.knobs.buggify,
             calm: false,
         }
     }
@@ -367,9 +370,8 @@ impl Books {
         if book.newest != Some(process) || book.life == Life::None {
             return;
         }
-        if book.life == Life::Starting
-            && let Some(parent) = parent
-        {
+        let was_starting = book.life == Life::Starting;
+        if was_starting && let Some(parent) = parent {
             let starting = &mut self.supervisor[usize::from(parent.0)].starting;
             *starting = starting.saturating_sub(1);
         }
@@ -381,6 +383,8 @@ impl Books {
         let ended_well = match (how, book.restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => true,
             (How::StartFailed, _) if book.by_command => true,
+            // Its host has lost it before it was up: that is a start that failed.
+            (How::Exited(_), _) if book.by_command && was_starting && !told => true,
             (How::Exited(reason), Restart::Transient) => is_clean(reason) && !told,
             (How::Exited(_) | How::StartFailed, _) => false,
         };

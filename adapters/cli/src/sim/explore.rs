@@ -84,6 +84,10 @@ pub(crate) struct ExploreArgs {
     /// Goes on after a violation, and keeps the first of each invariant.
     #[arg(long)]
     keep_going: bool,
+    /// Places agents on other nodes than their supervisors, though the file does not say so: which
+    /// and where is another thing with each seed. Only on the engine `kernel`.
+    #[arg(long)]
+    place: bool,
     /// Runs every seed again, on both kinds of queue, and compares the digests; without it one seed
     /// of 64.
     #[arg(long)]
@@ -122,7 +126,7 @@ fn mix(text: &str) -> Result<Mix, String> {
 
 impl ExploreArgs {
     fn profile(&self, engine: Engine) -> Profile {
-        let mut profile = Profile { engine, ..Profile::new(self.faults) };
+        let mut profile = Profile { engine, place: self.place, ..Profile::new(self.faults) };
         if let Some(most) = self.operations {
             profile.operations = (*profile.operations.start()).min(most)..=most;
         }

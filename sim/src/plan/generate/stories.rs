@@ -33,6 +33,8 @@ pub(super) enum Story {
     Absence,
     /// A host is taken for dead, now and then just after answers to it came late.
     Outlived,
+    /// Orders to a host come twice and late, while what they are about ends again and again.
+    OldOrders,
 }
 
 impl Story {
@@ -46,6 +48,7 @@ impl Story {
         Self::FullMailbox,
         Self::Absence,
         Self::Outlived,
+        Self::OldOrders,
     ];
 
     /// The kinds of which a plan must be allowed to have all.
@@ -60,6 +63,7 @@ impl Story {
             Self::FullMailbox => &[Kind::FillMailbox],
             Self::Absence => &[Kind::Partition, Kind::PowerLoss],
             Self::Outlived => &[Kind::Outlive],
+            Self::OldOrders => &[Kind::Duplicate, Kind::Reorder, Kind::CrashLoop],
         }
     }
 }
@@ -83,7 +87,8 @@ impl Maker<'_> {
         kinds.iter().all(runs)
             && kinds.iter().any(|kind| self.profile.allows(*kind, nodes))
             && (story != Story::Absence || nodes > 1)
-            && (story != Story::Outlived || self.knobs.child_lease.is_some())
+            && (!matches!(story, Story::Outlived | Story::OldOrders)
+                || self.knobs.child_lease.is_some())
             && swarm.focus.iter().any(Option::is_some)
     }
 
@@ -101,6 +106,7 @@ impl Maker<'_> {
             Story::FullMailbox => self.full_mailbox(who, at, dice),
             Story::Absence => self.absence(at, dice),
             Story::Outlived => self.outlived(at, dice),
+            Story::OldOrders => self.old_orders(at, dice),
         }
     }
 
@@ -272,6 +278,21 @@ impl Maker<'_> {
         self.fault(lasting(Kind::OneWay, unheard, back, takes, 0));
         let dead = slow.saturating_add(Duration::from_nanos(dice.below(nanos(takes))));
         self.fault(lasting(Kind::Outlive, dead, Target::Node(host), lasts, 0));
+    }
+
+    fn old_orders(&mut self, at: Instant, dice: &mut Dice) {
+        let all = || self.scenario.all().map(|(who, entity)| (who, entity.node));
+        let placed: Vec<(Who, NodeIx, NodeIx)> =
+            all().filter_map(|(who, owner)| Some((who, owner, self.host_of(who)?))).collect();
+        let Some((who, owner, host)) = dice.pick(&placed) else { return };
+        let lease = self.knobs.child_lease.unwrap_or_default();
+        let lasts = lease.saturating_mul(dice.small(1, 3));
+        let there = Target::Link(owner, host);
+        self.fault(lasting(Kind::Duplicate, at, there, lasts, 1_000_000));
+        self.fault(lasting(Kind::Reorder, at, there, lasts, dice.between(200_000, 600_000)));
+        let ends = dice.scale(1_000, 1_000_000);
+        self.fault(lasting(Kind::CrashLoop, at, Target::Who(who), lasts, ends));
+        self.fault(instant(Kind::Crash, at, Target::Who(who), 0));
     }
 
     /// The agents under the same supervisor, itself included, in start order.
