@@ -1,9 +1,9 @@
 //! What goes over a wire between two runtimes, and its bytes.
 //!
-//! One byte of version, then MessagePack, structs as arrays: half the bytes and less than half the
-//! time of JSON, which was version 1. Nothing that comes in is trusted: what does not parse to its
-//! end is an error, what is too deep or too long is refused before it is sent, and names are checked
-//! where they are interned. It is the format between our own runtimes of one version only.
+//! One byte of version, then MessagePack, structs as arrays: less to write and to read than JSON,
+//! which was version 1. Nothing that comes in is trusted: what does not parse to its end is an
+//! error, what is too deep or too long is refused before it is sent, and names are checked where
+//! they are interned. It is the format between our own runtimes of one version only.
 
 mod remote;
 
