@@ -10,9 +10,9 @@
 //! brokers serve PLACE...                an agent for civitas runtimes
 //! brokers call PLACE... COUNT           asks an agent of a civitas worker
 //! ```
-//! LEVEL is `raw` (async-nats alone), `broker` (our client alone) or `runtime` (agents on two nodes);
-//! PLACE is `nats URL` or `zmq PUB SUB`. Each role prints "ready", then one line of JSON, and ends
-//! with its input. CPU time is of the process between its first and its last message.
+//! LEVEL is `raw` (async-nats alone), `broker` (our client alone) or `runtime` (agents on two
+//! nodes); PLACE is `nats URL` or `zmq PUB SUB`. Each role prints "ready", then one line of JSON,
+//! and ends with its input. CPU time is of the process between its first and its last message.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
 mod broker;

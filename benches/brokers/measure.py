@@ -169,9 +169,12 @@ def civitas_send(broker, serves, count):
 
 
 def we_ask_civitas(broker, count):
+    # A civitas worker says once that it is there, so we are there before.
+    call = Process(OURS, "call", *broker.place, count)
+    time.sleep(1)
     worker = Process(sys.executable, PEERS / "civitas_worker.py", *broker.place, "played")
     worker.event("ready")
-    call = Process(OURS, "call", *broker.place, count).ready()
+    call.ready()
     asked = call.result()
     call.end()
     end(worker)

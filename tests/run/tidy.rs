@@ -183,7 +183,10 @@ fn nothing_unfinished_is_left() {
 /// What each crate may depend on, tests apart; one that is not here may depend on anything.
 const ARROWS: [(&str, &str); 11] = [
     ("lictor-kernel", ""),
-    ("lictor-runtime", "lictor-kernel bytes pin-project-lite serde serde_json tracing loom"),
+    (
+        "lictor-runtime",
+        "lictor-kernel bytes pin-project-lite rmp-serde serde serde_json tracing loom",
+    ),
     ("lictor-tokio", "lictor-kernel lictor-runtime tokio"),
     ("lictor-turmoil", "lictor-kernel lictor-runtime lictor-tokio tokio turmoil"),
     ("lictor-wire", "lictor-kernel lictor-runtime ed25519-dalek getrandom serde_json zeroize"),
