@@ -5,6 +5,7 @@
 //! incarnations at a time; no message is handled twice, or though its sender was told that it was
 //! refused; and what was sent is handled or counted, but for what the dead cannot count.
 #![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "the figures are of interest, too")]
 
 #[path = "real_faults/book.rs"]
 mod book;

@@ -4,6 +4,7 @@
 //! All arrive. Twice comes only what may: what its sender could not have confirmed and sent again,
 //! and what was handled by an incarnation that ended before the server knew, at a fault.
 #![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "the figures are of interest, too")]
 
 #[path = "real_faults/book.rs"]
 mod book;
