@@ -5,6 +5,7 @@
 //! incarnations at a time; no message is handled twice, or though its sender was told that it was
 //! refused; and what was sent is handled or counted, but for what the dead cannot count.
 #![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "the figures are of interest, too")]
 
 #[path = "real_faults/book.rs"]
 mod book;
@@ -255,6 +256,52 @@ fn a_cable_that_is_held_or_cut_is_survived_and_what_it_lost_is_counted() {
             let sent = flow.end(&cluster).await;
             settle(&cluster, all, &sent, 0, 0).await;
             assert_one_at_a_time(&cluster.lines(), &NAMES, &[]);
+        }
+    });
+}
+
+// Defects: Z34, X5
+#[test]
+fn a_worker_that_is_cut_off_is_gone_before_its_replacement_has_its_names() {
+    let held = State { holds_out: true, holds_in: true, is_cut: false };
+    real(async {
+        for kind in BOTH {
+            let cluster = Cluster::new(kind).await;
+            let (cables, at) = Cables::to(&cluster).await;
+            let behind = cluster.file("behind", at);
+            let mut all = All {
+                tree: Some(cluster.process("main")),
+                one: None,
+                two: Some(cluster.process("w2")),
+                watch: cluster::Watch::new(&cluster),
+            };
+            let old = process::Process::start("w1", &behind);
+            for name in NAMES {
+                all.watch.reach(name).await;
+            }
+            let flow = Flow::to_alpha(&all, ms(2));
+            tokio::time::sleep(ms(500)).await;
+            let (at, pid) = (now(), old.pid());
+            cables.set(held);
+            // It runs on for its lease, and nobody can tell it otherwise.
+            let new = cluster.process("w1");
+            cluster.born("alpha", new.pid(), at).await;
+            assert_eq!(all.watch.reach("alpha").await, new.pid());
+            assert_one_at_a_time(&cluster.lines(), &NAMES, &[]);
+            let lives = lives(&cluster.lines(), "alpha");
+            assert!(lives[0].gone.unwrap() > at, "it lived on for a while: {lives:?}");
+            // And what it still has to say comes late.
+            cables.set(State::default());
+            // sleeps: nothing is to happen
+            tokio::time::sleep(LEASE * 2).await;
+            assert_eq!(all.watch.ask("alpha").await.unwrap(), new.pid());
+            let sent = flow.end(&cluster).await;
+            old.end().await;
+            all.one = Some(new);
+            settle(&cluster, all, &sent, pid, MAILBOX + 1).await;
+            let lines = cluster.lines();
+            assert_one_at_a_time(&lines, &NAMES, &[]);
+            assert_eq!(book::lives(&lines, "alpha").len(), 2, "the new one was not disturbed");
         }
     });
 }

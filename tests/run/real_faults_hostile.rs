@@ -1,7 +1,8 @@
 //! Hostile peers over real sockets, at both brokers: garbage, frames without end, forged and
 //! replayed envelopes, keys and clocks that are wrong, names that are none. What they send is
 //! refused and counted, and two honest nodes talk on, without one question that fails.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "the figures are of interest, too")]
 
 #[path = "real_faults/book.rs"]
 mod book;
@@ -276,7 +277,7 @@ fn garbage() -> Vec<Vec<u8>> {
     };
     let mut all: Vec<Vec<u8>> = (0..200).map(|n| random(n * 7)).collect();
     all.push(vec![0x91; 200_000]);
-    all.push([vec![0x81, 0xa1, b'v'].repeat(50_000), vec![0xc0]].concat());
+    all.push([[0x81, 0xa1, b'v'].repeat(50_000), vec![0xc0]].concat());
     // Lengths that are not there: a map, an array, a text and bytes of four gigabytes.
     all.extend([0xdf, 0xdd, 0xdb, 0xc6].map(|kind| vec![kind, 0xff, 0xff, 0xff, 0xff, 0x01]));
     all.push(vec![0xc1; 900_000]);

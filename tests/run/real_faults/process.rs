@@ -93,7 +93,8 @@ pub(crate) fn runtime(topology: &Topology, network: &Network, types: AgentTypes)
     Runtime::current_with(config).unwrap()
 }
 
-/// Writes down what is counted of messages, and what becomes of them.
+/// Writes down what is counted of messages, and what becomes of them. `dropped` and `malformed` are
+/// of other frames, or of none.
 fn note(book: &Book, runtime: &Runtime, events: &mut Events) {
     while let Some(event) = events.try_next() {
         if let EventKind::DeadLetters { name, count, .. } = event.kind {
@@ -106,8 +107,6 @@ fn note(book: &Book, runtime: &Runtime, events: &mut Events) {
         ("undelivered", wire.undelivered),
         ("stale", wire.stale),
         ("repeated", wire.repeated),
-        ("malformed", wire.malformed),
-        ("dropped", wire.dropped),
     ];
     for (what, count) in counters {
         if count > 0 {
