@@ -24,7 +24,7 @@ pub use entry::{
     Entry, JoinError, Match, Merge, Owner, RegistryLimits, Status, UpdateError, WatchError,
     Watched, WatcherId,
 };
-use entry::{Claim, Local, difference, sorted};
+use entry::{Claim, Local, difference, moved, sorted};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Peer {
@@ -135,7 +135,7 @@ impl Registry {
                 return Err(UpdateError::Stale);
             }
         }
-        self.edit_local(name, changes, |local| {
+        self.edit_status(name, changes, |local| {
             local.newest = Some(process);
             local.process = status.has_process().then_some(process);
             local.status = status;
@@ -158,7 +158,7 @@ impl Registry {
         if local.process.is_none() && matches!(status, Status::Up | Status::Suspended) {
             return Err(UpdateError::NoProcess);
         }
-        self.edit_local(name, changes, |local| {
+        self.edit_status(name, changes, |local| {
             local.status = status;
             local.process = local.process.filter(|_| status.has_process());
         });
@@ -524,6 +524,24 @@ impl Registry {
     ) {
         self.note_local(name);
         self.edit(name, changes, |registry| registry.locals.get_mut(&name).map(edit));
+    }
+
+    /// As `edit_local`, for an edit of the process and the status alone: what is shown is compared
+    /// where it stands, and the indexes stay as they are.
+    fn edit_status(
+        &mut self,
+        name: NameId,
+        changes: &mut Vec<Change>,
+        edit: impl FnOnce(&mut Local),
+    ) {
+        self.note_local(name);
+        let Some(local) = self.locals.get_mut(&name) else { return };
+        let (owner, status) = (Owner::Local(local.process), local.status);
+        edit(local);
+        let (new_owner, new_status) = (Owner::Local(local.process), local.status);
+        if let Some(kind) = moved((owner, status), (new_owner, new_status)) {
+            self.publish(name, kind, changes);
+        }
     }
 
     fn note_local(&mut self, name: NameId) {

@@ -107,6 +107,16 @@ pub(crate) struct Place {
     pub(crate) role: Role,
 }
 
+impl Place {
+    /// Where the messages of what runs here wait, if it is an agent.
+    fn cell(&self) -> Option<Arc<dyn AnyCell>> {
+        match &self.role {
+            Role::Agent(launch) => Some(launch.cell()),
+            Role::Placed(_) | Role::Supervisor { .. } | Role::Dynamic { .. } => None,
+        }
+    }
+}
+
 pub(crate) enum Role {
     Agent(Arc<dyn Launch>),
     /// It runs on another node.
@@ -117,16 +127,20 @@ pub(crate) enum Role {
     },
     Dynamic {
         template: ChildSpec,
-        children: Vec<ChildId>,
+        /// By number, which is the order in which their names came: one of many goes as cheaply as
+        /// one of few, and a name that is known already may come late.
+        children: BTreeSet<ChildId>,
     },
 }
 
 impl Role {
-    pub(crate) fn children(&self) -> &[ChildId] {
-        match self {
-            Self::Agent(_) | Self::Placed(_) => &[],
-            Self::Supervisor { children, .. } | Self::Dynamic { children, .. } => children,
-        }
+    pub(crate) fn children(&self) -> impl DoubleEndedIterator<Item = ChildId> {
+        let (fixed, dynamic) = match self {
+            Self::Agent(_) | Self::Placed(_) => (None, None),
+            Self::Supervisor { children, .. } => (Some(children), None),
+            Self::Dynamic { children, .. } => (None, Some(children)),
+        };
+        fixed.into_iter().flatten().chain(dynamic.into_iter().flatten()).copied()
     }
 }
 
@@ -212,8 +226,12 @@ pub(crate) fn drive(shared: Arc<Shared>) -> Task {
 /// is launched at once, which is the next round's input: without a pause that would go on for ever.
 const ROUNDS_PER_POLL: u32 = 64;
 
+/// For so many effects the room is kept from one round to the next.
+const EFFECTS_KEPT: usize = 1024;
+
 async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
+    let mut effects = VecDeque::new();
     let mut rounds: u32 = 0;
     loop {
         rounds = rounds.wrapping_add(1);
@@ -222,7 +240,7 @@ async fn run(shared: &Arc<Shared>) {
         }
         let deadline = shared.world().poll_timeout();
         wait(shared, deadline, &mut inputs).await;
-        let effects = {
+        {
             let mut world = shared.world();
             while let Some(input) = inputs.pop_front() {
                 let now = shared.executor.now();
@@ -232,13 +250,17 @@ async fn run(shared: &Arc<Shared>) {
                     world.effects.push_back(Effect::TooLate(std::mem::take(&mut inputs)));
                 }
             }
-            world.timeout(shared.executor.now());
-            world.give_up_stuck(shared.executor.now());
-            std::mem::take(&mut world.effects)
-        };
-        if carry_out(shared, effects) {
+            let now = shared.executor.now();
+            world.timeout(now);
+            world.give_up_stuck(now);
+            std::mem::swap(&mut world.effects, &mut effects);
+        }
+        let has_ended = carry_out(shared, effects.drain(..));
+        if has_ended {
             return;
         }
+        // The room is used again, unless it was for something unusual.
+        effects.shrink_to(EFFECTS_KEPT);
     }
 }
 
@@ -275,7 +297,7 @@ async fn wait(shared: &Shared, deadline: Option<Instant>, inputs: &mut VecDeque<
 }
 
 /// Carries out effects in order; true when the tree has ended.
-pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool {
+pub(crate) fn carry_out(shared: &Arc<Shared>, effects: impl IntoIterator<Item = Effect>) -> bool {
     let mut ended = false;
     for effect in effects {
         ended |= matches!(effect, Effect::Ended(..));
@@ -456,7 +478,7 @@ impl World {
         let (supervisor, pid) = (process.supervisor, process.pid);
         let Some(place) = self.places.get(&pid.child) else { return };
         let name = Arc::clone(&place.name);
-        let cell = self.cell(pid.child);
+        let cell = place.cell();
         let event = match outcome {
             Outcome::Started { incarnation } => {
                 self.event(EventKind::Started { name, incarnation });

@@ -318,16 +318,21 @@ pub(super) fn difference(before: Option<&Entry>, after: Option<&Entry>) -> Optio
         (None, Some(after)) => Some(ChangeKind::Registered(after.status)),
         (Some(_), None) => Some(ChangeKind::Unregistered),
         (Some(before), Some(after)) => {
-            if !before.owner.is_same(after.owner) {
-                Some(ChangeKind::OwnerChanged(after.status))
-            } else if before.status != after.status {
-                Some(ChangeKind::StatusChanged(after.status))
-            } else if (before.kind, &before.capabilities) != (after.kind, &after.capabilities) {
-                Some(ChangeKind::CapabilitiesChanged)
-            } else {
-                None
-            }
+            let is_same = (before.kind, &before.capabilities) == (after.kind, &after.capabilities);
+            moved((before.owner, before.status), (after.owner, after.status))
+                .or((!is_same).then_some(ChangeKind::CapabilitiesChanged))
         }
+    }
+}
+
+/// What a watcher is told of an entry that only its owner and its status can have changed of.
+pub(super) fn moved(before: (Owner, Status), after: (Owner, Status)) -> Option<ChangeKind> {
+    if !before.0.is_same(after.0) {
+        Some(ChangeKind::OwnerChanged(after.1))
+    } else if before.1 != after.1 {
+        Some(ChangeKind::StatusChanged(after.1))
+    } else {
+        None
     }
 }
 
