@@ -24,7 +24,7 @@ pub use entry::{
     Entry, JoinError, Match, Merge, Owner, RegistryLimits, Status, UpdateError, WatchError,
     Watched, WatcherId,
 };
-use entry::{Claim, Local, difference, moved, sorted};
+use entry::{Claim, Local, difference, members, moved, sorted};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Peer {
@@ -309,7 +309,7 @@ impl Registry {
     #[must_use]
     pub fn owner(&self, name: NameId) -> Option<(Owner, Status)> {
         if let Some(local) = self.locals.get(&name) {
-            return Some((Owner::Local(local.process), local.status));
+            return Some(local.shown());
         }
         let (node, claim) = self.greatest_claim(name)?;
         let &Claim { epoch, incarnation, lease_until, status, .. } = claim;
@@ -536,10 +536,9 @@ impl Registry {
     ) {
         self.note_local(name);
         let Some(local) = self.locals.get_mut(&name) else { return };
-        let (owner, status) = (Owner::Local(local.process), local.status);
+        let before = local.shown();
         edit(local);
-        let (new_owner, new_status) = (Owner::Local(local.process), local.status);
-        if let Some(kind) = moved((owner, status), (new_owner, new_status)) {
+        if let Some(kind) = moved(before, local.shown()) {
             self.publish(name, kind, changes);
         }
     }
@@ -598,9 +597,4 @@ impl Registry {
         let watchers = watching(of_name).chain(others);
         changes.extend(watchers.map(|watcher| Change { watcher, name, kind }));
     }
-}
-
-/// The second halves of the pairs that start with `first`.
-fn members(pairs: &BTreeSet<(NameId, NameId)>, first: NameId) -> impl Iterator<Item = NameId> {
-    pairs.range((first, NameId(0))..=(first, NameId(u32::MAX))).map(|(_, second)| *second)
 }

@@ -8,6 +8,7 @@
 
 mod actions;
 mod commands;
+mod place;
 mod remote;
 mod wire;
 
@@ -25,8 +26,7 @@ use lictor_kernel::remote::HOSTED;
 use lictor_kernel::supervisor::{self};
 use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
-    CallId, ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId,
-    Strategy, SupervisorId,
+    CallId, ChildId, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId, SupervisorId,
 };
 
 use crate::cell::{AnyCell, Control, Launch};
@@ -45,6 +45,7 @@ use crate::spec::AgentSpec;
 use crate::token::Token;
 use crate::view::Status;
 
+pub(crate) use place::{Place, Role};
 pub(crate) use remote::Elsewhere;
 pub(crate) use wire::run_wire;
 
@@ -98,50 +99,6 @@ pub(crate) enum StopHow {
     Kill,
     Current(Duration),
     All(Duration),
-}
-
-/// A name's place in the tree.
-pub(crate) struct Place {
-    pub(crate) name: Arc<str>,
-    pub(crate) parent: Option<ChildId>,
-    pub(crate) role: Role,
-}
-
-impl Place {
-    /// Where the messages of what runs here wait, if it is an agent.
-    fn cell(&self) -> Option<Arc<dyn AnyCell>> {
-        match &self.role {
-            Role::Agent(launch) => Some(launch.cell()),
-            Role::Placed(_) | Role::Supervisor { .. } | Role::Dynamic { .. } => None,
-        }
-    }
-}
-
-pub(crate) enum Role {
-    Agent(Arc<dyn Launch>),
-    /// It runs on another node.
-    Placed(Elsewhere),
-    Supervisor {
-        strategy: Strategy,
-        children: Vec<ChildId>,
-    },
-    Dynamic {
-        template: ChildSpec,
-        /// By number, which is the order in which their names came: one of many goes as cheaply as
-        /// one of few, and a name that is known already may come late.
-        children: BTreeSet<ChildId>,
-    },
-}
-
-impl Role {
-    pub(crate) fn children(&self) -> impl DoubleEndedIterator<Item = ChildId> {
-        let (fixed, dynamic) = match self {
-            Self::Agent(_) | Self::Placed(_) => (None, None),
-            Self::Supervisor { children, .. } => (Some(children), None),
-            Self::Dynamic { children, .. } => (None, Some(children)),
-        };
-        fixed.into_iter().flatten().chain(dynamic.into_iter().flatten()).copied()
-    }
 }
 
 /// Everything the driver knows. Others may look, under the lock.

@@ -279,6 +279,13 @@ pub(super) struct Local {
     pub(super) capabilities: Arc<[NameId]>,
 }
 
+impl Local {
+    /// Who answers for the name, and how it is doing.
+    pub(super) const fn shown(&self) -> (Owner, Status) {
+        (Owner::Local(self.process), self.status)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Claim {
     pub(super) epoch: u64,
@@ -334,6 +341,14 @@ pub(super) fn moved(before: (Owner, Status), after: (Owner, Status)) -> Option<C
     } else {
         None
     }
+}
+
+/// The second halves of the pairs that start with `first`.
+pub(super) fn members(
+    pairs: &BTreeSet<(NameId, NameId)>,
+    first: NameId,
+) -> impl Iterator<Item = NameId> {
+    pairs.range((first, NameId(0))..=(first, NameId(u32::MAX))).map(|(_, second)| *second)
 }
 
 /// Sorted, each once; `None` if there are too many.
