@@ -327,7 +327,7 @@ pub(super) fn difference(before: Option<&Entry>, after: Option<&Entry>) -> Optio
         (Some(before), Some(after)) => {
             let is_same = (before.kind, &before.capabilities) == (after.kind, &after.capabilities);
             moved((before.owner, before.status), (after.owner, after.status))
-                .or((!is_same).then_some(ChangeKind::CapabilitiesChanged))
+                .or_else(|| (!is_same).then_some(ChangeKind::CapabilitiesChanged))
         }
     }
 }
