@@ -70,10 +70,8 @@ impl Executor for Buggy {
     }
 
     fn spawn_as(&self, role: Role<'_>, task: Task) {
-        let timer = match role {
-            Role::Delayed(_) => self.live.with(|ledger| ledger.timer.take()),
-            _ => None,
-        };
+        let is_timer = matches!(role, Role::Delayed(_));
+        let timer = self.live.with(|ledger| ledger.timer.take_if(|_| is_timer));
         let task: Task = match timer {
             Some(timer) => {
                 let (live, executor) = (Arc::clone(&self.live), Arc::clone(&self.inner));

@@ -10,8 +10,8 @@ use super::super::{Act, Short, nanos};
 use super::Maker;
 use crate::record::Who;
 
-/// So many at most in a plan.
-const MOST: u32 = 200;
+/// So many at most in a plan, and a few more.
+const MOST: u32 = 32;
 
 /// One of them for so many plain operations.
 const SHARE: u32 = 6;
@@ -23,10 +23,14 @@ impl Maker<'_> {
         if plain == 0 || self.stock.agents.is_empty() || dice.one_in(2) {
             return;
         }
+        let enough = self.operations.len().saturating_add(MOST as usize);
         for number in 1..=dice.small(1, (plain / SHARE).clamp(4, MOST)) {
             let dice = &mut Dice::new(self.streams, Of::Send(number));
             let at = self.near(dice);
             self.one_send(at, dice);
+            if self.operations.len() >= enough {
+                return;
+            }
         }
     }
 
