@@ -1,1 +1,1 @@
-//! Benches only; see `benches/`.
+//! Benches only: criterion's in `benches/`, and what `.ci/instructions` counts in `src/bin`.

@@ -100,8 +100,8 @@ pub enum Action {
     Watch(Change),
     /// Say this to a peer. The name in it resolves until the next call of the node.
     Remote(NodeId, crate::remote::Frame),
-    /// From the supervision tree, about a child on another node: this node sees to it by itself. For
-    /// whoever watches; it stands where the tree said it.
+    /// From the supervision tree, about a child on another node: this node sees to it by itself.
+    /// For whoever watches; it stands where the tree said it.
     Diverted(tree::Action),
     /// What becomes of a process of this node's on another node.
     Placed {

@@ -24,7 +24,7 @@ pub use entry::{
     Entry, JoinError, Match, Merge, Owner, RegistryLimits, Status, UpdateError, WatchError,
     Watched, WatcherId,
 };
-use entry::{Claim, Local, difference, sorted};
+use entry::{Claim, Local, difference, members, moved, sorted};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Peer {
@@ -135,7 +135,7 @@ impl Registry {
                 return Err(UpdateError::Stale);
             }
         }
-        self.edit_local(name, changes, |local| {
+        self.edit_status(name, changes, |local| {
             local.newest = Some(process);
             local.process = status.has_process().then_some(process);
             local.status = status;
@@ -158,7 +158,7 @@ impl Registry {
         if local.process.is_none() && matches!(status, Status::Up | Status::Suspended) {
             return Err(UpdateError::NoProcess);
         }
-        self.edit_local(name, changes, |local| {
+        self.edit_status(name, changes, |local| {
             local.status = status;
             local.process = local.process.filter(|_| status.has_process());
         });
@@ -309,7 +309,7 @@ impl Registry {
     #[must_use]
     pub fn owner(&self, name: NameId) -> Option<(Owner, Status)> {
         if let Some(local) = self.locals.get(&name) {
-            return Some((Owner::Local(local.process), local.status));
+            return Some(local.shown());
         }
         let (node, claim) = self.greatest_claim(name)?;
         let &Claim { epoch, incarnation, lease_until, status, .. } = claim;
@@ -526,6 +526,23 @@ impl Registry {
         self.edit(name, changes, |registry| registry.locals.get_mut(&name).map(edit));
     }
 
+    /// As `edit_local`, for an edit of the process and the status alone: what is shown is compared
+    /// where it stands, and the indexes stay as they are.
+    fn edit_status(
+        &mut self,
+        name: NameId,
+        changes: &mut Vec<Change>,
+        edit: impl FnOnce(&mut Local),
+    ) {
+        self.note_local(name);
+        let Some(local) = self.locals.get_mut(&name) else { return };
+        let before = local.shown();
+        edit(local);
+        if let Some(kind) = moved(before, local.shown()) {
+            self.publish(name, kind, changes);
+        }
+    }
+
     fn note_local(&mut self, name: NameId) {
         if let Some(edited) = &mut self.edited {
             edited.locals.push(name);
@@ -580,9 +597,4 @@ impl Registry {
         let watchers = watching(of_name).chain(others);
         changes.extend(watchers.map(|watcher| Change { watcher, name, kind }));
     }
-}
-
-/// The second halves of the pairs that start with `first`.
-fn members(pairs: &BTreeSet<(NameId, NameId)>, first: NameId) -> impl Iterator<Item = NameId> {
-    pairs.range((first, NameId(0))..=(first, NameId(u32::MAX))).map(|(_, second)| *second)
 }

@@ -26,7 +26,8 @@ fn spread(strategy: Strategy, restarts: u32) -> Cluster {
     cluster
 }
 
-// Rules: H1, H13 (Z17: every node finds every name)
+// Rules: H1, H13
+// Defect: Z17 (every node finds every name)
 #[test]
 fn children_on_other_nodes_are_found_from_every_node() {
     let cluster = spread(Strategy::OneForOne, 3);
@@ -37,7 +38,8 @@ fn children_on_other_nodes_are_found_from_every_node() {
     }
 }
 
-// Rules: H1 (X1: every strategy reaches across nodes)
+// Rule: H1
+// Defect: X1 (every strategy reaches across nodes)
 #[test]
 fn every_strategy_reaches_across_nodes() {
     for (strategy, a, b, c) in [
@@ -54,7 +56,8 @@ fn every_strategy_reaches_across_nodes() {
     }
 }
 
-// Rules: H1, H3 (Z15: one crash is one crash; Z16: the supervisor has the budget)
+// Rules: H1, H3
+// Defects: Z15, Z16 (one crash is one crash; the supervisor has the budget)
 #[test]
 fn the_supervisor_owns_the_budget() {
     let mut cluster = spread(Strategy::OneForOne, 4);
@@ -75,7 +78,8 @@ fn the_supervisor_owns_the_budget() {
     assert_eq!(cluster.finds(0, "c"), None, "its host has given the name back");
 }
 
-// Rule: H2 (Z18: workers may come before the supervisor, or after)
+// Rule: H2
+// Defect: Z18 (workers may come before the supervisor, or after)
 #[test]
 fn hosts_may_come_before_the_owner_or_after() {
     let mut cluster = Cluster::new(2);
@@ -90,7 +94,8 @@ fn hosts_may_come_before_the_owner_or_after() {
     assert_eq!(cluster.machines[0].ended, None, "no restart was counted");
 }
 
-// Rules: H8, H9 (X4, Z34b)
+// Rules: H8, H9
+// Defects: X4, Z34b
 #[test]
 fn a_host_that_is_killed_loses_its_children_once_and_gets_them_again() {
     let mut cluster = spread(Strategy::OneForOne, 3);
@@ -133,7 +138,8 @@ fn a_host_that_is_cut_off_ends_what_it_runs_by_itself() {
     assert_eq!(cluster.machines[1].started.len(), before + 1);
 }
 
-// Rules: H13, H14 (Z34: a rolling restart)
+// Rules: H13, H14
+// Defect: Z34 (a rolling restart)
 #[test]
 fn a_rolling_restart_of_a_host_loses_no_route() {
     let mut cluster = spread(Strategy::OneForOne, 3);
@@ -178,7 +184,8 @@ fn an_owner_that_boots_anew_ends_what_its_older_boot_had() {
     assert!(cluster.finds(1, "c").is_none() && cluster.finds(2, "b").is_none());
 }
 
-// Rule: H5 (X5)
+// Rule: H5
+// Defect: X5
 #[test]
 fn a_host_refuses_what_it_was_not_given_or_what_is_anothers() {
     let mut cluster = Cluster::new(2);

@@ -4,7 +4,7 @@
 //! between publishers and subscribers at the level of frames. How long anything is under way, and
 //! what is lost on the way to it or from it, is the world's business; here is what the broker does.
 //! Whoever runs above it may rely on the numbered lines and on nothing else; each has a test that
-//! names it, and is to be shown of the real brokers, too.
+//! names it, and `tests/run/broker_promises` plays the same cases to this model and to the real brokers.
 //!
 //! **NATS**
 //! - BK1: what one client publishes to one subject is delivered to each subscriber in that order.
@@ -12,7 +12,7 @@
 //! - BK3: nothing is kept for who is not connected or not subscribed, nor delivered later.
 //! - BK4: a client that does not take what comes is cut off once more than the bound is pending for
 //!   it, and all that is pending is dropped. Nobody else notices.
-//! - BK5: what is larger than the maximum is refused, and its publisher is told.
+//! - BK5: what is larger than the maximum is refused, and its publisher is told, and cut off.
 //! - BK6: a request to a subject without subscribers is answered at once: no responders.
 //! - BK7: a restart ends every connection and every subscription and drops what is pending, until
 //!   the clients connect and subscribe anew.
@@ -21,12 +21,15 @@
 //! - BK8: at least once: what was acknowledged to its publisher is kept until it is acknowledged by
 //!   its consumer, is a dead letter, or is lost with the state.
 //! - BK9: what is published again under its id within the window is acknowledged and not stored.
-//! - BK10: what is not acknowledged in time is delivered again, and not earlier. Time without a
-//!   connection counts, deliveries without one do not.
-//! - BK11: what was delivered the greatest number of times is a dead letter when its time is over.
+//! - BK10: what is not acknowledged in time is delivered again, and not earlier, unless the broker
+//!   is restarted. Time without a connection counts, deliveries without one do not.
+//! - BK11: what was delivered the greatest number of times, since the last restart, is a dead letter
+//!   when its time is over.
 //! - BK12: no more than the bound is delivered and not acknowledged.
-//! - BK13: a restart with state keeps what is stored and the ids in the window; one without loses
-//!   both.
+//! - BK13: a restart with state keeps what is stored and is not handled, and the ids of that; what
+//!   was delivered, and how often, may be forgotten. One without loses all.
+//! - BK20: what its consumer refuses is delivered again at once, as far as it may be; what its
+//!   consumer ends is a dead letter.
 //!
 //! **ZeroMQ**, publishers and subscribers around a proxy
 //! - BK14: the slow joiner: what is offered before the subscription has reached the publisher does
@@ -41,7 +44,8 @@
 //!
 //! **Not guaranteed**, so nobody may need it: that anything published on NATS or ZeroMQ arrives;
 //! any order between two publishers or two subjects; any order of what JetStream delivers again, or
-//! that it comes only once; that an id is known after the window or a restart without state; that a
+//! that it comes only once; that an id is known after the window, or, once its
+//! message was handled, after any restart; that a
 //! publisher hears of drops; that those cut off or lost are told what they missed. Nor is anything
 //! said here of queue groups, wildcards, streams with several consumers, or clusters.
 
@@ -140,6 +144,10 @@ pub enum Event {
     Taken(Client),
     /// A consumer has handled it.
     Handled(Client, Parcel),
+    /// A consumer wants it again, at once.
+    Refused(Client, Parcel),
+    /// A consumer wants it never again.
+    Ended(Client, Parcel),
     /// No more than this is pending for a client from now on; `None` is the usual.
     Bounded(Client, Option<usize>),
     /// What a consumer was given last is to be delivered to it again, this many.

@@ -14,7 +14,7 @@ use lictor_kernel::Instant;
 use crate::broker::Medium;
 use crate::fault::{Engines, Kind};
 use crate::outcome::{Options, Outcome};
-use crate::plan::{Act, Plan, duration_text};
+use crate::plan::{Plan, duration_text};
 use crate::world;
 
 /// An engine that runs plans.
@@ -83,9 +83,8 @@ impl Engine {
             None if self.is_modelled() => return Ok(()),
             None => {}
         }
-        let claims = |act: Act| matches!(act, Act::Claim(_) | Act::Unclaim(_));
         match plan.knobs.medium {
-            _ if plan.operations.iter().any(|operation| claims(operation.act)) => {
+            _ if plan.operations.iter().any(|operation| operation.act.needs_model()) => {
                 Err(EngineError::NoClaims(self))
             }
             Medium::Direct => Ok(()),

@@ -26,6 +26,8 @@ mod s10_ownership;
 mod s11_routing;
 mod s12_conservation;
 mod s13_limits;
+mod sends;
+mod shows;
 
 use std::fmt;
 
@@ -78,6 +80,7 @@ pub struct Checks {
     ownership: s10_ownership::Ownership,
     routing: s11_routing::Routing,
     conservation: s12_conservation::Conservation,
+    sends: sends::Sends,
     /// Only in the kernel world.
     limits: Option<s13_limits::Limits>,
     observer: observer::Observer,
@@ -97,14 +100,15 @@ impl Checks {
             ownership: s10_ownership::Ownership::new(plan),
             routing: s11_routing::Routing::new(plan),
             conservation: s12_conservation::Conservation::default(),
+            sends: sends::Sends::new(plan),
             limits: None,
             observer: observer::Observer::new(plan),
             placed: plan.places().then(|| Box::new(placed::Placed::new(plan))),
         }
     }
 
-    /// For the kernel world. There the kernel ends what is asked over a wire, by its clock also when
-    /// its timers are late; and what is spawned is spawned or refused at once.
+    /// For the kernel world. There the kernel ends what is asked over a wire, by its clock also
+    /// when its timers are late; and what is spawned is spawned or refused at once.
     #[must_use]
     pub fn of_kernel_world(plan: &Plan) -> Self {
         let all = Self::new(plan);
@@ -115,6 +119,7 @@ impl Checks {
     /// On an engine whose time goes in steps of this length: a deadline within a step shows at its
     /// end.
     pub(crate) const fn in_steps_of(&mut self, tick: std::time::Duration) {
+        self.sends.in_steps_of(tick);
         self.routing.tick = crate::plan::nanos(tick);
     }
 
@@ -149,24 +154,27 @@ impl Checks {
     }
 
     fn messages(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, placed, .. } = self;
+        let Self { books, placed, sends, .. } = self;
         match placed.as_mut().filter(|placed| placed.is_of_hosts(record)) {
             Some(placed) => placed.message(books, record)?,
             None => by("S2", s02_delivery::see(books, record))?,
         }
+        sends.see(books, record)?;
         by("S12", self.conservation.see(record))?;
         self.routing.see(record)
     }
 
     fn supervision(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
-        let Self { books, windows, order, waits, ownership, limits, placed, .. } = self;
+        let Self { books, windows, order, waits, ownership, limits, placed, sends, .. } = self;
         if let Some(placed) = placed {
             placed.see(books, record)?;
         }
+        sends.see(books, record)?;
         by("S1", s01_one_incarnation::see(books, record))?;
         by("S8", s08_dead_deadlines::see(books, record))?;
         by("S3", windows.see(books, record))?;
         by("S4", order.see(books, record))?;
+        by("S4", shows::see(books, record))?;
         by("S5", s05_restart_types::see(books, record))?;
         by("S6", waits.see(books, record))?;
         by("S7", s07_no_orphan::see(books, record))?;

@@ -19,6 +19,7 @@ mod ledger;
 mod mailbox;
 mod store;
 mod tap;
+mod timer;
 mod tree;
 mod witness;
 

@@ -175,6 +175,7 @@ fn step(
         What::Sees(who, at) => Some((About::View(node, who), Step::Sees(at))),
         What::Stale(_)
         | What::Restored(..)
+        | What::Shows(..)
         | What::Sent(..)
         | What::Queued(..)
         | What::PutBack(..)

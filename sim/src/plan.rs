@@ -9,6 +9,7 @@ mod dice;
 mod generate;
 mod profile;
 mod read;
+mod short;
 mod write;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::stream::{Purpose, Streams, mix};
 
 pub use self::profile::{Mix, Profile};
 pub use self::read::Reading;
+pub use self::short::{SHORT_MAX, Short};
 pub use self::write::{duration_text, share_text};
 
 /// Operations of one plan.
@@ -97,6 +99,16 @@ pub enum Act {
     Claim(Who),
     /// It does not say so any more.
     Unclaim(Who),
+    /// Sends a message that is not handled any more when this time has passed.
+    TellWithin(Who, Duration),
+    /// An agent sends a message to every agent whose name matches a pattern, itself excepted.
+    Publish(Who, Short),
+    /// Sends a message to one of those that offer a capability, by turns.
+    TellCapable(Short),
+    /// An agent sends itself a message after this time, unless its incarnation has ended by then.
+    SendAfter(Who, Duration),
+    /// Asks a supervisor for its children.
+    Look(Who),
 }
 
 /// The nature of the world.
@@ -155,6 +167,16 @@ impl Default for Knobs {
             child_lease: None,
             placed: 0,
         }
+    }
+}
+
+impl Act {
+    /// Whether only an engine can do it on which all but the kernel is a model: elsewhere no node
+    /// can say that it has a name behind which there is nobody, no operation can make an agent
+    /// publish, and no supervisor can be asked between two steps.
+    #[must_use]
+    pub const fn needs_model(&self) -> bool {
+        matches!(self, Self::Claim(_) | Self::Unclaim(_) | Self::Publish(..) | Self::Look(_))
     }
 }
 

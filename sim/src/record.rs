@@ -141,6 +141,22 @@ pub enum Placed {
     Ordered(u32),
 }
 
+/// A child as its supervisor shows it. The numbers are part of every digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// It has no process, and none is to come.
+    Down,
+    /// Its process is being started.
+    Starting,
+    /// Its process is there, or its end has not been handled yet.
+    Up,
+    /// Its process was told to end.
+    Stopping,
+    /// A process will be started for it at a set instant.
+    Restarting,
+}
+
 /// Something that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Record {
@@ -228,6 +244,8 @@ pub enum What {
     PeerUp(NodeIx),
     /// A node has given this peer up.
     PeerDown(NodeIx),
+    /// A supervisor that is asked shows a child so.
+    Shows(Who, Shown),
     /// A node sees this name at this owner, or nowhere.
     Sees(Who, Option<NodeIx>),
     /// The node has booted, for the n-th time.
@@ -329,6 +347,7 @@ impl What {
             Self::Has(..) => 36,
             Self::Placed(..) => 37,
             Self::Outlives(..) => 38,
+            Self::Shows(..) => 39,
         }
     }
 
@@ -364,6 +383,7 @@ impl What {
             }
             Self::Removed(who) => (of(who), [0; 3]),
             Self::Status(who, status) => (status as u64 | of(who), [0; 3]),
+            Self::Shows(who, shown) => (shown as u64 | of(who), [0; 3]),
             Self::Sees(who, node) => (node.map_or(0xff, |n| u64::from(n.0)) | of(who), [0; 3]),
             Self::Sent(message, who, asks) => (u64::from(asks) | of(who), [message.words(), 0, 0]),
             Self::Queued(message, who) | Self::PutBack(message, who) => {

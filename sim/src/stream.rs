@@ -50,6 +50,8 @@ pub enum Purpose {
     Storage,
     /// Who runs on another node.
     Place,
+    /// Whether an agent answers once more.
+    Twice,
 }
 
 /// All the draws of one seed.

@@ -224,6 +224,11 @@ impl Facts<'_, '_> {
                 self.put("owner", owner.map(|owner| owner.0));
                 "sees"
             }
+            What::Shows(who, shown) => {
+                self.who(who);
+                self.put("child", json!(shown));
+                "shows"
+            }
             What::Booted(boot) => {
                 self.put("boot", boot);
                 "booted"

@@ -10,12 +10,13 @@
 //! by node. Nothing that a node does takes effect on another within the instant.
 //!
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
-//! `message` their mailboxes, `network` the links, `broker` what may stand between
-//! them, `faults` and `operations` the plan, `placed` what nodes run for each other, `remnant` a boot
-//! that is taken for dead and lives on.
+//! `message` their mailboxes, `network` the links, `cuts` what breaks them, `broker` what may stand
+//! between them, `faults`, `operations` and `sends` the plan, `beside` the reference model, `placed` what
+//! nodes run for each other, `remnant` a boot that is taken for dead and lives on.
 
 mod beside;
 mod broker;
+mod cuts;
 mod faults;
 mod message;
 mod network;
@@ -25,12 +26,13 @@ mod placed;
 mod process;
 mod remnant;
 mod script;
+mod sends;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Instant};
+use lictor_kernel::{CallId, ExitReason, Instant};
 
 use self::broker::{Brokered, Wire};
 use self::message::{AgentState, Message, Open};
@@ -72,6 +74,8 @@ enum Event {
     Crashes(Who),
     /// A ticker sends.
     Tick(Slot),
+    /// The timer that an operation has set has come.
+    Timer(Slot, u32),
     /// A question runs into its deadline.
     Deadline(u32),
     /// A sender has waited long enough for room.
@@ -125,6 +129,8 @@ struct World<'p, Q> {
     messages: Vec<Message>,
     /// `None` when it has ended.
     questions: Vec<Option<Open>>,
+    /// The kernel's number for each that went to another node.
+    called: BTreeMap<u32, CallId>,
     links: Links,
     /// Of each node, if anything becomes of disks in this plan.
     disks: Vec<Disk<u64>>,
@@ -135,6 +141,9 @@ struct World<'p, Q> {
     hosts: Vec<Option<NodeIx>>,
     /// Boots that are taken for dead.
     remnants: Vec<Remnant>,
+    /// From one node to another, in which boot of the one, the newest boot of the other that it has
+    /// heard.
+    heard: Vec<(u32, u64)>,
     /// What stands between the nodes, unless their links are direct.
     brokered: Option<Box<Brokered>>,
     /// Faults that hold.
@@ -167,6 +176,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             free: Vec::new(),
             messages: Vec::with_capacity(plan.operations.len()),
             questions: Vec::new(),
+            called: BTreeMap::new(),
             links: Links::new(scenario.nodes()),
             disks: if has_disks(plan) {
                 vec![Disk::default(); scenario.nodes()]
@@ -177,6 +187,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             relays: Vec::new(),
             hosts: scenario.all().map(|(who, _)| plan.host_of(who)).collect(),
             remnants: Vec::new(),
+            heard: vec![(0, 0); scenario.nodes() * scenario.nodes()],
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
@@ -296,6 +307,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Event::Dies(slot, reason) => self.dies(slot, reason),
             Event::Crashes(who) => self.end(who, ExitReason::Crashed),
             Event::Tick(slot) => self.tick(slot),
+            Event::Timer(slot, number) => self.timer(slot, number),
             Event::Deadline(number) => self.deadline(number),
             Event::NoRoom(message) => self.no_room(message),
             Event::Arrives(frame) => self.arrives(frame),

@@ -99,13 +99,14 @@ horizon: 100s
 ";
     let plan = Plan::read("p", text, &lictor_sim::plan::Reading::default()).unwrap();
     for engine in Engine::ALL {
-        let events_max = if *engine == Engine::Turmoil { 500 } else { 20_000 };
+        let events_max = if *engine == Engine::Turmoil { 20 } else { 20_000 };
         let options = Options { events_max, ..Options::default() };
         let error = engine.run(&plan, options).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("events by ") && text.contains("`tick` has most to do"), "{text}");
         let EngineError::TooManyEvents { events, .. } = error else { panic!("{text}") };
-        assert_eq!(events, events_max, "{engine:?}");
+        // Looking for missed wakes is a poll of everybody, and is not broken off.
+        assert!((events_max..3 * events_max).contains(&events), "{engine:?}: {events}");
     }
 }
 

@@ -10,6 +10,7 @@ Reads one command of JSON a line, and prints one result of JSON a line. Ends wit
 import asyncio
 import json
 import sys
+import time
 import traceback
 
 from civitas.messages import Message
@@ -66,6 +67,24 @@ async def act(runtime, command):
         case "send":
             await runtime.send(command["to"], command["payload"], command.get("type", "message"))
             return {}
+        case "bench_ask":
+            # As fast as it goes, one at a time.
+            times = []
+            for _ in range(command["count"]):
+                start = time.perf_counter()
+                await runtime.ask(command["to"], command["payload"], timeout=10.0)
+                times.append(time.perf_counter() - start)
+            return {"times": times}
+        case "bench_send":
+            # Until the receiver has counted all of them.
+            start = time.perf_counter()
+            for _ in range(command["count"]):
+                await runtime.send(command["to"], command["payload"], "tell")
+            counted = 0
+            while counted < command["count"] and time.perf_counter() - start < 60:
+                answer = await runtime.ask(command["to"], {}, timeout=60.0, message_type="count")
+                counted = answer.payload["count"]
+            return {"seconds": time.perf_counter() - start, "counted": counted}
         case "restart":
             order = Message(
                 type="_agency.restart",

@@ -39,6 +39,8 @@ class Played(AgentProcess):
             case "slow":
                 await asyncio.sleep(message.payload["seconds"])
                 return self.reply({"slept": True})
+            case "tell":
+                return None
             case "note":
                 say(event="note", n=message.payload["n"])
             case "stream":

@@ -174,6 +174,8 @@ fn credit_that_is_lost_on_a_bad_wire_is_made_good() {
             tokio::time::sleep(secs(5)).await;
             let before = had(&far).await;
             assert!(before > sent / 2 && before < sent, "{seed}: {before} of {sent}");
+            // The question that was answered shows what is missing before it.
+            assert_eq!(pair.two.wire().missing, sent - before, "{seed}: all of it is counted");
             let began = Instant::now();
             for n in 3000..4000 {
                 far.send_with(number(n), within(secs(20))).await.unwrap();

@@ -378,3 +378,21 @@ async fn what_the_server_does_not_allow_is_told_and_is_not_readiness() {
     client.put("open", 3).unwrap();
     assert_eq!(client.number().await, 3, "and the rest goes on");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_is_run_again_and_again_is_ready_each_time() {
+    let server = Server::new();
+    let mut one = Client::new(NatsConfig::of([server.url()]), &["numbers"]);
+    one.ready().await;
+    for number in 0..40 {
+        let (say, events) = mpsc::unbounded_channel();
+        let inbox = BrokerInbox::new(move |event| say.send(event).is_ok());
+        one.run.abort();
+        let run = tokio::spawn(Arc::clone(&one.nats).run(inbox));
+        assert!(std::mem::replace(&mut one.run, run).await.unwrap_err().is_cancelled());
+        one.events = events;
+        one.ready().await;
+        one.put("numbers", number).unwrap();
+        assert_eq!(one.number().await, number);
+    }
+}

@@ -104,6 +104,14 @@ impl Server {
         std::fs::rename(self.folder.join(word), self.folder.join("store")).unwrap();
     }
 
+    /// Has it stop by itself, with all flushed.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        child.wait().unwrap();
+    }
+
     /// Kills it, as kill -9 does: nothing is told, nothing is flushed.
     pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");

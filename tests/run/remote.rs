@@ -186,7 +186,8 @@ fn started(name: &str) -> impl Fn(&EventKind) -> bool {
     move |kind| matches!(kind, EventKind::Started { name: it, .. } if **it == *name)
 }
 
-// Rules: H1, H13 (Z17)
+// Rules: H1, H13
+// Defect: Z17
 #[test]
 fn a_tree_over_three_processes_works_as_one() {
     on_paused(async {
@@ -220,7 +221,8 @@ fn a_tree_over_three_processes_works_as_one() {
     });
 }
 
-// Rules: H1 (X1, Z16)
+// Rule: H1
+// Defects: X1, Z16
 #[test]
 fn a_crash_over_there_is_a_crash_here() {
     on_paused(async {
@@ -256,7 +258,8 @@ fn a_crash_over_there_is_a_crash_here() {
     });
 }
 
-// Rule: H2 (Z18)
+// Rule: H2
+// Defect: Z18
 #[test]
 fn workers_may_come_after_the_supervisor() {
     on_paused(async {
@@ -282,7 +285,8 @@ fn workers_may_come_after_the_supervisor() {
     });
 }
 
-// Rules: H13, H14 (Z34)
+// Rules: H13, H14
+// Defect: Z34
 #[test]
 fn a_rolling_restart_loses_no_route() {
     on_paused(async {
@@ -380,7 +384,8 @@ fn a_wire_that_loses_repeats_and_reorders_loses_no_child() {
     });
 }
 
-// Rule: H5 (X5)
+// Rule: H5
+// Defect: X5
 #[test]
 fn a_worker_that_was_not_given_the_name_says_so() {
     on_paused(async {

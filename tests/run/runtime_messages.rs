@@ -332,3 +332,32 @@ async fn a_message_that_outlives_its_time_is_not_handled() {
     assert_eq!(info(&runtime, "a").dead_letters, 1);
     assert_conserved(&runtime);
 }
+
+#[tokio::test]
+async fn a_typed_broadcast_reaches_those_that_understand_it() {
+    struct Deaf;
+    messages! { enum DeafMessage { Nothing } }
+    impl Agent for Deaf {
+        type Message = DeafMessage;
+        async fn handle(
+            &mut self,
+            DeafMessage::Nothing(Nothing): DeafMessage,
+            _: &mut Context<Self>,
+        ) -> Handled {
+            Ok(())
+        }
+    }
+    let (runtime, log) = (runtime(), Log::default());
+    let small = Script::new(&log).agent("a-2").mailbox_size(1);
+    let tree = root().agent(Script::new(&log).agent("a-1")).agent(small).child("a-3", || Deaf);
+    let tree = tree.agent(Script::new(&log).agent("b")).start(&runtime).await.unwrap();
+    assert_eq!(runtime.broadcast_to::<Worker, _>("a-*", &Add(1)), Ok(2), "not the deaf, not b");
+    // Nobody has run meanwhile, so the small mailbox is full; it keeps nobody from theirs.
+    assert_eq!(runtime.broadcast_to::<Worker, _>("a-*", &Add(2)), Ok(1));
+    assert!(matches!(
+        runtime.broadcast_to::<Worker, _>(&"*".repeat(9_999), &Add(3)),
+        Err(SendError::BadPattern { .. })
+    ));
+    tree.stop().await;
+    assert_eq!(runtime.broadcast_to::<Worker, _>("a-*", &Add(4)), Ok(0), "their names are gone");
+}

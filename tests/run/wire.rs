@@ -277,8 +277,11 @@ fn a_new_boot_takes_over_and_hears_nothing_that_was_meant_for_the_old_one() {
         world.network.set_faults(Faults::default());
         tokio::time::sleep(secs(4)).await;
         assert_eq!(one.runtime.peers(), [(NodeId(2), Some(2))]);
+        assert_eq!(one.runtime.wire().unsettled, 0, "nothing was said to the new boot yet");
         assert_eq!(far.ask(get(), secs(1)).await.unwrap(), json!(0));
         assert_eq!(two.runtime.ask("c2", get(), secs(1)).await.unwrap(), json!(0));
+        // The first one was handled, but its place had not been settled; the second one was lost.
+        assert_eq!(one.runtime.wire().unsettled, 2);
     });
 }
 
@@ -371,17 +374,25 @@ fn garbage_does_no_harm_and_is_counted() {
         let run = Arc::clone(&evil).run(lictor::transport::Inbox::new(|_, _| true));
         tokio::spawn(run);
         tokio::task::yield_now().await;
-        let claim = json!({"Claim": {"epoch": 1, "name": "../..", "incarnation": 1, "revision": 1,
-            "status": "Up", "is_supervisor": false, "capabilities": []}});
-        let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+        let packed = |value: &serde_json::Value| rmp_serde::to_vec(value).unwrap();
+        let version = |bytes: &[u8]| [&[2], bytes].concat();
+        let bye = packed(&json!({"Bye": [1]}));
+        let claim = packed(&json!({"Claim": [1, "../..", 1, 1, "Up", false, []]}));
         let garbage: Vec<Vec<u8>> = vec![
             vec![],
             vec![0],
-            vec![1],
-            b"\x01{}".to_vec(),
-            b"\x02{\"Bye\":{\"epoch\":1}}".to_vec(),
-            format!("\u{1}{claim}").into_bytes(),
-            format!("\u{1}{deep}").into_bytes(),
+            vec![2],
+            version(b"\x80"),
+            b"\x01{\"Bye\":{\"epoch\":1}}".to_vec(),
+            [&[3], &bye[..]].concat(),
+            // Something behind it, less than all of it, and a number too many.
+            version(&[&bye[..], &[0xc0]].concat()),
+            version(&claim[..claim.len() - 1]),
+            version(&packed(&json!({"Bye": [1, 2]}))),
+            // Deeper than anything may be, and longer than it is.
+            version(&[0x91; 10_000]),
+            version(&[0xdd, 0xff, 0xff, 0xff, 0xff]),
+            version(&claim),
             vec![0xff; 1000],
         ];
         let count = garbage.len() as u64;

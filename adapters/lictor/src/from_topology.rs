@@ -16,6 +16,8 @@ use lictor_topology::{
     Overflow as TopologyOverflow, Overrides, ProcessEnvironment, SupervisorNode, Topology,
 };
 
+use crate::network::NetworkError;
+
 /// Why a topology was not loaded.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -43,6 +45,8 @@ pub enum LoadError {
         /// Why.
         detail: String,
     },
+    /// The process has no part in what the topology says of processes.
+    Network(NetworkError),
     /// The tree was not started.
     Start(StartError),
     /// The caller is not inside a tokio runtime.
@@ -57,6 +61,7 @@ impl Display for LoadError {
             Self::BadAgent { file, line, column, name, detail } => {
                 write!(f, "{file}:{line}:{column}: agent {name:?}: {detail}")
             }
+            Self::Network(error) => Display::fmt(error, f),
             Self::Start(error) => Display::fmt(error, f),
             Self::NoRuntime(error) => Display::fmt(error, f),
         }
@@ -64,6 +69,12 @@ impl Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+impl From<NetworkError> for LoadError {
+    fn from(error: NetworkError) -> Self {
+        Self::Network(error)
+    }
+}
 
 impl From<StartError> for LoadError {
     fn from(error: StartError) -> Self {
@@ -105,17 +116,27 @@ pub fn read_bounded(source: impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a topology file, with `${VAR}` from the environment, and makes the tree that it describes
-/// of the given agent types. Nothing is started.
+/// of the given agent types. Nothing is started. What the file places on other processes is only
+/// supervised here.
 ///
 /// # Errors
 /// [`LoadError`], with every fault of the file.
 pub fn load(path: &Path, types: &AgentTypes) -> Result<Supervisor, LoadError> {
+    load_all(path, types).map(|(_, root)| root)
+}
+
+/// As [`load`], with the topology.
+pub(crate) fn load_all(
+    path: &Path,
+    types: &AgentTypes,
+) -> Result<(Topology, Supervisor), LoadError> {
     let file = path.display().to_string();
     let text = File::open(path).and_then(read_bounded);
     let text = text.map_err(|error| LoadError::Read { file: file.clone(), error })?;
     let checked = check(&file, &text, types);
     let topology = checked.topology.ok_or(LoadError::Faults(checked.diagnostics))?;
-    root_from_topology(&file, &topology, types)
+    let root = root_from_topology(&file, &topology, types)?;
+    Ok((topology, root))
 }
 
 /// The tree that a topology describes, of the given agent types.

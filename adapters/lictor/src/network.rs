@@ -168,7 +168,7 @@ impl Network {
     }
 
     /// The configuration of this process: the wire, over this broker, signed if the topology says
-    /// so, and how it takes part.
+    /// so; a stream for messages, if it says so; and how it takes part.
     ///
     /// # Errors
     /// `NotBuilt`, `Keys`, `Broker`.
@@ -192,7 +192,8 @@ impl Network {
         let membership = membership_of(&transport.membership, self.node(), epoch());
         let remote = remote_of(&transport.membership, config.remote);
         let wire = sealed(self, &topology.security, mesh)?;
-        Ok(RuntimeConfig { transport: Some(wire), membership, remote, ..config })
+        let durable = brokers::durable(topology, self)?.or_else(|| config.durable.clone());
+        Ok(RuntimeConfig { transport: Some(wire), durable, membership, remote, ..config })
     }
 }
 

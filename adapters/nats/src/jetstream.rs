@@ -304,7 +304,7 @@ impl JetStream {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(NoStream("JetStream needs tokio, and this is another host".into()));
         }
-        let made = Link::connect(&self.nats, &self.servers).await.map_err(NoStream)?;
+        let made = Link::connect(&self.nats, &self.servers, false).await.map_err(NoStream)?;
         let context = ContextBuilder::new()
             .timeout(self.config.ack_timeout)
             .max_ack_inflight(1 << 14)

@@ -124,13 +124,15 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Connects to one of the servers.
+    /// Connects to one of the servers. Whoever has checked all that it publishes to can spare the
+    /// client that.
     ///
     /// # Errors
     /// What is wrong with all of them, or with the last.
     pub(crate) async fn connect(
         config: &Arc<NatsConfig>,
         servers: &[ServerAddr],
+        is_checked: bool,
     ) -> Result<Self, Arc<str>> {
         let text = |error: &dyn std::error::Error| Arc::from(whole(error));
         let watch = Arc::new(Watch::default());
@@ -139,6 +141,7 @@ impl Link {
         let options = config
             .options()
             .map_err(|error| text(&error))?
+            .skip_subject_validation(is_checked)
             .max_reconnects(ATTEMPTS_MAX * servers.len())
             .reconnect_delay_callback(move |attempt| {
                 if waits.unwanted.load(Ordering::Relaxed) {

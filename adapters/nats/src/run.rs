@@ -25,6 +25,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// overrun.
 const PROBE_AGAIN: Duration = Duration::from_secs(2);
 
+/// Messages of one subscription that are taken before it is looked whether others have any.
+const HEARD_AT_ONCE: usize = 256;
+
 /// How long a channel must have been quiet before what was dropped of it can be told exactly.
 const QUIET: Duration = Duration::from_millis(100);
 
@@ -83,7 +86,11 @@ async fn keep_connected(nats: &Arc<Nats>, inbox: &BrokerInbox) {
     loop {
         attempt += 1;
         absence.while_waiting(sleep(nats.config.wait_before(attempt))).await;
-        let connected = absence.while_waiting(Link::connect(&nats.config, &nats.servers)).await;
+        let connected = {
+            // Addresses are checked before they wait, and the prefix is in the configuration.
+            let connecting = Link::connect(&nats.config, &nats.servers, true);
+            absence.while_waiting(connecting).await
+        };
         match connected {
             Ok(link) => {
                 attempt = 0;
@@ -178,7 +185,13 @@ async fn serve(nats: &Arc<Nats>, link: &Link, absence: &mut Absence<'_>) {
     let probe: Subject = link.client.new_inbox().into();
     let Ok(probes) = link.client.subscribe(probe.clone()).await else { return };
     let (found, new) = mpsc::channel(64);
-    nats.queue().in_force.clear();
+    {
+        // Nothing is sent before the listener has seen this client's connection, and said so: what
+        // was known of another's would make a probe that the listener then forgets.
+        let mut queue = nats.queue();
+        queue.connection = None;
+        queue.in_force.clear();
+    }
     let sender = Sender { nats, link, probe, found, connection: 0, version: None, probed: None };
     let listener = Listener::new(nats, link, probes, new, absence);
     tokio::select! {
@@ -325,20 +338,35 @@ enum Heard {
     Below(Arc<str>, Message),
 }
 
-impl Stream for Tagged {
-    type Item = Heard;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Heard>> {
-        let message = match Pin::new(&mut self.subscriber).poll_next(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Ready(Some(message)) => message,
-        };
-        Poll::Ready(Some(match &self.kind {
+impl Tagged {
+    fn heard(&self, message: Message) -> Heard {
+        match &self.kind {
             Kind::Probe => Heard::Probe(message.payload),
             Kind::Wanted(Subscription::Address(to)) => Heard::At(Arc::clone(to), message.payload),
             Kind::Wanted(Subscription::Below(to)) => Heard::Below(Arc::clone(to), message),
-        }))
+        }
+    }
+}
+
+/// All that is there, up to a batch: to choose among subscriptions for each message costs more than
+/// to take it.
+impl Stream for Tagged {
+    type Item = Vec<Heard>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Vec<Heard>>> {
+        let mut all = Vec::new();
+        while all.len() < HEARD_AT_ONCE {
+            match Pin::new(&mut self.subscriber).poll_next(cx) {
+                Poll::Pending if all.is_empty() => return Poll::Pending,
+                Poll::Ready(None) if all.is_empty() => return Poll::Ready(None),
+                Poll::Pending | Poll::Ready(None) => break,
+                Poll::Ready(Some(message)) => {
+                    let heard = self.heard(message);
+                    all.push(heard);
+                }
+            }
+        }
+        Poll::Ready(Some(all))
     }
 }
 
@@ -403,8 +431,8 @@ impl<'a, 'b> Listener<'a, 'b> {
                 () = self.watch.stir.notified() => {}
                 Some(source) = self.new.recv() => self.sources.push(source),
                 Some(heard) = self.sources.next() => {
-                    self.taken += 1;
-                    self.hear(heard);
+                    self.taken += heard.len() as u64;
+                    heard.into_iter().for_each(|heard| self.hear(heard));
                     if is_slow && self.told_at.elapsed() >= TELL_EVERY {
                         self.tell(self.watch.slow());
                     }

@@ -1,6 +1,6 @@
 //! From specifications to a world that can be started: everything is checked before anything runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lictor_kernel::node::DeclareNameError;
@@ -97,7 +97,7 @@ impl World {
         let DynamicSupervisor { name, config, child: spec, template } = supervisor;
         let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let plan = Plan::Dynamic(config.clone());
-        let role = Role::Dynamic { template: *template, children: Vec::new() };
+        let role = Role::Dynamic { template: *template, children: BTreeSet::new() };
         self.place(id, Arc::from(name.as_str()), Some(parent), role);
         check_one(name, &plan, &self.places)?;
         Ok(PlannedChild { id, spec: *spec, body: Body::Supervisor(Arc::new(plan)) })
@@ -222,28 +222,18 @@ const DEPTH_MAX: usize = 256;
 
 /// Checks all names before the first is declared: the grammar, and that each is used once.
 fn check_names(root: &Supervisor) -> Result<(), StartError> {
-    let mut seen = BTreeMap::new();
-    let mut note = |name: &str| {
-        Names::check(name).map_err(|error| StartError::BadName {
-            name: name.to_owned(),
-            detail: error.to_string(),
-        })?;
-        match seen.insert(name.to_owned(), ()) {
-            None => Ok(()),
-            Some(()) => Err(StartError::DuplicateName { name: name.to_owned() }),
-        }
-    };
+    let mut seen = BTreeSet::new();
     let mut rest = vec![(root, 1)];
     while let Some((supervisor, depth)) = rest.pop() {
-        note(&supervisor.name)?;
+        check_name(&mut seen, &supervisor.name)?;
         if depth > DEPTH_MAX {
             let detail = format!("more than {DEPTH_MAX} supervisors on top of each other");
             return Err(StartError::BadSupervisor { name: supervisor.name.clone(), detail });
         }
         for child in &supervisor.children {
             match child {
-                Child::Agent(agent) => note(&agent.name)?,
-                Child::Dynamic(dynamic) => note(&dynamic.name)?,
+                Child::Agent(agent) => check_name(&mut seen, &agent.name)?,
+                Child::Dynamic(dynamic) => check_name(&mut seen, &dynamic.name)?,
                 Child::Supervisor(below) => rest.push((below, depth + 1)),
             }
         }
@@ -251,21 +241,22 @@ fn check_names(root: &Supervisor) -> Result<(), StartError> {
     Ok(())
 }
 
+fn check_name<'a>(seen: &mut BTreeSet<&'a str>, name: &'a str) -> Result<(), StartError> {
+    Names::check(name).map_err(|error| StartError::BadName {
+        name: name.to_owned(),
+        detail: error.to_string(),
+    })?;
+    if seen.insert(name) {
+        return Ok(());
+    }
+    Err(StartError::DuplicateName { name: name.to_owned() })
+}
+
 /// Checks one supervisor, so that an error can name it and its child.
 fn check_one(name: &str, plan: &Plan, places: &BTreeMap<ChildId, Place>) -> Result<(), StartError> {
     use lictor_kernel::supervisor::ConfigError;
     // Only the supervisor itself: what is below has been checked, and is not looked at again.
-    let alone = match plan {
-        Plan::Static { config, children } => Plan::Static {
-            config: config.clone(),
-            children: children
-                .iter()
-                .map(|child| PlannedChild { body: Body::Worker, ..child.clone() })
-                .collect(),
-        },
-        Plan::Dynamic(config) => Plan::Dynamic(config.clone()),
-    };
-    alone.check().map_err(|error| {
+    plan.check_alone().map_err(|error| {
         let mut detail = error.to_string();
         if let ConfigError::BadCombination(id) = error {
             let child = places.get(&id).map_or("?", |place| &*place.name);

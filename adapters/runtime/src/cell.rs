@@ -300,10 +300,16 @@ impl<P: Protocol> Cell<P> {
     /// Sends what wants no answer: through the stream, where there is one; else as
     /// [`Cell::send_here`].
     pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
-        if self.core.shared.streams.is_some() {
-            return Box::pin(self.store(way, message)).await;
+        // Not by way of `send_here`: a future around a future would move the message once more.
+        let sending = if self.core.shared.streams.is_some() {
+            Sending::Waits(Box::pin(self.store(way, message)))
+        } else {
+            self.start_send(way, message)
+        };
+        match sending {
+            Sending::Done(sent) => sent,
+            Sending::Waits(waits) => waits.await,
         }
-        self.send_here(way, message).await
     }
 
     async fn store(&self, way: Way, message: P) -> Result<(), SendError> {

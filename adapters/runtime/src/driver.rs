@@ -8,6 +8,7 @@
 
 mod actions;
 mod commands;
+mod place;
 mod remote;
 mod wire;
 
@@ -25,8 +26,7 @@ use lictor_kernel::remote::HOSTED;
 use lictor_kernel::supervisor::{self};
 use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
-    CallId, ChildId, ChildSpec, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId,
-    Strategy, SupervisorId,
+    CallId, ChildId, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId, SupervisorId,
 };
 
 use crate::cell::{AnyCell, Control, Launch};
@@ -45,6 +45,7 @@ use crate::spec::AgentSpec;
 use crate::token::Token;
 use crate::view::Status;
 
+pub(crate) use place::{Place, Role};
 pub(crate) use remote::Elsewhere;
 pub(crate) use wire::run_wire;
 
@@ -98,36 +99,6 @@ pub(crate) enum StopHow {
     Kill,
     Current(Duration),
     All(Duration),
-}
-
-/// A name's place in the tree.
-pub(crate) struct Place {
-    pub(crate) name: Arc<str>,
-    pub(crate) parent: Option<ChildId>,
-    pub(crate) role: Role,
-}
-
-pub(crate) enum Role {
-    Agent(Arc<dyn Launch>),
-    /// It runs on another node.
-    Placed(Elsewhere),
-    Supervisor {
-        strategy: Strategy,
-        children: Vec<ChildId>,
-    },
-    Dynamic {
-        template: ChildSpec,
-        children: Vec<ChildId>,
-    },
-}
-
-impl Role {
-    pub(crate) fn children(&self) -> &[ChildId] {
-        match self {
-            Self::Agent(_) | Self::Placed(_) => &[],
-            Self::Supervisor { children, .. } | Self::Dynamic { children, .. } => children,
-        }
-    }
 }
 
 /// Everything the driver knows. Others may look, under the lock.
@@ -212,8 +183,12 @@ pub(crate) fn drive(shared: Arc<Shared>) -> Task {
 /// is launched at once, which is the next round's input: without a pause that would go on for ever.
 const ROUNDS_PER_POLL: u32 = 64;
 
+/// For so many effects the room is kept from one round to the next.
+const EFFECTS_KEPT: usize = 1024;
+
 async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
+    let mut effects = VecDeque::new();
     let mut rounds: u32 = 0;
     loop {
         rounds = rounds.wrapping_add(1);
@@ -222,7 +197,7 @@ async fn run(shared: &Arc<Shared>) {
         }
         let deadline = shared.world().poll_timeout();
         wait(shared, deadline, &mut inputs).await;
-        let effects = {
+        {
             let mut world = shared.world();
             while let Some(input) = inputs.pop_front() {
                 let now = shared.executor.now();
@@ -232,13 +207,17 @@ async fn run(shared: &Arc<Shared>) {
                     world.effects.push_back(Effect::TooLate(std::mem::take(&mut inputs)));
                 }
             }
-            world.timeout(shared.executor.now());
-            world.give_up_stuck(shared.executor.now());
-            std::mem::take(&mut world.effects)
-        };
-        if carry_out(shared, effects) {
+            let now = shared.executor.now();
+            world.timeout(now);
+            world.give_up_stuck(now);
+            std::mem::swap(&mut world.effects, &mut effects);
+        }
+        let has_ended = carry_out(shared, effects.drain(..));
+        if has_ended {
             return;
         }
+        // The room is used again, unless it was for something unusual.
+        effects.shrink_to(EFFECTS_KEPT);
     }
 }
 
@@ -275,7 +254,7 @@ async fn wait(shared: &Shared, deadline: Option<Instant>, inputs: &mut VecDeque<
 }
 
 /// Carries out effects in order; true when the tree has ended.
-pub(crate) fn carry_out(shared: &Arc<Shared>, effects: VecDeque<Effect>) -> bool {
+pub(crate) fn carry_out(shared: &Arc<Shared>, effects: impl IntoIterator<Item = Effect>) -> bool {
     let mut ended = false;
     for effect in effects {
         ended |= matches!(effect, Effect::Ended(..));
@@ -456,7 +435,7 @@ impl World {
         let (supervisor, pid) = (process.supervisor, process.pid);
         let Some(place) = self.places.get(&pid.child) else { return };
         let name = Arc::clone(&place.name);
-        let cell = self.cell(pid.child);
+        let cell = place.cell();
         let event = match outcome {
             Outcome::Started { incarnation } => {
                 self.event(EventKind::Started { name, incarnation });

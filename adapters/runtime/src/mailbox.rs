@@ -24,7 +24,7 @@ use std::task::{Context, Poll, Waker};
 
 pub use self::futures::{Pop, Push};
 use self::loan::Hints;
-pub(crate) use self::loan::Loan;
+pub use self::loan::Loan;
 use crate::sync::{self, Mutex, MutexGuard};
 
 /// The queue of a mailbox in which a message waits.
@@ -159,6 +159,7 @@ pub struct Mailbox<C, T> {
 
 struct State<C, T> {
     /// Made by the first item: most mailboxes never see one.
+    #[expect(clippy::box_collection, reason = "an empty queue in place is four words")]
     control: Option<Box<VecDeque<C>>>,
     /// As well.
     priority: Option<Box<lane::Queue<T>>>,

@@ -82,8 +82,8 @@ impl Message {
         (self.kind, self.payload, self.sender, self.reply_to)
     }
 
-    /// The same message, sent by this agent. The runtime says so by itself of what agents send; this
-    /// is for who brings messages from elsewhere.
+    /// The same message, sent by this agent. The runtime says so by itself of what agents send;
+    /// this is for who brings messages from elsewhere.
     #[must_use]
     pub fn sent_by(mut self, sender: impl Into<Arc<str>>) -> Self {
         self.sender = Some(sender.into());

@@ -54,6 +54,13 @@ pub struct WireCounters {
     pub undelivered: u64,
     /// Frames that were dropped because too much was waiting, or nobody listened.
     pub dropped: u64,
+    /// Messages to agents here that a peer has sent and that have not come, as far as later ones
+    /// of their lane, or the question of a sender that is held up, show. One that the peer's own
+    /// transport has refused may be among them, though its sender was told.
+    pub missing: u64,
+    /// Messages that were under way to a boot of a peer in whose place there is another one: it may
+    /// have had them in its mailboxes, and as many as a quarter of a lane it surely had.
+    pub unsettled: u64,
 }
 
 #[derive(Default, Debug)]
@@ -123,6 +130,7 @@ impl Peers {
     pub(crate) fn counters(&self, late: u64) -> WireCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
+        let (missing, unsettled) = self.flow.losses();
         WireCounters {
             sent: read(&counters.sent),
             received: read(&counters.received),
@@ -133,6 +141,8 @@ impl Peers {
             late,
             undelivered: read(&counters.undelivered),
             dropped: read(&counters.dropped),
+            missing,
+            unsettled,
         }
     }
 

@@ -252,52 +252,56 @@ enum Next {
 }
 
 impl<A: Agent> Incarnation<A> {
-    async fn run(self) -> End {
-        let incarnation = self.cell.core.begin_incarnation();
-        let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
-        self.show(&lifecycle);
-        let span = spans::start(&self.cell.core.name, incarnation);
-        let make = || span.in_scope(|| (self.factory)());
-        let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
-            Ok(agent) => agent,
-            Err(panic) => {
-                return start_failed(panic_text(&*panic));
+    /// The life of one incarnation.
+    #[expect(clippy::manual_async_fn, reason = "an async fn would keep `self` twice")]
+    fn run(self) -> impl Future<Output = End> {
+        async move {
+            let incarnation = self.cell.core.begin_incarnation();
+            let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
+            self.show(&lifecycle);
+            let span = spans::start(&self.cell.core.name, incarnation);
+            let make = || span.in_scope(|| (self.factory)());
+            let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
+                Ok(agent) => agent,
+                Err(panic) => {
+                    return start_failed(panic_text(&*panic));
+                }
+            };
+            let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
+            let started = {
+                // Here and below a future is pinned where it is made: each further one around it
+                // would be room that an idle agent keeps.
+                let mut start = pin!(agent.start(&mut cx));
+                poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
+            };
+            drop(span);
+            let (end, may_stop) = match started {
+                Ok(Ok(())) if cx.ending == Ending::Ignore => {
+                    (Ok(End { outcome: Outcome::Ignored }), false)
+                }
+                Ok(Ok(())) => {
+                    let end = self.work_as(incarnation, &mut agent, &mut cx, &mut lifecycle).await;
+                    let may_stop = !matches!(end, Next::Panicked(_));
+                    (Err(end), may_stop)
+                }
+                Ok(Err(error)) => (Ok(start_failed(error.to_string().into())), true),
+                Err(panic) => (Ok(start_failed(panic)), false),
+            };
+            let stopped = if may_stop {
+                let span = spans::stop(&self.cell.core.name, incarnation);
+                let mut stop = pin!(agent.stop(&mut cx));
+                poll_fn(|task| span.in_scope(|| poll_caught(stop.as_mut(), task))).await
+            } else {
+                Ok(())
+            };
+            match (end, stopped) {
+                (Ok(end), _) => end,
+                (Err(Next::Panicked(detail) | Next::Crash(detail)), _) | (Err(_), Err(detail)) => {
+                    End::exited(ExitReason::Crashed, Some(detail))
+                }
+                (Err(Next::Stop(reason)), Ok(())) => End::exited(reason, None),
+                (Err(Next::Go), Ok(())) => End::exited(ExitReason::Normal, None),
             }
-        };
-        let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
-        let started = {
-            // Here and below a future is pinned where it is made: each further one around it would
-            // be room that an idle agent keeps.
-            let mut start = pin!(agent.start(&mut cx));
-            poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
-        };
-        drop(span);
-        let (end, may_stop) = match started {
-            Ok(Ok(())) if cx.ending == Ending::Ignore => {
-                (Ok(End { outcome: Outcome::Ignored }), false)
-            }
-            Ok(Ok(())) => {
-                let end = self.work_as(incarnation, &mut agent, &mut cx, &mut lifecycle).await;
-                let may_stop = !matches!(end, Next::Panicked(_));
-                (Err(end), may_stop)
-            }
-            Ok(Err(error)) => (Ok(start_failed(error.to_string().into())), true),
-            Err(panic) => (Ok(start_failed(panic)), false),
-        };
-        let stopped = if may_stop {
-            let span = spans::stop(&self.cell.core.name, incarnation);
-            let mut stop = pin!(agent.stop(&mut cx));
-            poll_fn(|task| span.in_scope(|| poll_caught(stop.as_mut(), task))).await
-        } else {
-            Ok(())
-        };
-        match (end, stopped) {
-            (Ok(end), _) => end,
-            (Err(Next::Panicked(detail) | Next::Crash(detail)), _) | (Err(_), Err(detail)) => {
-                End::exited(ExitReason::Crashed, Some(detail))
-            }
-            (Err(Next::Stop(reason)), Ok(())) => End::exited(reason, None),
-            (Err(Next::Go), Ok(())) => End::exited(ExitReason::Normal, None),
         }
     }
 
@@ -345,14 +349,7 @@ impl<A: Agent> Incarnation<A> {
                 mailbox.give_back();
                 std::future::pending::<()>().await;
             }
-            let accept = match lifecycle.state() {
-                LifecycleState::Suspended => Accept::ControlOnly,
-                LifecycleState::Initializing
-                | LifecycleState::Running
-                | LifecycleState::Stopping
-                | LifecycleState::Stopped
-                | LifecycleState::Crashed => Accept::All,
-            };
+            let accept = accepted(lifecycle.state());
             let claimed = if accept == Accept::All { mailbox.claim() } else { None };
             let popped = match claimed {
                 Some(envelope) => Popped::Message(Lane::Normal, envelope),
@@ -384,17 +381,13 @@ impl<A: Agent> Incarnation<A> {
                             })
                             .await
                         };
-                        let failure = match handled {
-                            Ok(Ok(())) => {
-                                hand.done();
-                                break Next::Go;
-                            }
-                            Ok(Err(error)) => Ok(error),
-                            Err(panic) => Err(panic),
-                        };
+                        if let Ok(Ok(())) = handled {
+                            hand.done();
+                            break Next::Go;
+                        }
                         // The message may go back, in front of what was behind it.
                         mailbox.give_back();
-                        match self.failed(agent, &mut hand, failure) {
+                        match self.failed(agent, &mut hand, handled) {
                             Ok(next) => break next,
                             Err(again) => message = again,
                         }
@@ -402,13 +395,11 @@ impl<A: Agent> Incarnation<A> {
                 }
                 Popped::Drained => Next::Stop(ExitReason::Shutdown),
             };
-            match next {
-                Next::Go => {
-                    if let Some(end) = asked_end(cx) {
-                        return end;
-                    }
-                }
-                end @ (Next::Stop(_) | Next::Crash(_) | Next::Panicked(_)) => return end,
+            if !matches!(next, Next::Go) {
+                return next;
+            }
+            if let Some(end) = asked_end(cx) {
+                return end;
             }
             in_this_poll += 1;
             if in_this_poll == MESSAGES_PER_POLL {
@@ -505,10 +496,11 @@ impl<A: Agent> Incarnation<A> {
         &self,
         agent: &mut A,
         hand: &mut Hand<'_, A>,
-        failure: Result<AgentError, Arc<str>>,
+        handled: Handling,
     ) -> Result<Next, A::Message> {
-        let error = match failure {
-            Ok(error) => error,
+        let error = match handled {
+            Ok(Ok(())) => return Ok(Next::Go),
+            Ok(Err(error)) => error,
             Err(panic) => {
                 hand.failed(ReplyFailure::Crashed);
                 return Ok(Next::Panicked(panic));
@@ -543,6 +535,18 @@ impl<A: Agent> Incarnation<A> {
                 Next::Stop(ExitReason::Normal)
             }
         })
+    }
+}
+
+/// What a suspended agent takes, and any other.
+const fn accepted(state: LifecycleState) -> Accept {
+    match state {
+        LifecycleState::Suspended => Accept::ControlOnly,
+        LifecycleState::Initializing
+        | LifecycleState::Running
+        | LifecycleState::Stopping
+        | LifecycleState::Stopped
+        | LifecycleState::Crashed => Accept::All,
     }
 }
 

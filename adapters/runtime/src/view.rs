@@ -205,10 +205,11 @@ impl World {
                 Some(false) => ("├── ", "│   "),
             };
             lines.push(format!("{prefix}{connector}{}", self.label(id)));
-            let children = place.role.children();
             let prefix = format!("{prefix}{indent}");
-            for (at, child) in children.iter().enumerate().rev() {
-                rest.push((*child, prefix.clone(), Some(at + 1 == children.len())));
+            let mut is_last = true;
+            for child in place.role.children().rev() {
+                rest.push((child, prefix.clone(), Some(is_last)));
+                is_last = false;
             }
         }
         lines.join("\n")

@@ -59,3 +59,29 @@ fn similar_names_do_not_get_in_each_others_way() {
         assert_eq!(directory.get(name).as_deref(), Some(&number));
     }
 }
+
+#[test]
+fn a_pattern_finds_what_came_since_and_keeps_nobody_alive() {
+    let directory = Directory::new();
+    let insert = |name: &str, value: u8| {
+        let value = Arc::new(value);
+        assert!(directory.insert(name.into(), Arc::clone(&value)).is_ok());
+        value
+    };
+    let found = || directory.matching("a-*").unwrap().iter().map(|it| **it).collect::<Vec<_>>();
+    let (first, other) = (insert("a-2", 2), insert("b-1", 9));
+    assert_eq!(found(), [2]);
+    insert("a-1", 1);
+    assert_eq!(found(), [1, 2], "in name order, with what came since");
+    assert_eq!(found(), [1, 2], "and again, as remembered");
+    assert!(directory.remove("a-2").is_some());
+    assert_eq!(Arc::strong_count(&first), 1, "nothing that is remembered holds it");
+    assert_eq!(found(), [1]);
+    assert!(directory.remove_if("b-1", &other));
+    assert!(directory.matching(&"*".repeat(9_999)).is_err());
+    // More patterns than are remembered.
+    for at in 0..100 {
+        assert!(directory.matching(&format!("c-{at}*")).unwrap().is_empty());
+    }
+    assert_eq!(found(), [1]);
+}

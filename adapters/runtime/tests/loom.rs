@@ -13,7 +13,9 @@ use std::task::{Context, Poll, Waker};
 use lictor_kernel::Instant;
 use lictor_runtime::directory::Directory;
 use lictor_runtime::executor::{Executor, Task};
-use lictor_runtime::mailbox::{Accept, Lane, Mailbox, MailboxConfig, Overflow, Popped, PushError};
+use lictor_runtime::mailbox::{
+    Accept, Lane, Loan, Mailbox, MailboxConfig, Overflow, Popped, PushError,
+};
 use lictor_runtime::reply::{ReplyFailure, reply_slot};
 use lictor_runtime::timers::Timers;
 use loom::future::block_on;
@@ -196,6 +198,70 @@ fn a_new_consumer_is_woken_and_not_the_one_before_it() {
         };
         assert_eq!(got, Popped::Message(Lane::Normal, 1));
         producer.join().unwrap();
+    });
+}
+
+/// The next message, of the loan or of the mailbox.
+fn borrowed(mailbox: &Box8, loan: &mut Loan<u8>) -> Popped<u8, u8> {
+    match mailbox.claim(loan) {
+        Some(message) => Popped::Message(Lane::Normal, message),
+        None => block_on(std::future::poll_fn(|cx| mailbox.poll_borrow(cx, Accept::All, loan))),
+    }
+}
+
+#[test]
+fn a_producer_waits_for_the_room_of_what_is_lent() {
+    model(|| {
+        let mailbox = mailbox(2);
+        assert_eq!(mailbox.try_push(Lane::Normal, 1), Ok(None));
+        assert_eq!(mailbox.try_push(Lane::Normal, 2), Ok(None));
+        let producer = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                assert_eq!(block_on(mailbox.push(Lane::Normal, 3)), Ok(None));
+                assert_eq!(block_on(mailbox.push(Lane::Normal, 4)), Ok(None));
+            })
+        };
+        let mut loan = Loan::none();
+        for expected in 1..=4 {
+            assert!(mailbox.len() <= 2, "the bound holds with a loan out");
+            let popped = borrowed(&mailbox, &mut loan);
+            assert_eq!(popped, Popped::Message(Lane::Normal, expected));
+        }
+        assert!(mailbox.give_back(&mut loan).is_empty());
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_loan_races_with_control_and_with_a_closing() {
+    model(|| {
+        let mailbox = mailbox(8);
+        for message in [1, 2, 3] {
+            assert_eq!(mailbox.try_push(Lane::Normal, message), Ok(None));
+        }
+        let closer = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                let told = mailbox.force_control(9).is_ok();
+                (told, mailbox.close())
+            })
+        };
+        let (mut loan, mut seen, mut controls) = (Loan::none(), Vec::new(), 0);
+        loop {
+            match borrowed(&mailbox, &mut loan) {
+                Popped::Control(_) => controls += 1,
+                Popped::Message(_, message) => seen.push(message),
+                Popped::Drained => break,
+            }
+        }
+        seen.extend(mailbox.give_back(&mut loan));
+        let (told, leftover) = closer.join().unwrap();
+        assert!(told);
+        assert_eq!(controls + leftover.control.len(), 1);
+        seen.extend(leftover.messages);
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2, 3], "each message is handled, or returned, once");
     });
 }
 

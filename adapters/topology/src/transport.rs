@@ -16,9 +16,32 @@ use crate::tree::{Entry, Item, Span};
 
 const TRANSPORT: Schema = Schema {
     owner: "`transport`",
-    keys: &["type", "zmq", "nats", "cluster", "process", "membership"],
+    keys: &[
+        "type",
+        "zmq",
+        "nats",
+        "cluster",
+        "process",
+        "membership",
+        "pub_addr",
+        "sub_addr",
+        "start_proxy",
+        "servers",
+        "jetstream",
+        "stream_name",
+    ],
     refused: &[],
 };
+
+/// The keys of `zmq` and of `nats`, which civitas writes beside `type`.
+const BESIDE: [(&str, &str, TransportKind); 6] = [
+    ("pub_addr", "zmq", TransportKind::Zmq),
+    ("sub_addr", "zmq", TransportKind::Zmq),
+    ("start_proxy", "zmq", TransportKind::Zmq),
+    ("servers", "nats", TransportKind::Nats),
+    ("jetstream", "nats", TransportKind::Nats),
+    ("stream_name", "nats", TransportKind::Nats),
+];
 
 const ZMQ: Schema = Schema::new("`zmq`", &["pub_addr", "sub_addr", "start_proxy"]);
 
@@ -101,8 +124,18 @@ impl<'a> Reader<'a> {
         let kind = self.field(&fields, "type", |r, item| r.word(item, KINDS));
         let kind =
             if fields.means("type") && matches!(kind, Field::Absent) { Field::Bad } else { kind };
-        let zmq = self.field(&fields, "zmq", |r, item| r.zmq(item)).or_default();
-        let nats = self.field(&fields, "nats", |r, item| r.nats(item)).or_default();
+        let beside =
+            self.beside(&fields, if let Field::Set(kind) = kind { Some(kind) } else { None });
+        let zmq = if beside == Some(TransportKind::Zmq) {
+            self.zmq_fields(&fields)
+        } else {
+            self.field(&fields, "zmq", |r, item| r.zmq(item)).or_default()
+        };
+        let nats = if beside == Some(TransportKind::Nats) {
+            self.nats_fields(&fields)
+        } else {
+            self.field(&fields, "nats", |r, item| r.nats(item)).or_default()
+        };
         let cluster = self.field(&fields, "cluster", |r, item| r.cluster(item));
         let process = self.field(&fields, "process", |r, item| r.process_name(item));
         let process = process.set().map_or(default.process, str::to_owned);
@@ -118,12 +151,43 @@ impl<'a> Reader<'a> {
         Some((transport, kind))
     }
 
+    /// Which of the two forms the settings of a broker are in: civitas writes them beside `type`.
+    /// Those of another broker, and those that stand in both forms, are faults.
+    fn beside(
+        &mut self,
+        fields: &Fields<'a>,
+        kind: Option<TransportKind>,
+    ) -> Option<TransportKind> {
+        let mut beside = None;
+        for (key, block, of) in BESIDE.iter().filter(|(key, ..)| fields.get(key).is_some()) {
+            let message = if fields.get(block).is_some() {
+                format!("`{key}` stands beside `type`, and there is a block `{block}`")
+            } else if kind.is_some_and(|kind| kind != *of) {
+                format!("`{key}` has no meaning for this `type`")
+            } else {
+                beside = Some(*of);
+                continue;
+            };
+            let help = format!("write it into the block: `{block}: {{{key}: ...}}`");
+            if let Some(d) =
+                self.error("bad-combination", fields.span(key), format_args!("{message}"))
+            {
+                d.help(help);
+            }
+        }
+        beside
+    }
+
     fn zmq(&mut self, item: Item) -> Option<Zmq> {
         let fields = self.fields(item, item.span, &ZMQ)?;
+        Some(self.zmq_fields(&fields))
+    }
+
+    fn zmq_fields(&mut self, fields: &Fields<'a>) -> Zmq {
         let default = Zmq::default();
-        let at = self.field(&fields, "pub_addr", |r, item| r.zmq_address(item));
+        let at = self.field(fields, "pub_addr", |r, item| r.zmq_address(item));
         let pub_addr = at.or(default.pub_addr);
-        let at = self.field(&fields, "sub_addr", |r, item| r.zmq_address(item));
+        let at = self.field(fields, "sub_addr", |r, item| r.zmq_address(item));
         let sub_addr = at.or(default.sub_addr);
         if pub_addr == sub_addr {
             let key = if fields.get("sub_addr").is_some() { "sub_addr" } else { "pub_addr" };
@@ -132,8 +196,8 @@ impl<'a> Reader<'a> {
                 d.help("the forwarder listens at two: give each its own port");
             }
         }
-        let start_proxy = self.field(&fields, "start_proxy", |r, item| r.bool(item));
-        Some(Zmq { pub_addr, sub_addr, start_proxy: start_proxy.or(default.start_proxy) })
+        let start_proxy = self.field(fields, "start_proxy", |r, item| r.bool(item));
+        Zmq { pub_addr, sub_addr, start_proxy: start_proxy.or(default.start_proxy) }
     }
 
     fn zmq_address(&mut self, item: Item) -> Option<String> {
@@ -148,21 +212,25 @@ impl<'a> Reader<'a> {
 
     fn nats(&mut self, item: Item) -> Option<Nats> {
         let fields = self.fields(item, item.span, &NATS)?;
+        Some(self.nats_fields(&fields))
+    }
+
+    fn nats_fields(&mut self, fields: &Fields<'a>) -> Nats {
         let default = Nats::default();
-        let servers = self.field(&fields, "servers", |reader, item| {
+        let servers = self.field(fields, "servers", |reader, item| {
             if reader.is_list(item) {
                 reader.list(item, SERVERS, |reader, item| reader.nats_server(item))
             } else {
                 reader.nats_server(item).map(|server| vec![server])
             }
         });
-        let jetstream = self.field(&fields, "jetstream", |r, item| r.jetstream(item));
-        let stream = self.field(&fields, "stream_name", |r, item| r.cluster(item));
-        Some(Nats {
+        let jetstream = self.field(fields, "jetstream", |r, item| r.jetstream(item));
+        let stream = self.field(fields, "stream_name", |r, item| r.cluster(item));
+        Nats {
             servers: servers.or(default.servers),
             jetstream: jetstream.or_default(),
             stream_name: stream.or(default.stream_name),
-        })
+        }
     }
 
     /// It may hold a password, so it is never repeated.
@@ -283,7 +351,7 @@ impl<'a> Reader<'a> {
         match (self.placing.kind, self.placing.is_said) {
             (Some(TransportKind::InProcess), true) => self.under_key("process", |reader| {
                 let message = format_args!(
-                    "`process` has no effect: with `type: in_process` everything runs in one process"
+                    "`process` has no effect: with `type: in_process` all runs in one process"
                 );
                 reader.warning("no-effect", span, message);
             }),

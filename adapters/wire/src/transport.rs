@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use lictor_kernel::NodeId;
 use lictor_runtime::Task;
@@ -269,5 +270,13 @@ impl Transport for SealedTransport {
                 None => true,
             },
         }))
+    }
+
+    fn flush(self: Arc<Self>) -> Task {
+        Arc::clone(&self.inner).flush()
+    }
+
+    fn linger(&self) -> Duration {
+        self.inner.linger()
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lictor_kernel::NodeId;
 use lictor_runtime::conformance::{self, End, Faults, Network};
 use lictor_runtime::transport::{FRAME_BYTES_MAX, Frame, Inbox, LinkEvent, SendError};
-use lictor_runtime::{Executor, Transport};
+use lictor_runtime::{Executor, Task, Transport};
 use lictor_tokio::TokioExecutor;
 use lictor_wire::{
     Ambient, Keyring, Opener, SealCounters, SealedTransport, Sealer, SecretKey, UnixTime, Window,
@@ -253,6 +253,50 @@ fn refusals_are_counted_by_their_reason() {
     };
     check(&|setup| as_other(setup, 3), SealCounters { misdirected: 1, ..none });
     check(&|setup| as_other(setup, 7), SealCounters { unknown_signer: 1, ..none });
+}
+
+/// A wire whose flush is over at once and that wants to be waited for.
+#[derive(Debug)]
+struct Patient;
+
+impl Transport for Patient {
+    fn peers(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn send(&self, _: NodeId, _: Frame) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    fn run(self: Arc<Self>, _: Inbox) -> Task {
+        Box::pin(std::future::pending())
+    }
+
+    fn flush(self: Arc<Self>) -> Task {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn linger(&self) -> Duration {
+        Duration::from_secs(7)
+    }
+}
+
+#[test]
+fn the_end_of_a_sealed_wire_is_that_of_the_wire_below() {
+    on_paused(async {
+        let setup = Setup::new();
+        let name = node_name(NodeId(1));
+        let sealer = Sealer::new(name.clone(), key(1), 1, Duration::from_secs(30)).unwrap();
+        let opener = Opener::new(name, keyring(), Window::default(), frame_limits(), NOW).unwrap();
+        let executor = Arc::clone(&setup.executor);
+        let nonces = AtomicU64::new(0);
+        let ambient = Paused { executor, ahead: Duration::ZERO, nonces, has_entropy: true };
+        let sealed = SealedTransport::new(Arc::new(Patient), sealer, opener, Arc::new(ambient));
+        let sealed = Arc::new(sealed);
+        assert_eq!(sealed.linger(), Duration::from_secs(7));
+        let flushed = tokio::time::timeout(Duration::from_secs(1), Arc::clone(&sealed).flush());
+        assert!(flushed.await.is_ok());
+    });
 }
 
 #[test]

@@ -12,8 +12,8 @@ use lictor_zmtp::{
 
 use crate::{Endpoint, EndpointError, ProxyConfig};
 
-/// The keys of CURVE. The forwarder has one pair; its clients know its public key and have a pair of
-/// their own, one for all of them or one for each.
+/// The keys of CURVE. The forwarder has one pair; its clients know its public key and have a pair
+/// of their own, one for all of them or one for each.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CurveConfig {
     /// Of the forwarder.

@@ -5,7 +5,7 @@
 //! counted. Under CURVE the order of boxes is part of the protocol, so what is appended must be
 //! written as it stands, nothing left out and nothing in between.
 //!
-//! The hard case is silence. A peer that has stopped reading, or whose host is gone, closes nothing;
+//! The hard case is silence. A peer that has stopped reading, or whose host is gone, ends nothing;
 //! so this end asks with PING, and anything at all that comes is an answer. A late answer counts if
 //! it is there before [`Connection::handle_timeout`]: then it is this end that was late.
 
@@ -198,7 +198,7 @@ impl Connection {
         }
     }
 
-    /// Does what is due: appends a PING, or finds that the peer is gone. Nothing, if nothing is due.
+    /// Does what is due: appends a PING, or finds that the peer is gone. If nothing is, nothing.
     ///
     /// # Errors
     /// As [`Connection::handle_input`].

@@ -2,7 +2,7 @@
 //!
 //! RFC 25 and 26 of ZeroMQ: each connection makes a pair of keys of its own, which the long-term
 //! keys only vouch for. The boxes are `NaCl`'s (X25519, `XSalsa20`, Poly1305), put together here
-//! from their three parts: the crate that has them ready-made brings a second generation of the same
+//! from their three parts: the crate that has them ready-made brings a second generation of that
 //! curve into the tree.
 //!
 //! The cookie of the server is random bytes, not its sealed state as in the RFC: that is for

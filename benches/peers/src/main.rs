@@ -1,11 +1,11 @@
 //! Lictor beside raw tokio, ractor, kameo, actix and coerce: the same loops over the same counter.
 //!
 //! `peers run` starts one fresh process (`peers cell`) for each cell of the table, several times,
-//! and keeps the best; `peers table` writes the table from what was kept; `peers scale` measures how
-//! our own costs grow. One JSON line per process, so that a table can always be made again.
+//! and keeps the best; `peers table` writes the table from what was kept; `peers scale` measures
+//! how our own costs grow. One JSON line per process, so that a table can always be made again.
 //!
-//! **Why a process per cell**: allocators, registries and schedulers keep what they have seen, and a
-//! peak of memory is a process's.
+//! **Why a process per cell**: allocators, registries and schedulers keep what they have seen, and
+//! a peak of memory is a process's.
 
 mod aims;
 mod cell;

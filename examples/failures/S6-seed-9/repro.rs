@@ -69,6 +69,7 @@ knobs:
   heartbeat_threshold: 3
   link_capacity: 10000
   medium: direct
+  buggify: false
 operations:
   - { at: 530ms, terminate: stages }
 faults:

@@ -279,6 +279,13 @@ pub(super) struct Local {
     pub(super) capabilities: Arc<[NameId]>,
 }
 
+impl Local {
+    /// Who answers for the name, and how it is doing.
+    pub(super) const fn shown(&self) -> (Owner, Status) {
+        (Owner::Local(self.process), self.status)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Claim {
     pub(super) epoch: u64,
@@ -318,17 +325,30 @@ pub(super) fn difference(before: Option<&Entry>, after: Option<&Entry>) -> Optio
         (None, Some(after)) => Some(ChangeKind::Registered(after.status)),
         (Some(_), None) => Some(ChangeKind::Unregistered),
         (Some(before), Some(after)) => {
-            if !before.owner.is_same(after.owner) {
-                Some(ChangeKind::OwnerChanged(after.status))
-            } else if before.status != after.status {
-                Some(ChangeKind::StatusChanged(after.status))
-            } else if (before.kind, &before.capabilities) != (after.kind, &after.capabilities) {
-                Some(ChangeKind::CapabilitiesChanged)
-            } else {
-                None
-            }
+            let is_same = (before.kind, &before.capabilities) == (after.kind, &after.capabilities);
+            moved((before.owner, before.status), (after.owner, after.status))
+                .or_else(|| (!is_same).then_some(ChangeKind::CapabilitiesChanged))
         }
     }
+}
+
+/// What a watcher is told of an entry that only its owner and its status can have changed of.
+pub(super) fn moved(before: (Owner, Status), after: (Owner, Status)) -> Option<ChangeKind> {
+    if !before.0.is_same(after.0) {
+        Some(ChangeKind::OwnerChanged(after.1))
+    } else if before.1 != after.1 {
+        Some(ChangeKind::StatusChanged(after.1))
+    } else {
+        None
+    }
+}
+
+/// The second halves of the pairs that start with `first`.
+pub(super) fn members(
+    pairs: &BTreeSet<(NameId, NameId)>,
+    first: NameId,
+) -> impl Iterator<Item = NameId> {
+    pairs.range((first, NameId(0))..=(first, NameId(u32::MAX))).map(|(_, second)| *second)
 }
 
 /// Sorted, each once; `None` if there are too many.

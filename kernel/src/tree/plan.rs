@@ -50,7 +50,7 @@ impl Plan {
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut rest: Vec<&Self> = Vec::from([self]);
         while let Some(plan) = rest.pop() {
-            drop(plan.machine(SupervisorId(0))?);
+            plan.check_alone()?;
             if let Self::Static { children, .. } = plan {
                 rest.extend(children.iter().rev().filter_map(|child| match &child.body {
                     Body::Supervisor(plan) => Some(&**plan),
@@ -59,6 +59,19 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Checks this plan, and none of those below it.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] in start order.
+    pub fn check_alone(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Static { config, children } => {
+                Supervisor::check(config, children.iter().map(|child| (child.id, child.spec)))
+            }
+            Self::Dynamic(config) => supervisor::check_policy(config.intensity, &config.backoff),
+        }
     }
 
     /// A fresh machine. Its jitter depends on which incarnation it is.

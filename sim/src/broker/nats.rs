@@ -67,6 +67,16 @@ impl Nats {
                     stream.handled(now, client, parcel, actions);
                 }
             }
+            Event::Refused(client, parcel) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.refused(now, client, parcel, actions);
+                }
+            }
+            Event::Ended(client, parcel) => {
+                if let Some(stream) = &mut self.stream {
+                    stream.ended(now, client, parcel, actions);
+                }
+            }
             Event::Bounded(client, bound) => {
                 if let Some(outlet) = self.outlet(client) {
                     outlet.bound(bound);
@@ -112,6 +122,8 @@ impl Nats {
         }
         if size > self.config.payload {
             actions.push(Action::Dropped(parcel, Why::TooLarge));
+            actions.push(Action::CutOff(from));
+            self.gone(from, Why::Disconnected, actions);
             return;
         }
         if let (Mode::Stored, Some(stream)) = (mode, &mut self.stream) {

@@ -113,6 +113,40 @@ impl Stream {
         }
     }
 
+    /// To be delivered again at once, or a dead letter if it was delivered often enough.
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        client: Client,
+        parcel: Parcel,
+        actions: &mut Vec<Action>,
+    ) {
+        let config = self.config;
+        for consumer in self.consumers.values_mut().filter(|c| c.client == Some(client)) {
+            let Some(given) = consumer.given.remove(&parcel) else { continue };
+            consumer.deadlines.remove(&(given.until, parcel));
+            consumer.over(parcel, given.times, &config, actions);
+            consumer.give(now, &config, actions);
+        }
+    }
+
+    /// Kept no more, though it was not handled.
+    pub(super) fn ended(
+        &mut self,
+        now: Instant,
+        client: Client,
+        parcel: Parcel,
+        actions: &mut Vec<Action>,
+    ) {
+        let config = self.config;
+        for consumer in self.consumers.values_mut().filter(|c| c.client == Some(client)) {
+            if consumer.settle(parcel) {
+                actions.push(Action::Dropped(parcel, Why::DeadLetter));
+                consumer.give(now, &config, actions);
+            }
+        }
+    }
+
     pub(super) fn repeat(&self, client: Client, count: usize, actions: &mut Vec<Action>) {
         for consumer in self.consumers.values().filter(|c| c.client == Some(client)) {
             let skip = consumer.past.len().saturating_sub(count);
@@ -125,23 +159,27 @@ impl Stream {
         }
     }
 
+    /// With its state it knows what is stored and the ids of that. What it has no message for any
+    /// more it has no id for, and what it had delivered when, and how often, it wrote too late: a
+    /// server that is killed begins with that anew.
     pub(super) fn restarted(&mut self, with_state: bool, actions: &mut Vec<Action>) {
+        let mut kept = BTreeSet::new();
         for consumer in self.consumers.values_mut() {
             consumer.client = None;
-            if with_state {
-                continue;
-            }
-            let waiting = consumer.waiting.drain(..).map(|(parcel, _)| parcel);
-            let given = std::mem::take(&mut consumer.given).into_keys();
-            let lost = waiting.chain(given);
-            actions.extend(lost.map(|parcel| Action::Dropped(parcel, Why::Restarted)));
             consumer.deadlines.clear();
-            consumer.past.clear();
+            let given = std::mem::take(&mut consumer.given).into_keys();
+            let waiting = consumer.waiting.drain(..).map(|(parcel, _)| parcel);
+            let all: BTreeSet<Parcel> = waiting.chain(given).collect();
+            if with_state {
+                consumer.waiting = all.iter().map(|parcel| (*parcel, 0)).collect();
+                kept.extend(all);
+            } else {
+                actions.extend(all.into_iter().map(|p| Action::Dropped(p, Why::Restarted)));
+                consumer.past.clear();
+            }
         }
-        if !with_state {
-            self.ids.clear();
-            self.published.clear();
-        }
+        self.ids.retain(|id| kept.contains(id));
+        self.published.retain(|(_, id)| kept.contains(id));
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -156,11 +194,7 @@ impl Stream {
             {
                 consumer.deadlines.pop_first();
                 let Some(given) = consumer.given.remove(&parcel) else { continue };
-                if given.times >= self.config.deliveries {
-                    actions.push(Action::Dropped(parcel, Why::DeadLetter));
-                } else {
-                    consumer.waiting.push_front((parcel, given.times));
-                }
+                consumer.over(parcel, given.times, &self.config, actions);
             }
             consumer.give(now, &self.config, actions);
         }
@@ -182,6 +216,15 @@ impl Consumer {
             self.given.insert(parcel, Given { until, times: before + 1 });
             self.deadlines.insert((until, parcel));
             actions.push(Action::Deliver { to, parcel, again: before > 0 });
+        }
+    }
+
+    /// A delivery is over, and was in vain.
+    fn over(&mut self, parcel: Parcel, times: u32, config: &Config, actions: &mut Vec<Action>) {
+        if times >= config.deliveries {
+            actions.push(Action::Dropped(parcel, Why::DeadLetter));
+        } else {
+            self.waiting.push_front((parcel, times));
         }
     }
 

@@ -91,7 +91,7 @@ impl Proxy {
                 self.known.clear();
             }
             // Nothing is acknowledged here, and nothing is kept.
-            Event::Handled(..) | Event::Repeat(..) => {}
+            Event::Handled(..) | Event::Refused(..) | Event::Ended(..) | Event::Repeat(..) => {}
         }
     }
 

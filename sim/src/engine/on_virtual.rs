@@ -99,13 +99,12 @@ impl Ground for Virtual {
 
     fn run_until(&mut self, at: Instant) -> Result<(), Found> {
         let live = Arc::clone(&self.live);
-        let mut left = self.events_max.saturating_sub(self.steps());
+        let (executor, most) = (&self.executor, self.events_max);
         let mut watch = || {
-            left = left.saturating_sub(1);
-            let stops = left == 0 || live.wants();
+            let stops = executor.counters().polls >= most || live.wants();
             if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        self.executor.run_until_watched(at, &mut watch).map_err(|stuck| found(&stuck))
+        executor.run_until_watched(at, &mut watch).map_err(|stuck| found(&stuck))
     }
 
     fn settle(&mut self, _: bool) -> Result<(), Found> {

@@ -183,7 +183,7 @@ impl Network {
             return Err(SendError::Full);
         };
         let index = u32::try_from(state.frames.len()).unwrap_or(u32::MAX);
-        let message = message_in(&frame).map(|(id, hop, ..)| (id, hop));
+        let message = message_in(&frame).map(|carried| (carried.id, carried.hop));
         state.frames.push(Carried { from, to, number, frame, message });
         self.live.put(from, What::FrameSent(to));
         let late = self.live.with(|ledger| {

@@ -12,7 +12,7 @@ use lictor_kernel::{
 use super::is_clean;
 use crate::plan::{Act, Plan};
 use crate::record::{NodeIx, Process, Record, Stage, What, Who};
-use crate::scenario::{Role, Scenario};
+use crate::scenario::{Entity, Role, Scenario};
 
 /// How far a process is.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -109,6 +109,9 @@ pub(super) struct ChildBook {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SupervisorBook {
     pub(super) strategy: Option<Strategy>,
+    /// It is killed, and not told to stop; and it never stops its children by itself but when it
+    /// gives up.
+    pub(super) is_killed: bool,
     pub(super) children: Vec<Who>,
     /// Its present incarnation.
     pub(super) id: Option<u64>,
@@ -155,6 +158,24 @@ pub(super) struct Books {
     pub(super) calm: bool,
 }
 
+impl SupervisorBook {
+    fn of(entity: &Entity) -> Self {
+        match &entity.role {
+            Role::Supervisor(config, children) => Self {
+                strategy: Some(config.strategy),
+                is_killed: entity.parent.is_some()
+                    && entity.spec.shutdown == Shutdown::BrutalKill
+                    && config.strategy == Strategy::OneForOne
+                    && config.auto_shutdown == AutoShutdown::Never,
+                children: children.clone(),
+                ..Self::default()
+            },
+            Role::Dynamic(_, children) => Self { children: children.clone(), ..Self::default() },
+            Role::Agent(_) => Self::default(),
+        }
+    }
+}
+
 impl Books {
     pub(super) fn new(plan: &Plan) -> Self {
         let scenario = &plan.scenario;
@@ -193,17 +214,7 @@ impl Books {
                 status: None,
                 suspended: false,
             });
-            supervisor.push(match &entity.role {
-                Role::Supervisor(config, children) => SupervisorBook {
-                    strategy: Some(config.strategy),
-                    children: children.clone(),
-                    ..SupervisorBook::default()
-                },
-                Role::Dynamic(_, children) => {
-                    SupervisorBook { children: children.clone(), ..SupervisorBook::default() }
-                }
-                Role::Agent(_) => SupervisorBook::default(),
-            });
+            supervisor.push(SupervisorBook::of(entity));
         }
         for book in &supervisor {
             for (position, who) in book.children.iter().enumerate() {
@@ -519,7 +530,12 @@ impl Books {
             | Act::Suspend(_)
             | Act::End(..)
             | Act::Claim(_)
-            | Act::Unclaim(_) => return,
+            | Act::Unclaim(_)
+            | Act::TellWithin(..)
+            | Act::Publish(..)
+            | Act::TellCapable(_)
+            | Act::SendAfter(..)
+            | Act::Look(_) => return,
         };
         self.command = Some(Command { at: now, of });
     }

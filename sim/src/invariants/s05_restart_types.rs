@@ -2,9 +2,9 @@
 //! taken down by a command comes back by itself. The end of a significant child is the end of its
 //! supervisor.
 //!
-//! Source: OTP; kernel rules V5, V8, V19, V21. Where a strategy restarts siblings, it also starts those
-//! that were down (V8), so what is said of transient children and commands holds for one_for_one
-//! and dynamic supervisors.
+//! Source: OTP; kernel rules V5, V8, V19, V21. Where a strategy restarts siblings, it also starts
+//! those that were down (V8), so what is said of transient children and commands holds for
+//! one_for_one and dynamic supervisors.
 
 use lictor_kernel::{Restart, Strategy};
 

@@ -1,9 +1,12 @@
-//! S7: nothing outlives its supervisor, and nothing is left after the last stop.
+//! S7: nothing outlives its supervisor, and nothing is left after the last stop. A supervisor that
+//! is killed kills what is below it.
 //!
-//! Source: OTP; kernel rules E3, V27.
+//! Source: OTP; kernel rules E3, E6, V27.
+
+use lictor_kernel::Signal;
 
 use super::Verdict;
-use super::books::{Books, Life};
+use super::books::{Books, Life, SupervisorBook};
 use crate::record::{Record, Stage, What};
 
 pub(super) fn see(books: &Books, record: &Record) -> Verdict {
@@ -21,6 +24,17 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
             let boss = books.boss(process.who);
             let runs = boss.is_some_and(|boss| boss.id == Some(process.supervisor));
             if runs { Ok(()) } else { Err(format!("{process:?} is started by nobody")) }
+        }
+        What::Signal(process, Signal::Shutdown) => {
+            let killed = |boss: &&SupervisorBook| {
+                boss.is_killed && boss.id == Some(process.supervisor) && boss.ready
+            };
+            let boss = books.boss(process.who).filter(killed);
+            if boss.is_none_or(|boss| boss.exhausted) || books.is_commanded(record.at, process.who)
+            {
+                return Ok(());
+            }
+            Err(format!("{process:?} is told to stop, and its supervisor can only be killed"))
         }
         What::Over => {
             let left = books.child.iter().find(|child| child.life != Life::None);

@@ -8,11 +8,15 @@ use lictor_kernel::ExitReason;
 use lictor_runtime::{Agent, AgentError, Context, Message};
 
 use super::Live;
-use super::client::{END, either, fate_of, message as letter, name_of};
+use super::client::{END, FIRST, SECOND, TIMER, either, fate_of, message as letter, name_of};
 use super::ledger::Phase;
 use super::mailbox::Then;
+use super::timer::{Timer, ordered};
 use crate::record::{Fate, MessageId, Process, What, Who};
 use crate::stream::Purpose;
+
+/// Answers that are given twice, in a million.
+const TWICE: u32 = 250_000;
 
 /// One incarnation.
 pub(super) struct ModelAgent {
@@ -48,6 +52,19 @@ impl ModelAgent {
         let interrupted = async { reason = Some(self.interrupted(process).await) };
         let whole = either(cx.sleep(Duration::from_nanos(takes)), interrupted).await;
         reason.filter(|_| !whole)
+    }
+}
+
+/// Timers end with their incarnation, and its memory does.
+impl Drop for ModelAgent {
+    fn drop(&mut self) {
+        if let Some(process) = self.process {
+            self.live.with(|ledger| {
+                if ledger.is(process) {
+                    ledger.agent(self.who).let_go = Some(process);
+                }
+            });
+        }
     }
 }
 
@@ -153,6 +170,10 @@ impl Agent for ModelAgent {
             }
             return Ok(());
         }
+        if message.kind() == TIMER {
+            self.sets_timer(cx, process, &message);
+            return Ok(());
+        }
         let Some((id, _)) = name_of(message.payload()) else { return Ok(()) };
         let Some(job) = live.with(|ledger| ledger.delivers(process, id)) else { return Ok(()) };
         let hand = Hand { live: &live, process, id, held: true };
@@ -160,7 +181,7 @@ impl Agent for ModelAgent {
             self.over = true;
             hand.drop_for(reason);
             if reason.is_clean() {
-                message.reply(0);
+                message.reply(FIRST);
                 cx.stop();
                 return Ok(());
             }
@@ -182,7 +203,7 @@ impl Agent for ModelAgent {
             }
             Then::Answer => {
                 hand.lay_down(Some(Fate::Handled));
-                message.reply(0);
+                self.answers(&mut message, id);
                 Ok(())
             }
             Then::Pass(next) => self.pass_on(cx, hand, message, next).await,
@@ -243,6 +264,33 @@ impl ModelAgent {
             }
         });
         Ok(found.map_or(0, |(_, kept)| kept))
+    }
+
+    /// Answers, and now and then once more: whoever asked must not hear of that.
+    fn answers(&self, message: &mut Message, id: MessageId) {
+        let Some(to) = message.take_reply_to() else { return };
+        let drawn = (u64::from(self.who.0), u64::from(id.number));
+        let streams = self.live.with(|ledger| ledger.streams);
+        let twice = streams.chance(Purpose::Twice, drawn.0, drawn.1, TWICE);
+        let again = twice.then(|| to.duplicate());
+        to.send(FIRST.into());
+        if let Some(again) = again {
+            again.send(SECOND.into());
+        }
+    }
+
+    /// Sets the timer that an operation wants.
+    fn sets_timer(&self, cx: &Context<Self>, process: Process, order: &Message) {
+        let Some((number, delay)) = ordered(order.payload(), process) else { return };
+        let live = &self.live;
+        if !live.with(|ledger| ledger.is(process)) {
+            return;
+        }
+        let id = MessageId::of_operation(number);
+        let at = cx.runtime().now().saturating_add(delay);
+        live.with(|ledger| ledger.timer = Some(Timer { id, process, at }));
+        cx.send_after(delay, letter(id, 1));
+        live.with(|ledger| ledger.timer = None);
     }
 
     /// Writes its checkpoint, if it goes on after the message. It fails if it cannot.

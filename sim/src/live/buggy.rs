@@ -11,6 +11,7 @@ use lictor_kernel::Instant;
 use lictor_runtime::{Executor, Role, Task};
 
 use super::Live;
+use super::timer::{Timed, has_timers};
 use crate::buggify::Point;
 use crate::record::NodeIx;
 
@@ -30,7 +31,8 @@ pub(super) fn buggy(
     inner: &Arc<dyn Executor>,
 ) -> Arc<dyn Executor> {
     let wanted = live.with(|ledger| {
-        ledger.buggify.has(Point::ExtraYield) || ledger.buggify.has(Point::SpuriousWake)
+        let wavers = [Point::ExtraYield, Point::SpuriousWake];
+        wavers.into_iter().any(|point| ledger.buggify.has(point)) || has_timers(&ledger.plan)
     });
     if !wanted {
         return Arc::clone(inner);
@@ -68,6 +70,15 @@ impl Executor for Buggy {
     }
 
     fn spawn_as(&self, role: Role<'_>, task: Task) {
+        let is_timer = matches!(role, Role::Delayed(_));
+        let timer = self.live.with(|ledger| ledger.timer.take_if(|_| is_timer));
+        let task: Task = match timer {
+            Some(timer) => {
+                let (live, executor) = (Arc::clone(&self.live), Arc::clone(&self.inner));
+                Box::pin(Timed { task, live, executor, timer, came: false })
+            }
+            None => task,
+        };
         self.inner.spawn_as(role, self.wrap(task));
     }
 }

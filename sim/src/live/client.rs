@@ -18,8 +18,15 @@ use crate::record::{Ending, Fate, MessageId, NodeIx, Process, Who};
 /// The type of every message of a plan.
 pub(super) const LETTER: &str = "letter";
 
+/// What an agent answers, and what it answers if it does so once more.
+pub(super) const FIRST: u64 = 0;
+pub(super) const SECOND: u64 = 1;
+
 /// The type of the message that ends an idle agent.
 pub(super) const END: &str = "end";
+
+/// The type of the message that lets an agent set a timer.
+pub(super) const TIMER: &str = "timer";
 
 /// A message of this name, on this hop.
 pub(super) fn message(id: MessageId, hop: u32) -> Message {
@@ -99,11 +106,27 @@ impl Live {
         let live = Arc::clone(self);
         self.spawn(node, async move {
             let Some(runtime) = live.runtime(node) else { return };
-            let hop = live.with(|ledger| ledger.leaves(node, id, to));
-            let told = runtime.send(live.text(to), message(id, hop)).await;
-            let told = told.map_err(|error| fate_of(&error));
-            live.with(|ledger| ledger.told(node, id, hop, told));
+            live.goes(node, id, to, &runtime).await;
         });
+    }
+
+    /// As [`Live::tell`], from within the node.
+    pub(super) async fn tell_at_once(
+        &self,
+        node: NodeIx,
+        id: MessageId,
+        to: Who,
+        runtime: &Runtime,
+    ) {
+        self.with(|ledger| ledger.sent(node, id, to, false));
+        self.goes(node, id, to, runtime).await;
+    }
+
+    async fn goes(&self, node: NodeIx, id: MessageId, to: Who, runtime: &Runtime) {
+        let hop = self.with(|ledger| ledger.leaves(node, id, to));
+        let told = runtime.send(self.text(to), message(id, hop)).await;
+        let told = told.map_err(|error| fate_of(&error));
+        self.with(|ledger| ledger.told(node, id, hop, told));
     }
 
     /// Asks from a node.
@@ -114,6 +137,12 @@ impl Live {
             let Some(runtime) = live.runtime(node) else { return };
             let hop = live.with(|ledger| ledger.leaves(node, id, to));
             let asked = runtime.ask(live.text(to), message(id, hop), within).await;
+            if let Ok(answer) = &asked
+                && *answer != FIRST
+            {
+                let text = format!("{id:?} is answered by {answer}, which came second");
+                live.with(|ledger| ledger.violated("S11", node, text));
+            }
             let (told, ending) = match asked {
                 Ok(_) => (Some(Ok(())), Ending::Answered),
                 Err(AskError::NotSent(error)) => (Some(Err(fate_of(&error))), Ending::Failed),

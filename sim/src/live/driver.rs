@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lictor_kernel::{DetectorConfig, Instant, NodeId, membership};
+use lictor_kernel::{Choice, DetectorConfig, Instant, NodeId, membership};
 use lictor_runtime::{Executor, OnRootExit, Runtime, RuntimeConfig, Transport};
 
 use super::Live;
@@ -224,8 +224,9 @@ impl<G: Ground> Driver<G> {
         match self.live.plan.operations[n as usize].act {
             Act::Spawn(_) | Act::Despawn(_) | Act::Terminate(_) | Act::Restart(_) => true,
             Act::Suspend(_) | Act::Resume(_) | Act::End(..) | Act::Stop(_) => true,
-            Act::Tell(_) | Act::Ask(..) | Act::Broadcast => false,
-            Act::Claim(_) | Act::Unclaim(_) => false,
+            Act::Tell(_) | Act::TellWithin(..) | Act::TellCapable(_) | Act::SendAfter(..) => false,
+            Act::Ask(..) | Act::Broadcast | Act::Publish(..) => false,
+            Act::Claim(_) | Act::Unclaim(_) | Act::Look(_) => false,
         }
     }
 
@@ -266,6 +267,7 @@ impl<G: Ground> Driver<G> {
     /// Everything must be well again; then everything is stopped.
     fn is_calm(&mut self) {
         self.views();
+        self.counts();
         self.live.with(|ledger| {
             ledger.put(NodeIx(0), What::Calm);
             ledger.ending = true;
@@ -288,6 +290,22 @@ impl<G: Ground> Driver<G> {
                     let at = seen.get(entity.name.as_str());
                     let at = at.map(|at| NodeIx(u8::try_from(at.0).unwrap_or(u8::MAX)));
                     self.live.put(node, What::Sees(who, at));
+                }
+            }
+        }
+    }
+
+    /// S12: the runtime has counted each dead letter that the books know.
+    fn counts(&self) {
+        for node in self.live.plan.scenario.node_ids() {
+            let runs = self.live.with(|ledger| ledger.node(node).on && !ledger.node(node).ended);
+            let Some(runtime) = self.live.runtime(node).filter(|_| runs) else { continue };
+            for info in runtime.agents() {
+                let who = self.live.plan.scenario.named(&info.name);
+                if let Some(who) =
+                    who.filter(|who| self.live.plan.scenario.entity(*who).node == node)
+                {
+                    self.live.with(|ledger| ledger.counted(node, who, info.dead_letters));
                 }
             }
         }
@@ -410,6 +428,7 @@ pub(crate) fn boot(
     let config = RuntimeConfig {
         send_timeout: knobs.send_timeout,
         on_root_exit: OnRootExit::Stay,
+        choice: Choice::RoundRobin,
         seed: live.streams.draw(Purpose::Routing, u64::from(node.0), u64::from(boot)),
         types: types(live),
         transport,

@@ -7,6 +7,7 @@ use std::task::Waker;
 use lictor_kernel::{ExitReason, Instant, NameId, ProcessId};
 use lictor_runtime::{Executor, Runtime, Task, Value};
 
+use super::timer::Timer;
 use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
 use crate::effects::Effects;
@@ -74,6 +75,10 @@ pub(crate) struct AgentBook {
     pub(crate) in_hand: Option<MessageId>,
     /// Messages that this incarnation was given.
     pub(crate) given_here: u64,
+    /// Dead letters of this boot, as far as the ledger knows.
+    pub(super) dead: u64,
+    /// The incarnation whose agent is no more, though nobody has heard of its end yet.
+    pub(super) let_go: Option<Process>,
     wakers: Vec<Waker>,
 }
 
@@ -102,6 +107,10 @@ pub(crate) struct Letter {
     pub(crate) asks: bool,
     /// The mailbox refuses it for this reason, as the ledger foretells.
     pub(crate) refused: Option<Fate>,
+    /// When its time to live is over, by the clock of its receiver's node.
+    pub(super) expires: Instant,
+    /// The incarnation whose timer has sent it.
+    pub(super) only_for: Option<Process>,
 }
 
 /// The books. See the [module](self).
@@ -125,6 +134,8 @@ pub(crate) struct Ledger {
     pub(crate) to_wake: Vec<Waker>,
     /// Whether agents keep checkpoints.
     pub(crate) has_disks: bool,
+    /// What is being set at this moment.
+    pub(super) timer: Option<Timer>,
 }
 
 impl Ledger {
@@ -146,6 +157,7 @@ impl Ledger {
             to_mend: Vec::new(),
             to_wake: Vec::new(),
             has_disks: has_disks(plan),
+            timer: None,
         }
     }
 
@@ -270,6 +282,7 @@ impl Ledger {
             (agent.process, agent.phase) = (None, Phase::Gone);
             agent.present = false;
             agent.declared = false;
+            (agent.dead, agent.let_go) = (0, None);
             let in_hand = agent.in_hand.take();
             if let Some(id) = in_hand {
                 self.no_longer_waits(id);

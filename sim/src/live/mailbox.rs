@@ -1,7 +1,7 @@
 //! What becomes of each message: what the kernel world does with its own mailboxes, foretold here
 //! of the runtime's.
 
-use lictor_kernel::ExitReason;
+use lictor_kernel::{ExitReason, Instant};
 use lictor_topology::{InHand, Overflow};
 
 use super::ledger::{Ledger, Letter, Phase, Place};
@@ -48,6 +48,8 @@ impl Ledger {
             attempt: 0,
             asks,
             refused: None,
+            expires: Instant::MAX,
+            only_for: None,
         };
         self.letters.insert(id, letter);
     }
@@ -64,6 +66,10 @@ impl Ledger {
         letter.refused = None;
         letter.place = Place::Away;
         let hop = letter.hop;
+        if hop > 1 {
+            // Who passes it on sends a message like any other.
+            (letter.expires, letter.only_for) = (Instant::MAX, None);
+        }
         if here && self.agent(to).present {
             self.enqueue(node, id, to);
         }
@@ -103,6 +109,8 @@ impl Ledger {
             return self.refuses(node, id, Fate::Down);
         }
         let size = facts.mailbox.size.max(1) as usize;
+        self.idle_drops_over(to);
+        let agent = self.agent(to);
         if agent.mailbox.len() >= size || !agent.waiting.is_empty() {
             self.reach(Mark::MailboxFull);
             match facts.mailbox.overflow {
@@ -121,7 +129,7 @@ impl Ledger {
         self.admit(node, id, to);
     }
 
-    fn admit(&mut self, node: NodeIx, id: MessageId, to: Who) {
+    pub(super) fn admit(&mut self, node: NodeIx, id: MessageId, to: Who) {
         self.put(node, What::Queued(id, to));
         self.agent(to).mailbox.push_back(id);
         self.moves(id, Place::Queued);
@@ -190,7 +198,10 @@ impl Ledger {
             return;
         }
         letter.place = Place::Ended;
-        let asks = letter.asks;
+        let (asks, to) = (letter.asks, letter.to);
+        if matches!(fate, Fate::DeadLetter | Fate::Evicted | Fate::Expired | Fate::Crashed) {
+            self.agent(to).dead += 1;
+        }
         if asks && fate == Fate::Crashed {
             self.reach(Mark::AskedCrashed);
         }
@@ -219,6 +230,7 @@ impl Ledger {
         }
         let who = process.who;
         let node = self.node_of(who);
+        self.drops_over(who, process, Some(id));
         self.put(node, What::Delivered(id, process));
         let agent = self.agent(who);
         agent.mailbox.retain(|queued| *queued != id);
@@ -272,6 +284,7 @@ impl Ledger {
         if let Some(fate) = fate {
             self.ends(node, id, fate);
         }
+        self.idle_drops_over(process.who);
     }
 
     /// An incarnation ends with a message in hand.
@@ -292,6 +305,7 @@ impl Ledger {
             InHand::Redeliver if letter.attempt < facts.max_retries => {
                 letter.attempt += 1;
                 letter.place = Place::Queued;
+                letter.only_for = None;
                 letter.to = who;
                 self.agent(who).mailbox.push_front(id);
                 self.put(node, What::PutBack(id, who));

@@ -14,9 +14,21 @@ use super::client::name_of;
 use crate::buggify::Point;
 use crate::record::{Fate, MessageId, NodeIx, What};
 
-/// The message in a frame between runtimes: its name, its hop, for which boot it is, and how long
-/// it may wait for room.
-pub(crate) fn message_in(frame: &Frame) -> Option<(MessageId, u32, u64, Option<u64>)> {
+/// The message in a frame between runtimes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carried {
+    pub(crate) id: MessageId,
+    pub(crate) hop: u32,
+    /// For which boot it is.
+    boot: u64,
+    /// How long it may wait for room.
+    wait: Option<u64>,
+    /// How long it lives from here.
+    ttl: Option<u64>,
+}
+
+/// The message in a frame between runtimes.
+pub(crate) fn message_in(frame: &Frame) -> Option<Carried> {
     // A byte of version, then JSON.
     let json = frame.as_bytes().get(1..)?;
     if !json.starts_with(b"{\"Post\"") {
@@ -26,7 +38,8 @@ pub(crate) fn message_in(frame: &Frame) -> Option<(MessageId, u32, u64, Option<u
     let post = body.get("Post")?;
     let (id, hop) = name_of(post.get("payload")?)?;
     let boot = post.get("stamp")?.get("to")?.as_u64()?;
-    Some((id, hop, boot, post.get("wait").and_then(Value::as_u64)))
+    let nanos = |key: &str| post.get(key).and_then(Value::as_u64);
+    Some(Carried { id, hop, boot, wait: nanos("wait"), ttl: nanos("ttl") })
 }
 
 /// A transport that is looked into.
@@ -48,7 +61,7 @@ impl Transport for Tap {
         let full = self.live.with(|ledger| {
             let whose = u64::from(self.node.0) << 8 | u64::from(to.0);
             let now = ledger.now.as_nanos();
-            let full = ledger.buggify.fires(Point::ShortQueue, whose, now);
+            let full = !ledger.calm && ledger.buggify.fires(Point::ShortQueue, whose, now);
             if full {
                 ledger.put(self.node, What::FrameLost(to));
             }
@@ -65,8 +78,8 @@ impl Transport for Tap {
                 LinkEvent::Up => inbox.up(peer),
                 LinkEvent::Down => inbox.down(peer),
                 LinkEvent::Frame(frame) => {
-                    if let Some((id, hop, to, wait)) = message_in(&frame) {
-                        arrives(&live, node, (id, hop), to == u64::from(boot), wait);
+                    if let Some(carried) = message_in(&frame) {
+                        arrives(&live, node, carried, boot);
                     }
                     return inbox.frame(peer, frame);
                 }
@@ -76,15 +89,14 @@ impl Transport for Tap {
     }
 }
 
-fn arrives(
-    live: &Arc<Live>,
-    node: NodeIx,
-    (id, hop): (MessageId, u32),
-    is_for_this_boot: bool,
-    wait: Option<u64>,
-) {
+fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
+    let Carried { id, hop, boot: meant, wait, ttl } = carried;
+    let now = live.executor(node).map(|executor| executor.now());
     let waits = live.with(|ledger| {
-        if is_for_this_boot {
+        if meant == u64::from(boot) {
+            if let Some((now, ttl)) = now.zip(ttl) {
+                ledger.expires(id, now.saturating_add(Duration::from_nanos(ttl)));
+            }
             ledger.arrives(node, id, hop);
         } else {
             ledger.lost(node, id, hop);

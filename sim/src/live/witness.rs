@@ -49,7 +49,7 @@ impl Recorder for Witness {
             if ledger.node_of(who) == self.node {
                 ledger.node(self.node).names.insert(id, who);
                 let agent = ledger.agent(who);
-                (agent.present, agent.declared) = (true, true);
+                (agent.present, agent.declared, agent.dead) = (true, true, 0);
             }
         });
     }
@@ -230,6 +230,10 @@ impl Witness {
     fn status(&self, ledger: &mut Ledger, name: NameId, status: Status) {
         let Some(who) = self.who(ledger, ChildId(name.0)) else { return };
         ledger.put(self.node, What::Status(who, status));
+        if status == Status::Up && ledger.agent(who).suspended {
+            // The driver says so to the kernel at once, which tells nobody of what it was told.
+            ledger.put(self.node, What::Status(who, Status::Suspended));
+        }
         if status == Status::Down && ledger.plan.scenario.agent(who).is_some() {
             ledger.close(self.node, who, Fate::DeadLetter);
         }

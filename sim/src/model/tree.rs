@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use lictor_kernel::dynamic_supervisor::SpawnerId;
 use lictor_kernel::supervisor::{ChildState, Event, Report};
 use lictor_kernel::tree::{Action, Body, Plan, PlannedChild, Stage};
 use lictor_kernel::{
@@ -34,6 +35,9 @@ pub(crate) enum Call {
     Terminate(SupervisorId, ChildId, Option<Shutdown>),
     Restart(SupervisorId, ChildId),
 }
+
+/// Who spawns all that a plan spawns.
+pub(crate) const PLAN: SpawnerId = SpawnerId(0);
 
 #[derive(Clone, Debug)]
 enum Machine {
@@ -94,7 +98,7 @@ impl Asked {
             Self::Timeout => model.timeout(now),
             Self::Shutdown(by) => model.shutdown(now, by),
             Self::Kill => model.kill(now),
-            Self::Spawn(id, spec) => return model.spawn(now, id, spec, None).is_ok(),
+            Self::Spawn(id, spec) => return model.spawn(now, id, spec, Some(PLAN)).is_ok(),
             Self::Terminate(id, how) => {
                 model.terminate(now, id, how);
             }

@@ -30,6 +30,8 @@ pub(super) enum Of {
     Story(u32),
     /// Who runs on another node.
     Place,
+    /// Messages that are not plain, and looks, by number.
+    Send(u32),
 }
 
 impl Dice {
@@ -42,6 +44,7 @@ impl Dice {
             Of::Fault(number) => 2 << 32 | u64::from(number),
             Of::Story(number) => 3 << 32 | u64::from(number),
             Of::Place => 4 << 32,
+            Of::Send(number) => 5 << 32 | u64::from(number),
         };
         Self { streams, whose, drawn: 0 }
     }

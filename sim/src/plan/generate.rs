@@ -8,6 +8,7 @@
 mod faults;
 mod operations;
 mod parity;
+mod sends;
 mod stories;
 
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use lictor_kernel::{Curve, Instant, Shutdown};
 
 use super::dice::{Dice, Of};
 use super::{
-    CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, Mix, OPERATIONS_MAX, Operation, Plan, Profile, nanos,
-    placed_on,
+    CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, Mix, OPERATIONS_MAX, Operation, Plan, Profile, Short,
+    nanos, placed_on,
 };
 use crate::broker::Medium;
 use crate::fault::{Fault, Group, Kind};
@@ -65,6 +66,7 @@ impl Plan {
             maker.place();
             maker.swarm(faults);
             maker.operate(operations);
+            maker.send(operations);
         }
         maker.finish(seed)
     }
@@ -99,6 +101,8 @@ struct Stock {
     supervisors: Vec<Who>,
     /// What a static supervisor has started.
     children: Vec<Who>,
+    /// What agents offer, as far as an operation can name it.
+    tags: Vec<Short>,
 }
 
 impl Stock {
@@ -121,7 +125,12 @@ impl Stock {
                 children.push(who);
             }
         }
-        Self { nodes, agents, pool, supervisors, children }
+        let offered = agents.iter().filter_map(|who| scenario.agent(*who));
+        let mut tags: Vec<Short> =
+            offered.flat_map(|agent| &agent.capabilities).filter_map(|t| Short::new(t)).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Self { nodes, agents, pool, supervisors, children, tags }
     }
 }
 

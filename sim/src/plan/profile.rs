@@ -100,8 +100,8 @@ impl Profile {
     }
 }
 
-/// Whether a kind comes to the same on every engine: what breaks within a frame, and what a disk has
-/// synced by now, depends on times that only one of them has.
+/// Whether a kind comes to the same on every engine: what breaks within a frame, and what a disk
+/// has synced by now, depends on times that only one of them has.
 fn is_comparable(kind: Kind) -> bool {
     let group = kind.facts().group;
     group != Group::Storage && (group != Group::Connection || kind == Kind::Reset)

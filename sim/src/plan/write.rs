@@ -138,7 +138,18 @@ impl Operation {
             | Act::Suspend(who)
             | Act::Resume(who)
             | Act::Claim(who)
-            | Act::Unclaim(who) => write!(text, "{word}: {}", name(who)),
+            | Act::Unclaim(who)
+            | Act::Look(who) => write!(text, "{word}: {}", name(who)),
+            Act::TellWithin(who, ttl) => {
+                write!(text, "{word}: {}, ttl: {}", name(who), duration_text(ttl))
+            }
+            Act::SendAfter(who, delay) => {
+                write!(text, "{word}: {}, delay: {}", name(who), duration_text(delay))
+            }
+            Act::Publish(who, to) => {
+                write!(text, "{word}: {}, to: {}", name(who), quoted(to.as_str()))
+            }
+            Act::TellCapable(tag) => write!(text, "{word}: {}", quoted(tag.as_str())),
             Act::Ask(who, timeout) => {
                 write!(text, "{word}: {}, timeout: {}", name(who), duration_text(timeout))
             }
@@ -161,7 +172,7 @@ impl Act {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Tell(_) => "tell",
+            Self::Tell(_) | Self::TellWithin(..) => "tell",
             Self::Ask(..) => "ask",
             Self::Broadcast => "broadcast",
             Self::Spawn(_) => "spawn",
@@ -174,6 +185,10 @@ impl Act {
             Self::Stop(_) => "stop",
             Self::Claim(_) => "claim",
             Self::Unclaim(_) => "unclaim",
+            Self::Publish(..) => "publish",
+            Self::TellCapable(_) => "tell_capable",
+            Self::SendAfter(..) => "send_after",
+            Self::Look(_) => "look",
         }
     }
 }
@@ -183,13 +198,21 @@ impl Act {
 /// come from anywhere.
 pub(super) fn home(scenario: &Scenario, act: Act) -> NodeIx {
     match act {
-        Act::Tell(_) | Act::Ask(..) | Act::Broadcast | Act::Stop(_) => NodeIx(0),
+        Act::Tell(_)
+        | Act::TellWithin(..)
+        | Act::TellCapable(_)
+        | Act::Ask(..)
+        | Act::Broadcast
+        | Act::Stop(_) => NodeIx(0),
         Act::Spawn(who)
         | Act::Despawn(who)
         | Act::Terminate(who)
         | Act::Restart(who)
         | Act::Suspend(who)
         | Act::Resume(who)
+        | Act::Publish(who, _)
+        | Act::SendAfter(who, _)
+        | Act::Look(who)
         | Act::End(who, _) => scenario.entity(who).node,
         Act::Claim(who) | Act::Unclaim(who) => {
             let owner = scenario.entity(who).node;
@@ -237,6 +260,11 @@ fn name_text(scenario: &Scenario, who: Who) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && !["null", "true", "false"].iter().any(|word| name.eq_ignore_ascii_case(word));
     if plain { name.to_owned() } else { format!("\"{name}\"") }
+}
+
+/// A text of any characters, so that it reads back.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn instant_text(at: Instant) -> String {

@@ -544,8 +544,13 @@ const fn at_whom(act: Act) -> Option<Who> {
         | Act::Restart(who)
         | Act::Suspend(who)
         | Act::Resume(who)
+        | Act::Publish(who, _)
+        | Act::SendAfter(who, _)
+        | Act::Look(who)
         | Act::End(who, _) => Some(who),
         Act::Tell(_)
+        | Act::TellWithin(..)
+        | Act::TellCapable(_)
         | Act::Ask(..)
         | Act::Broadcast
         | Act::Stop(_)

@@ -199,6 +199,7 @@ fn kept_records(plan: &Plan, records: &[Record], kept: &Kept, lives: &Lives) -> 
         | What::Queued(_, who)
         | What::PutBack(_, who)
         | What::Has(who, _)
+        | What::Shows(who, _)
         | What::Sees(who, _) => Some(who),
         What::RestartsExhausted { supervisor, .. } => {
             supervisors.get(&(record.node, supervisor)).copied()

@@ -75,6 +75,10 @@ fn of_world(plan: &Plan, record: &Record) -> String {
         What::FrameLost(to) => format!("frame to node {} is lost", to.0),
         What::PeerUp(peer) => format!("hears from node {}", peer.0),
         What::PeerDown(peer) => format!("gives node {} up", peer.0),
+        What::Shows(who, shown) => {
+            let shown = format!("{shown:?}").to_lowercase();
+            format!("{}, asked of its supervisor, is {shown}", name(who))
+        }
         What::Sees(who, Some(owner)) => format!("sees {} at node {}", name(who), owner.0),
         What::Sees(who, None) => format!("sees {} nowhere", name(who)),
         What::Booted(boot) => format!("node {} boots, boot {boot}", record.node.0),

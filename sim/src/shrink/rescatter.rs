@@ -52,6 +52,11 @@ impl Mapped<'_> {
             Act::Tell(who) => (Act::Tell(self.who(who)?), None),
             Act::Ask(who, timeout) => (Act::Ask(self.who(who)?, timeout), None),
             Act::Broadcast => (Act::Broadcast, None),
+            Act::TellWithin(who, ttl) => (Act::TellWithin(self.who(who)?, ttl), None),
+            Act::TellCapable(tag) => (Act::TellCapable(tag), None),
+            Act::Publish(who, to) => self.home(who, |who| Act::Publish(who, to))?,
+            Act::SendAfter(who, delay) => self.home(who, |who| Act::SendAfter(who, delay))?,
+            Act::Look(who) => self.home(who, Act::Look)?,
             Act::Stop(within) => {
                 self.node(operation.node)?;
                 (Act::Stop(within), None)

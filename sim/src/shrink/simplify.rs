@@ -102,9 +102,16 @@ impl Search<'_, '_> {
         self.round(operation.at.as_nanos(), &|plan, at| {
             plan.operations[index].at = Instant::from_nanos(at);
         });
-        if let Act::Ask(_, time) | Act::Stop(time) = operation.act {
+        if let Act::Ask(_, time)
+        | Act::Stop(time)
+        | Act::TellWithin(_, time)
+        | Act::SendAfter(_, time) = operation.act
+        {
             let set = |plan: &mut Plan, nanos| match &mut plan.operations[index].act {
-                Act::Ask(_, time) | Act::Stop(time) => *time = Duration::from_nanos(nanos),
+                Act::Ask(_, time)
+                | Act::Stop(time)
+                | Act::TellWithin(_, time)
+                | Act::SendAfter(_, time) => *time = Duration::from_nanos(nanos),
                 Act::Tell(_)
                 | Act::Broadcast
                 | Act::Spawn(_)
@@ -115,7 +122,10 @@ impl Search<'_, '_> {
                 | Act::Resume(_)
                 | Act::End(..)
                 | Act::Claim(_)
-                | Act::Unclaim(_) => {}
+                | Act::Unclaim(_)
+                | Act::Publish(..)
+                | Act::TellCapable(_)
+                | Act::Look(_) => {}
             };
             self.smaller(1, nanos(time), &set);
         }

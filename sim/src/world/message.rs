@@ -8,6 +8,7 @@ use lictor_kernel::{CallId, Instant, ProcessId, supervisor};
 use lictor_topology::Overflow;
 
 use super::process::{Proc, Slot, State};
+use super::sends::Bounds;
 use super::{Event, World};
 use crate::buggify::Point;
 use crate::effects::Effects;
@@ -39,6 +40,8 @@ pub(super) struct Message {
     /// whom it was then.
     pub(super) carried: Option<(u32, Who)>,
     pub(super) ended: bool,
+    /// What may end it before its turn comes.
+    pub(super) bounds: Bounds,
 }
 
 /// The asker's side of a question.
@@ -96,9 +99,26 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     /// A message comes into being on a node.
     pub(super) fn send(&mut self, node: NodeIx, id: MessageId, to: Who, within: Option<Duration>) {
         let question = within.map(|within| self.ask(node, id, within));
+        self.put_on_its_way(node, id, to, question, Bounds::NONE);
+    }
+
+    /// As [`World::send`], for a message that asks nothing and may be over before its turn.
+    pub(super) fn send_bounded(&mut self, node: NodeIx, id: MessageId, to: Who, bounds: Bounds) {
+        self.put_on_its_way(node, id, to, None, bounds);
+    }
+
+    fn put_on_its_way(
+        &mut self,
+        node: NodeIx,
+        id: MessageId,
+        to: Who,
+        question: Option<Question>,
+        bounds: Bounds,
+    ) {
         self.put(node, What::Sent(id, to, question.is_some()));
         let (via, holder, carried) = (None, None, None);
-        let message = Message { id, to, question, via, attempt: 0, holder, carried, ended: false };
+        let (attempt, ended) = (0, false);
+        let message = Message { id, to, question, via, attempt, holder, carried, ended, bounds };
         let index = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         self.messages.push(message);
         self.route(node, index);
@@ -222,6 +242,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         let Some(proc) = self.live(slot) else { return };
         let (node, process) = (proc.node, proc.process);
+        self.drops_over(node, who, slot);
+        // What there was room for then may be in hand already.
+        if self.live(slot).is_none_or(|proc| proc.in_hand.is_some()) {
+            return;
+        }
         let state = &mut self.agents[usize::from(who.0)];
         let Some(index) = state.mailbox.pop_front() else { return };
         state.given += 1;
@@ -239,7 +264,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
     }
 
     /// There is room for one that waits.
-    fn room(&mut self, node: NodeIx, who: Who) {
+    pub(super) fn room(&mut self, node: NodeIx, who: Who) {
         let Some(agent) = self.plan.scenario.agent(who) else { return };
         let state = &mut self.agents[usize::from(who.0)];
         if state.mailbox.len() < agent.mailbox.size as usize
@@ -270,6 +295,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             let message = &mut self.messages[index as usize];
             message.to = next;
             message.attempt = 0;
+            message.bounds = Bounds::NONE;
             message.holder = Some(slot);
             if let Some(proc) = self.live(slot) {
                 proc.passing = true;

@@ -13,8 +13,7 @@ use lictor_kernel::{
 use super::message::Question;
 use super::{Event, World};
 use crate::buggify::Point;
-use crate::fault::{Fault, Kind, Target};
-use crate::link::{LATE_FRAME, Link, Offered, Spoilt, Way};
+use crate::link::{LATE_FRAME, Link, Offered, Way};
 use crate::marks::Mark;
 use crate::plan::nanos;
 use crate::queue::EventQueue;
@@ -172,6 +171,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         let (_, _, _, calls) = this.kernel.parts();
         if let Ok(call) = calls.begin(Callee::Node(id(to)), deadline) {
             this.calls.insert(call, Called::Question(question.number));
+            self.called.insert(question.number, call);
             if let Some(open) = &mut self.questions[question.number as usize] {
                 open.call = Some(call);
             }
@@ -245,7 +245,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn post(&mut self, from: NodeIx, to: NodeIx, load: Load) -> Result<(), ()> {
         let boot = self.node(from).boot;
         let (whose, now) = (pair(from, to), self.now.as_nanos());
-        let short = self.buggify.fires(Point::ShortQueue, whose, now);
+        // When all has healed nothing is lost any more: it could be what a peer is given up for.
+        let short = !self.calm && self.buggify.fires(Point::ShortQueue, whose, now);
         let admitted = self.links.at(from, to).admit(&self.plan.knobs).filter(|_| !short);
         let Some(number) = admitted else {
             self.put(from, What::FrameLost(to));
@@ -295,7 +296,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     /// Carries a frame to its end of the link.
-    fn carry(&mut self, index: u32) {
+    pub(super) fn carry(&mut self, index: u32) {
         let Frame { from, to, number, .. } = self.frames[index as usize];
         let way = self.way(from, to);
         let at = self.links.at(from, to).arrival(&way, number, 0);
@@ -367,7 +368,10 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     /// A message has come to a node.
     pub(super) fn accept(&mut self, node: NodeIx, message: u32) {
         match self.route_to(node, self.messages[message as usize].to) {
-            Route::Local { .. } if self.receives(node, message) => self.enqueue(node, message),
+            Route::Local { .. } if self.receives(node, message) => {
+                self.lives_on(message);
+                self.enqueue(node, message);
+            }
             // Whoever sent it here knew old news, or this node only says that it has the name. It
             // is not sent on: two nodes with old news of each other would send it for ever.
             Route::Local { .. } | Route::Remote { .. } | Route::Undeliverable(_) => {
@@ -384,7 +388,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             return;
         }
         let open = self.questions[question.number as usize];
-        let Some(call) = open.and_then(|open| open.call) else {
+        // Also of a question that has ended the kernel knows that there was one.
+        let call = open.and_then(|open| open.call);
+        let Some(call) = call.or_else(|| self.called.get(&question.number).copied()) else {
             return self.question_ends(question.number, ending);
         };
         let this = self.node(node);
@@ -431,6 +437,31 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.step_kernel(node, |kernel, now, actions| {
             kernel.handle(now, node::Event::Peer(id(from), said), actions);
         });
+        self.is_of_newest(node, from, said);
+    }
+
+    /// S10: what an older boot of a node claims does not count once its peer knows the newer one.
+    fn is_of_newest(&mut self, node: NodeIx, from: NodeIx, said: Said) {
+        let heard = &mut self.heard[usize::from(node.0) * self.nodes.len() + usize::from(from.0)];
+        let (boot, claimed) = (self.nodes[usize::from(node.0)].boot, said.epoch());
+        // A node that has booted knows nothing of what it heard before.
+        *heard = if heard.0 == boot { (boot, heard.1.max(claimed)) } else { (boot, claimed) };
+        let newest = heard.1;
+        let Said::Claim { name, .. } = said else { return };
+        if claimed == newest {
+            return;
+        }
+        let entry = self.node(node).kernel.registry().lookup(name);
+        if let Some(Owner::Remote { node: owner, epoch, .. }) = entry.map(|entry| entry.owner)
+            && (owner, epoch) == (id(from), claimed)
+        {
+            let text = format!(
+                "a claim of boot {claimed} of node {} counts, and boot {newest} was \
+                                heard",
+                from.0
+            );
+            self.recorder.violated("S10", self.now, node, text);
+        }
     }
 
     /// What a kernel wants with its peers.
@@ -531,86 +562,5 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
                 self.put(node, What::Sees(who, sees));
             }
         }
-    }
-}
-
-impl<Q: EventQueue<Event>> World<'_, Q> {
-    /// A fault of links begins or ends.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "the other kinds are not of links")]
-    pub(super) fn at_link(&mut self, number: u32, at: Target, fault: &Fault, begins: bool) {
-        let amount = fault.amount;
-        match (fault.kind, at) {
-            (Kind::Flap, _) if begins => {
-                self.flapping.insert(number, false);
-                self.turns(number);
-            }
-            (Kind::Flap, target) if self.flapping.remove(&number) == Some(true) => {
-                self.cut(target, fault.kind, false);
-            }
-            (Kind::Partition | Kind::OneWay | Kind::Isolate | Kind::Bridge, target) => {
-                self.cut(target, fault.kind, begins);
-            }
-            (Kind::HalfOpen, target) => self.cut(target, fault.kind, begins),
-            (Kind::Refuse, target @ Target::Link(a, b)) => {
-                if begins {
-                    self.breaks_between(a, b);
-                }
-                self.cut(target, fault.kind, begins);
-            }
-            (Kind::PartialFrame, Target::Link(a, b)) => self.link(a, b).spoil(Spoilt::Partial),
-            (Kind::Garbage, Target::Link(a, b)) => {
-                self.link(a, b).spoil(Spoilt::Garbage(amount));
-            }
-            (Kind::Jam, Target::Link(a, b)) => {
-                self.jam(a, b, begins);
-                self.jam(b, a, begins);
-            }
-            (Kind::Reset, Target::Link(a, b)) => self.breaks_between(a, b),
-            (Kind::SlowReceiver, Target::Node(node)) => {
-                self.node(node).slow = if begins { amount } else { 0 };
-            }
-            (kind, Target::Link(a, b)) => {
-                self.links.tune((a, b), kind, begins.then_some(amount));
-            }
-            _ => {}
-        }
-    }
-
-    fn cut(&mut self, target: Target, kind: Kind, begins: bool) {
-        self.links.cut(target, kind, begins);
-        if let (Target::Node(node), Kind::Isolate) = (target, kind) {
-            self.cut_from_broker(node, begins);
-        }
-    }
-
-    fn jam(&mut self, from: NodeIx, to: NodeIx, begins: bool) {
-        for index in self.links.jam(from, to, begins) {
-            self.carry(index);
-        }
-    }
-
-    /// The connection between two nodes breaks.
-    pub(super) fn breaks_between(&mut self, a: NodeIx, b: NodeIx) {
-        self.reset(a, b);
-        self.reset(b, a);
-    }
-
-    /// Everything under way from one node to another is lost, and both see the connection end.
-    fn reset(&mut self, from: NodeIx, to: NodeIx) {
-        for index in self.link(from, to).reset() {
-            self.lose(index);
-        }
-        if self.brokered.is_some() {
-            return self.breaks(from);
-        }
-        self.disconnected(to, from);
-    }
-
-    /// A fault that goes on and off turns.
-    pub(super) fn flap(&mut self, number: u32, fault: &Fault) {
-        let Some(on) = self.flapping.get_mut(&number) else { return };
-        *on = !*on;
-        let begins = *on;
-        self.cut(fault.target, fault.kind, begins);
     }
 }

@@ -16,13 +16,12 @@ use lictor_kernel::{
 
 use super::beside::Beside;
 use super::network::Called;
-use super::operations::PLAN;
 use super::process::State;
 use super::{Event, World};
 use crate::buggify::Point;
 use crate::clock::Clock;
 use crate::marks::Mark;
-use crate::model::tree::Call;
+use crate::model::tree::{Call, PLAN};
 use crate::plan::Knobs;
 use crate::queue::EventQueue;
 use crate::record::{Ending, Fate, NodeIx, Process, Stage, What, Who};

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use lictor_kernel::dynamic_supervisor::SpawnerId;
 use lictor_kernel::node::Action;
 use lictor_kernel::tree::{Body, PlannedChild};
 use lictor_kernel::{ChildId, ExitReason, Instant, NameId, Node, Shutdown, Status, SupervisorId};
@@ -10,13 +9,10 @@ use lictor_kernel::{ChildId, ExitReason, Instant, NameId, Node, Shutdown, Status
 use super::process::State;
 use super::{Event, World};
 use crate::marks::Mark;
-use crate::model::tree::Call;
+use crate::model::tree::{Call, PLAN};
 use crate::plan::Act;
 use crate::queue::EventQueue;
 use crate::record::{MessageId, NodeIx, What, Who};
-
-/// Who spawns all that a plan spawns.
-pub(super) const PLAN: SpawnerId = SpawnerId(0);
 
 impl<Q: EventQueue<Event>> World<'_, Q> {
     pub(super) fn operate(&mut self, number: u32) {
@@ -40,6 +36,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             Act::Resume(who) => self.resume(who),
             Act::End(who, reason) => self.end(who, reason),
             Act::Stop(within) => self.stop_tree(node, within),
+            Act::TellWithin(to, ttl) => self.tell_within(node, id, to, ttl),
+            Act::Publish(by, pattern) => self.publish(node, number, by, pattern),
+            Act::TellCapable(tag) => self.tell_capable(node, number, tag),
+            Act::SendAfter(who, delay) => self.send_after(node, number, who, delay),
+            Act::Look(who) => self.look(node, number, who),
             Act::Claim(who) if self.claim(node, who) => {}
             Act::Unclaim(who) if self.unclaim(node, who) => {}
             Act::Claim(_) | Act::Unclaim(_) => self.put(node, What::Refused(number)),

@@ -299,6 +299,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         match agent.in_hand {
             InHand::Redeliver if message.attempt < agent.max_retries => {
                 message.attempt += 1;
+                // Also a timer's: that the next incarnation gets it is what the policy asks for.
+                message.bounds.only_for = None;
                 let id = message.id;
                 self.agents[usize::from(who.0)].mailbox.push_front(index);
                 self.put(node, What::PutBack(id, who));

@@ -249,14 +249,17 @@ proptest! {
                     }
                     let _ = play.fleet.announced(at(now), heard, &mut play.told);
                 }
-                Step::Withdraw(n, epoch) => play.fleet.withdrawn(at(now), name(n), epoch, &mut play.told),
+                Step::Withdraw(n, epoch) => {
+                    play.fleet.withdrawn(at(now), name(n), epoch, &mut play.told);
+                }
                 Step::Restart(n) => {
                     play.restart(name(n));
                 }
                 Step::Answer(p, number, pulses) => {
-                    let pulse = |bit: u8| if pulses >> bit & 1 == 0 { Pulse::Dead } else { Pulse::Lives };
-                    let all: Vec<_> = (0..3).filter(|n| pulses >> (n + 3) & 1 == 0)
-                        .map(|n| (name(n), pulse(n))).collect();
+                    let bit = |bit: u8| pulses >> bit & 1 == 0;
+                    let pulse = |n: u8| if bit(n) { Pulse::Dead } else { Pulse::Lives };
+                    let named = (0..3).filter(|n| bit(n + 3));
+                    let all: Vec<_> = named.map(|n| (name(n), pulse(n))).collect();
                     play.answer_to(now, p, number, &all);
                 }
                 Step::Wait(seconds) => {

@@ -37,7 +37,8 @@ pub(super) struct Lines {
     file: String,
     tree: Value,
     ledger: Ledger,
-    /// Events before the tree was up: they come after the line that says so.
+    /// Events before the tree was up: they come after the line that says so. Of a tree over several
+    /// processes they are not held back.
     held: Option<String>,
     last_stats: Option<Instant>,
 }
@@ -67,11 +68,13 @@ impl View {
                 drawn: None,
             })),
             None => Self::Lines(Box::new(Lines {
+                // A tree that waits for other processes may wait long, and what it waits for is to
+                // be seen.
+                held: network.is_none().then(String::new),
                 network,
                 file,
                 tree: tree::json(&topology.root),
                 ledger,
-                held: Some(String::new()),
                 last_stats: None,
             })),
         }

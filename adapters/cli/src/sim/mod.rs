@@ -45,16 +45,16 @@ pub(crate) fn sim(command: &SimCommand) -> Outcome {
 /// Says why a plan was not run, or not to its end, and how to mend that.
 fn complain_of(file: &str, error: &EngineError) {
     let help = if matches!(error, EngineError::TooManyEvents { .. }) {
-        "\n  = help: a shorter horizon, `calm` or backoff, fewer operations, or a longer `every` of a \
-         ticker"
+        "\n  = help: a shorter horizon, `calm` or backoff, fewer operations, or a \
+         longer `every` of a ticker"
     } else {
         ""
     };
     crate::output::complain(&format!("error: {file}: {error}{help}\n"));
 }
 
-/// Writes a file that a flag names, or says why not: one that cannot be made is a fault of the flag,
-/// one that cannot be written in full is output that is lost.
+/// Writes a file that a flag names, or says why not: one that cannot be made is a fault of the
+/// flag, one that cannot be written in full is output that is lost.
 fn write_file(
     file: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,

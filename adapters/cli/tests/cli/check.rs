@@ -214,3 +214,56 @@ fn the_examples_of_the_manual_are_good() {
     let tree = output(&["tree", "examples/pipeline.yaml"]).stdout;
     assert!(manual.contains(&tree), "{tree}");
 }
+
+#[test]
+fn the_manual_of_several_processes_is_good() {
+    let manual = std::fs::read_to_string(repository().join("docs/distribution.md")).unwrap();
+    let (_, rest) = manual.split_once("```yaml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let file = File::new(text);
+    let checked = output(&["check", file.path()]);
+    assert_eq!(checked.stdout, format!("{}: ok\n", file.path()));
+}
+
+/// The keys that a block takes, by what is said of one that it does not take.
+fn keys_of(block: &str) -> Vec<String> {
+    let file = File::new(&format!(
+        "{block}\nsupervision: {{ children: [{{ type: lictor.echo, name: a }}] }}\n"
+    ));
+    let json = output(&["check", "--json", file.path()]).lines().remove(0);
+    let faults = json["diagnostics"].as_array().unwrap();
+    let fault = faults.iter().find(|fault| fault["code"] == "unknown-key");
+    let help = fault.unwrap_or_else(|| panic!("{json}"))["help"].as_str().unwrap();
+    let (_, keys) = help.split_once(" takes ").unwrap_or_else(|| panic!("{help}"));
+    keys.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+// A key that is read and not in the manual would be found by nobody.
+#[test]
+fn the_manual_has_every_key_of_transport_processes_and_security() {
+    let manual = std::fs::read_to_string(repository().join("docs/topology.md")).unwrap();
+    let rows: Vec<&str> = manual.lines().filter(|line| line.starts_with("| ")).collect();
+    for (place, block) in [
+        ("transport", "transport: { zzzzzz: 1 }"),
+        ("zmq", "transport: { zmq: { zzzzzz: 1 } }"),
+        ("nats", "transport: { nats: { zzzzzz: 1 } }"),
+        ("nats", "transport: { nats: { jetstream: { zzzzzz: 1 } } }"),
+        ("membership", "transport: { membership: { zzzzzz: 1 } }"),
+        ("processes.NAME", "processes: { w: { zzzzzz: 1 } }"),
+        ("security", "security: { identity: { zzzzzz: 1 } }"),
+        ("security", "security: { signing: { zzzzzz: 1 } }"),
+        ("security.transport", "security: { transport: { zmq: { curve: { zzzzzz: 1 } } } }"),
+        ("security.transport", "security: { transport: { nats: { zzzzzz: 1 } } }"),
+        ("security.transport", "security: { transport: { nats: { tls: { zzzzzz: 1 } } } }"),
+    ] {
+        let head = format!("| {place} |");
+        let text: Vec<&str> = rows.iter().copied().filter(|row| row.starts_with(&head)).collect();
+        let text = text.join("\n");
+        let keys = keys_of(block);
+        assert!(keys.len() > 1, "{block}: {keys:?}");
+        for key in keys {
+            let word = |c: char| c != '_' && !c.is_ascii_alphanumeric();
+            assert!(text.split(word).any(|found| found == key), "`{key}` of {place}");
+        }
+    }
+}

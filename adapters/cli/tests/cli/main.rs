@@ -3,6 +3,7 @@
 
 mod builtins;
 mod check;
+mod cluster;
 mod exec;
 mod keys;
 mod plans;

@@ -76,7 +76,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(args: &[&str]) -> Self {
-        let mut child = lictor(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::of(lictor(args))
+    }
+
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }

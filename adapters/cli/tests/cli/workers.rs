@@ -10,15 +10,23 @@ use serde_json::json;
 use crate::processes::{descendants, exists, is_alive, wait_until};
 use crate::support::{File, LONG, Running, lictor, output};
 
-/// A topology with an agent here and one on `w1`, which such a command starts. Nobody listens at
-/// its broker.
+/// A topology with an agent here and none on the process `w1`, for which nobody need wait. Nobody
+/// listens at its broker.
 fn file(process: &str) -> File {
+    with_agents(process, "")
+}
+
+/// The same with an agent on it.
+fn spread() -> File {
+    with_agents("{}", "- agent: { name: there, type: lictor.echo, process: w1 }")
+}
+
+fn with_agents(process: &str, there: &str) -> File {
     File::new(&format!(
         "transport: {{type: nats, nats: {{servers: 'nats://127.0.0.1:1'}}}}\n\
          processes:\n  w1: {process}\n\
          supervision:\n  children:\n    \
-         - agent: {{ name: here, type: lictor.echo }}\n    \
-         - agent: {{ name: there, type: lictor.echo, process: w1, restart: temporary }}\n"
+         - agent: {{ name: here, type: lictor.echo }}\n    {there}\n"
     ))
 }
 
@@ -124,7 +132,7 @@ fn what_a_worker_writes_and_that_the_broker_is_away_is_logged() {
 
 #[test]
 fn a_worker_says_what_it_cannot_be() {
-    let spread = file("{}");
+    let spread = spread();
     let single = File::new("supervision: { children: [{ type: lictor.echo, name: a }] }\n");
     for (args, expected) in [
         (
@@ -186,7 +194,7 @@ fn flags_and_variables_hold_in_a_worker_as_in_a_run() {
 
 #[test]
 fn tree_shows_where_an_agent_runs() {
-    let file = file("{}");
+    let file = spread();
     let shown = output(&["tree", file.path()]).stdout;
     assert!(shown.contains("[agent] there @w1: lictor.echo"), "{shown}");
     assert!(shown.contains("[agent] here: lictor.echo"), "{shown}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lictor_runtime::broker::Broker;
+use lictor_runtime::durable::Durable;
 use lictor_topology::{Topology, TransportKind};
 
 use super::{Network, NetworkError};
@@ -59,14 +60,50 @@ fn nats(_: &Topology, _: &Network) -> Result<Arc<dyn Broker>, NetworkError> {
 
 #[cfg(feature = "nats")]
 fn nats(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, NetworkError> {
-    use lictor_nats::{Nats, NatsAuth, NatsConfig, NatsError, NatsTls};
-    let broken = |detail| NetworkError::Broker { detail };
+    let nats = lictor_nats::Nats::new(nats_config(topology, network)).map_err(refused)?;
+    Ok(nats)
+}
+
+/// Where messages are kept until they are handled, if the topology asks for it.
+#[cfg(feature = "nats")]
+pub(super) fn durable(
+    topology: &Topology,
+    network: &Network,
+) -> Result<Option<Arc<dyn Durable>>, NetworkError> {
+    use lictor_nats::{JetStream, StreamConfig};
+    let (transport, default) = (&topology.transport, StreamConfig::default());
+    let (TransportKind::Nats, Some(limits)) = (transport.kind, &transport.nats.jetstream) else {
+        return Ok(None);
+    };
+    // What civitas has in the stream of this name is of another form, and may stand beside ours.
+    let name = format!("{}_LICTOR", transport.nats.stream_name);
+    let deliveries = limits.max_deliver.unwrap_or(default.deliveries);
+    let config = StreamConfig {
+        dead_name: format!("{name}_DEAD"),
+        name,
+        prefix: format!("lictor.{}.stored.", transport.cluster),
+        dead_prefix: format!("lictor.{}.dead.", transport.cluster),
+        max_bytes: limits.max_bytes.unwrap_or(default.max_bytes),
+        max_messages: limits.max_messages.unwrap_or(default.max_messages),
+        max_age: limits.max_age.unwrap_or(default.max_age),
+        ack_wait: limits.ack_wait.unwrap_or(default.ack_wait),
+        deliveries,
+        attempts: default.attempts.min(deliveries),
+        ..default
+    };
+    let streams = JetStream::new(nats_config(topology, network), config).map_err(refused)?;
+    Ok(Some(streams))
+}
+
+#[cfg(not(feature = "nats"))]
+pub(super) fn durable(_: &Topology, _: &Network) -> Result<Option<Arc<dyn Durable>>, NetworkError> {
+    Ok(None)
+}
+
+#[cfg(feature = "nats")]
+fn nats_config(topology: &Topology, network: &Network) -> lictor_nats::NatsConfig {
+    use lictor_nats::{NatsAuth, NatsConfig, NatsTls};
     let (said, security) = (&topology.transport.nats, &topology.security.nats);
-    if said.jetstream.is_some() {
-        return Err(broken(
-            "JetStream between processes is not available yet; say `jetstream: false`".into(),
-        ));
-    }
     let mut config = NatsConfig::of(said.servers.iter().map(|server| server.reveal()));
     config.name = format!("lictor {}", network.process());
     config.tls = security.tls.as_ref().map(|files| {
@@ -84,14 +121,16 @@ fn nats(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, Netwo
         (None, Some(path)) => NatsAuth::Credentials(path.into()),
         (None, None) => NatsAuth::Nobody,
     };
-    let nats = Nats::new(config).map_err(|error| {
-        // Its address may hold a password.
-        if let NatsError::Server { detail, .. } = error {
-            return broken(format!(
-                "the address of a NATS server: {detail}; give nats://host:port"
-            ));
-        }
-        broken(error.to_string())
-    })?;
-    Ok(nats)
+    config
+}
+
+#[cfg(feature = "nats")]
+fn refused(error: lictor_nats::NatsError) -> NetworkError {
+    // Its address may hold a password.
+    let detail = if let lictor_nats::NatsError::Server { detail, .. } = error {
+        format!("the address of a NATS server: {detail}; give nats://host:port")
+    } else {
+        error.to_string()
+    };
+    NetworkError::Broker { detail }
 }

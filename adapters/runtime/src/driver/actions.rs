@@ -275,13 +275,8 @@ impl World {
         let Some(why) = why else { return };
         let Some(place) = self.places.remove(&id) else { return };
         let parent = place.parent.and_then(|parent| self.places.get_mut(&parent));
-        if let Some(Place {
-            role: Role::Supervisor { children, .. } | Role::Dynamic { children, .. },
-            ..
-        }) = parent
-            && let Ok(at) = children.binary_search(&id)
-        {
-            children.remove(at);
+        if let Some(Place { role: Role::Dynamic { children, .. }, .. }) = parent {
+            children.remove(&id);
         }
         let detail = self.details.remove(&id);
         let reason = removal_name(why);

@@ -77,7 +77,7 @@ impl World {
         if let Some(Place { role: Role::Dynamic { children, .. }, .. }) =
             self.places.get_mut(&parent)
         {
-            children.push(id);
+            children.insert(id);
         }
         self.perform(now, &mut actions);
         Ok(id)
@@ -103,11 +103,11 @@ impl World {
             if matches!(place.role, Role::Dynamic { .. }) {
                 return Some(id);
             }
-            let is_dynamic = |id: &&ChildId| {
+            let is_dynamic = |id: &ChildId| {
                 matches!(self.places.get(id), Some(Place { role: Role::Dynamic { .. }, .. }))
             };
-            if let Some(found) = place.role.children().iter().find(is_dynamic) {
-                return Some(*found);
+            if let Some(found) = place.role.children().find(is_dynamic) {
+                return Some(found);
             }
             at = place.parent;
         }
@@ -263,10 +263,7 @@ impl World {
     }
 
     pub(crate) fn cell(&self, id: ChildId) -> Option<Arc<dyn AnyCell>> {
-        match self.places.get(&id)?.role {
-            Role::Agent(ref launch) => Some(launch.cell()),
-            Role::Placed(_) | Role::Supervisor { .. } | Role::Dynamic { .. } => None,
-        }
+        self.places.get(&id)?.cell()
     }
 
     pub(super) fn id_of(&self, name: &str) -> Option<ChildId> {

@@ -8,16 +8,17 @@
 //!   handler waits, it yields, it ends, it panics), what it has not claimed goes back to the front.
 //! - What is lent and not claimed takes room as if it were in its lane, so no bound is exceeded;
 //!   what is claimed makes room at once.
-//! - Whatever goes before the messages that are lent (control, a priority message, a redelivery, a
-//!   closing) or waits for the room of one of them recalls the loan: the next claim fails, and the
-//!   consumer comes to the lock.
+//! - Whatever goes before the messages that are lent (control, a priority message, a redelivery,
+//!   a closing) or waits for the room of one of them recalls the loan: the next claim fails, and
+//!   the consumer comes to the lock.
 //! - Where the oldest message may have to be dropped for the newest, nothing is lent.
 //!
-//! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody contends
-//! for is two atomic read-modify-writes for each message still, and the bound would be theirs in
-//! common all the same.
+//! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody
+//! contends for is two atomic read-modify-writes for each message still, and the bound would be
+//! theirs in common all the same.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Debug};
 use std::task::{Context, Poll, Waker};
 
 use super::{Accept, Intake, Lane, Mailbox, Overflow, Popped, State, wake};
@@ -57,8 +58,8 @@ impl Hints {
     }
 }
 
-/// What a consumer has borrowed of [`Lane::Normal`], oldest first.
-pub(crate) struct Loan<T> {
+/// What a consumer has borrowed of [`Lane::Normal`], oldest first; see [`Mailbox::poll_borrow`].
+pub struct Loan<T> {
     messages: VecDeque<T>,
     number: u64,
     claimed: u32,
@@ -68,11 +69,15 @@ pub(crate) struct Loan<T> {
 }
 
 impl<T> Loan<T> {
-    pub(crate) const fn none() -> Self {
+    /// Nothing is borrowed yet.
+    #[must_use]
+    pub const fn none() -> Self {
         Self { messages: VecDeque::new(), number: 0, claimed: 0, is_out: false }
     }
 
-    pub(crate) const fn is_out(&self) -> bool {
+    /// Whether there is anything to give back.
+    #[must_use]
+    pub const fn is_out(&self) -> bool {
         self.is_out
     }
 
@@ -89,10 +94,17 @@ impl<T> Loan<T> {
     }
 }
 
+impl<T> Debug for Loan<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loan").field("left", &self.messages.len()).finish_non_exhaustive()
+    }
+}
+
 impl<C, T> Mailbox<C, T> {
-    /// The next message of the loan, unless something goes before it. Takes no lock.
+    /// The next message of the loan, unless something goes before it: then the consumer comes to
+    /// [`Mailbox::poll_borrow`]. Takes no lock.
     #[inline]
-    pub(crate) fn claim(&self, loan: &mut Loan<T>) -> Option<T> {
+    pub fn claim(&self, loan: &mut Loan<T>) -> Option<T> {
         if loan.messages.is_empty() || self.hints.recalled.load(Ordering::Acquire) {
             return None;
         }
@@ -101,9 +113,12 @@ impl<C, T> Mailbox<C, T> {
         loan.messages.pop_front()
     }
 
-    /// As [`Mailbox::poll_pop`], and lends what comes next. The loan is to be given back before the
-    /// consumer lets its host go on.
-    pub(crate) fn poll_borrow(
+    /// As [`Mailbox::poll_pop`], and lends what comes next: at most 32 messages, which only this
+    /// consumer can claim. What is left of an earlier loan is taken back first.
+    ///
+    /// The loan is to be given back before the consumer lets its host go on: whoever waits for room
+    /// waits for its messages, too.
+    pub fn poll_borrow(
         &self,
         cx: &mut Context<'_>,
         accept: Accept,
@@ -111,7 +126,10 @@ impl<C, T> Mailbox<C, T> {
     ) -> Poll<Popped<C, T>> {
         let mut state = self.state.lock();
         let made_room = if loan.is_out { state.take_back(loan) } else { Vec::new() };
-        self.hints.reset();
+        if !loan.is_out {
+            // A loan that is void stays recalled: nothing of it is claimed any more.
+            self.hints.reset();
+        }
         let (popped, sender) = state.pop(accept);
         if matches!(popped, Some(Popped::Message(Lane::Normal, _))) {
             state.lend(loan);
@@ -127,7 +145,7 @@ impl<C, T> Mailbox<C, T> {
     /// Gives back what is left of a loan. What cannot be given back, because the mailbox was closed
     /// meanwhile, is what a closing would have returned: a dead letter.
     #[must_use = "what the mailbox does not take back is lost"]
-    pub(crate) fn give_back(&self, loan: &mut Loan<T>) -> VecDeque<T> {
+    pub fn give_back(&self, loan: &mut Loan<T>) -> VecDeque<T> {
         if !loan.is_out {
             return VecDeque::new();
         }

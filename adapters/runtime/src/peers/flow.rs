@@ -30,6 +30,10 @@ pub(super) struct Flow(Mutex<Books>);
 struct Books {
     out: BTreeMap<NodeId, Outgoing>,
     incoming: BTreeMap<NodeId, Incoming>,
+    /// What was under way to boots that are gone.
+    unsettled: u64,
+    /// What has not come from boots that are gone.
+    missing: u64,
 }
 
 impl Default for Flow {
@@ -42,11 +46,13 @@ impl Books {
     /// What was sent to this boot of a peer; `None` if there is a newer one.
     fn out(&mut self, node: NodeId, epoch: u64) -> Option<&mut Outgoing> {
         if self.out.len() >= PEERS_MAX && !self.out.contains_key(&node) {
-            self.out.pop_first();
+            let forgotten = self.out.pop_first();
+            self.unsettled += forgotten.map_or(0, |(_, out)| out.unsettled());
         }
         let out = self.out.entry(node).or_insert_with(|| Outgoing::new(epoch));
         if out.epoch < epoch {
             // Who waits for the older one looks again soon, and finds that it is gone.
+            self.unsettled += out.unsettled();
             *out = Outgoing::new(epoch);
         }
         (out.epoch == epoch).then_some(out)
@@ -58,13 +64,24 @@ impl Books {
 
     fn incoming(&mut self, node: NodeId, epoch: u64) -> &mut Incoming {
         if self.incoming.len() >= PEERS_MAX && !self.incoming.contains_key(&node) {
-            self.incoming.pop_first();
+            let forgotten = self.incoming.pop_first();
+            self.missing += forgotten.map_or(0, |(_, incoming)| incoming.missing());
         }
         let incoming = self.incoming.entry(node).or_insert_with(|| Incoming::new(epoch));
         if incoming.epoch != epoch {
+            self.missing += incoming.missing();
             *incoming = Incoming::new(epoch);
         }
         incoming
+    }
+}
+
+impl Flow {
+    /// What has not come, and what was under way to boots that are gone.
+    pub(super) fn losses(&self) -> (u64, u64) {
+        let books = self.0.lock();
+        let missing = books.incoming.values().map(Incoming::missing).sum::<u64>();
+        (books.missing + missing, books.unsettled)
     }
 }
 

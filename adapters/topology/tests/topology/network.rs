@@ -192,6 +192,23 @@ fn overrides_hold_instead_of_what_the_file_says() {
 }
 
 // Defect: D30 (an unknown transport and unknown keys were taken in silence).
+// Defect: D30
+#[test]
+fn the_keys_of_a_broker_may_stand_beside_its_type_as_civitas_writes_them() {
+    let zmq =
+        "transport: {type: zmq, pub_addr: 'tcp://h:1', sub_addr: 'tcp://h:2', start_proxy: false}";
+    let nats = "transport: {type: nats, servers: 'nats://h:1', jetstream: true, stream_name: BLUE}";
+    let of = |line: &str| {
+        let checked = look(&spread(line));
+        assert!(checked.diagnostics.is_empty(), "{line}: {:?}", checked.diagnostics);
+        checked.topology.unwrap().transport
+    };
+    let (zmq, nats) = (of(zmq), of(nats));
+    assert_eq!((&*zmq.zmq.pub_addr, &*zmq.zmq.sub_addr), ("tcp://h:1", "tcp://h:2"));
+    assert!(!zmq.zmq.start_proxy && nats.nats.jetstream.is_some());
+    assert_eq!((nats.nats.servers.len(), &*nats.nats.stream_name), (1, "BLUE"));
+}
+
 #[test]
 fn faults_of_the_transport() {
     let rows: &[(&str, u32, &str)] = &[
@@ -212,6 +229,10 @@ fn faults_of_the_transport() {
         ("transport: {type: nats, nats: {jetstream: {max_byte: 5}}}", 44, "unknown-key"),
         ("transport: {type: nats, nats: {jetstream: {max_bytes: 0}}}", 55, "out-of-range"),
         ("transport: {type: nats, nats: {stream_name: 'a.b'}}", 45, "bad-name"),
+        ("transport: {type: zmq, servers: 'nats://a'}", 33, "bad-combination"),
+        ("transport: {type: nats, start_proxy: true}", 38, "bad-combination"),
+        ("transport: {type: zmq, start_proxy: true, zmq: {}}", 37, "bad-combination"),
+        ("transport: {type: zmq, pub_addr: 'http://a:1'}", 34, "bad-address"),
         ("transport: {type: zmq, cluster: 'a b'}", 33, "bad-name"),
         ("transport: {type: zmq, process: _x}", 33, "bad-name"),
         ("transport: {type: zmq, membership: {lease: 1s}}", 44, "bad-combination"),

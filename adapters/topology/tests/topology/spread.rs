@@ -106,7 +106,7 @@ fn place(node: &mut SupervisorNode, places: &mut impl Iterator<Item = u8>) {
         match child {
             Child::Supervisor(node) => place(node, places),
             Child::Agent(node) | Child::GenServer(node) => node.process = process,
-            _ => {}
+            Child::DynamicSupervisor(_) | _ => {}
         }
     }
 }

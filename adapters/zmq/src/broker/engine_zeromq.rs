@@ -2,8 +2,8 @@
 //!
 //! Queue, subscriptions, probes and reconnection are ours, as far as that can be: its PUB does not
 //! come back by itself, so both sockets are made anew whenever one says that it is disconnected.
-//! What is behind `send` is its own: a queue counted in messages, which drops in silence and which a
-//! flush cannot see. The limits are in the manual.
+//! What is behind `send` is its own: a queue counted in messages, which drops in silence and which
+//! a flush cannot see. The limits are in the manual.
 
 use std::sync::Arc;
 

@@ -31,8 +31,8 @@ impl Hearing {
         text.into_bytes()
     }
 
-    /// The next wish that the forwarder must be told: all that is wanted, then the probe that proves
-    /// it, then the end of probes that are over.
+    /// The next wish that the forwarder must be told: all that is wanted, then the probe that
+    /// proves it, then the end of probes that are over.
     pub(super) fn next_wish(&self) -> Option<Wish> {
         let mut state = self.shared.state();
         if let Some(wish) = state.wishes.next(FORWARDER) {

@@ -8,6 +8,7 @@ mod conformance;
 mod engine;
 mod hostile;
 mod simulated;
+mod simulated_network;
 mod support;
 
 /// Shown in place of what was left out, so that nobody takes it for passed.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,48 +9,10 @@ use std::time::Duration;
 use lictor_kernel::Prng;
 use lictor_runtime::broker::{Broker, BrokerEvent, BrokerInbox, Subscription};
 use lictor_runtime::transport::Frame;
-use lictor_zmq::{Endpoint, Network, ZmqBroker, ZmqConfig, ZmqProxy};
-use turmoil::net::{TcpListener, TcpStream};
+use lictor_zmq::{Endpoint, ZmqBroker, ZmqConfig, ZmqProxy};
 
+use crate::simulated_network::Simulated;
 use crate::support::curve;
-
-/// Turmoil's network, with random bytes of a seed.
-#[derive(Debug)]
-struct Simulated(AtomicU64);
-
-impl Network for Simulated {
-    type Stream = TcpStream;
-    type Listener = TcpListener;
-
-    async fn connect(&self, to: &Endpoint) -> io::Result<TcpStream> {
-        let Endpoint::Tcp { host, port } = to else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        TcpStream::connect((host.as_str(), *port)).await
-    }
-
-    async fn bind(&self, at: &Endpoint) -> io::Result<TcpListener> {
-        let Endpoint::Tcp { port, .. } = at else { return Err(io::ErrorKind::Unsupported.into()) };
-        TcpListener::bind((IpAddr::from(Ipv4Addr::UNSPECIFIED), *port)).await
-    }
-
-    async fn accept(&self, listener: &TcpListener) -> io::Result<TcpStream> {
-        listener.accept().await.map(|(stream, _)| stream)
-    }
-
-    fn local(&self, listener: &TcpListener) -> io::Result<Endpoint> {
-        let at = listener.local_addr()?;
-        Ok(Endpoint::Tcp { host: at.ip().to_string(), port: at.port() })
-    }
-
-    fn seed(&self) -> io::Result<[u8; 32]> {
-        let mut prng = Prng::new(self.0.fetch_add(1, Ordering::Relaxed));
-        let mut seed = [0; 32];
-        let (numbers, _) = seed.as_chunks_mut::<8>();
-        numbers.iter_mut().for_each(|number| *number = prng.next_u64().to_le_bytes());
-        Ok(seed)
-    }
-}
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -101,7 +61,7 @@ impl World {
         let mut sim = builder.build();
         let boots = Arc::new(AtomicU64::new(seed << 32));
         sim.host("hub", move || {
-            let network = Simulated(AtomicU64::new(boots.fetch_add(1 << 16, Ordering::Relaxed)));
+            let network = Simulated::new(boots.fetch_add(1 << 16, Ordering::Relaxed));
             async move {
                 let proxy = ZmqProxy::bind(network, &config(secure).proxy_config()?).await?;
                 proxy.run().await;
@@ -116,7 +76,7 @@ impl World {
             let digest = Arc::clone(&digest);
             sim.host(format!("n{node}"), move || {
                 let (own, digest) = (Arc::clone(&own), Arc::clone(&digest));
-                let network = Simulated(AtomicU64::new((seed << 40) | (node << 20)));
+                let network = Simulated::new((seed << 40) | (node << 20));
                 async move {
                     run_node(node, nodes, network, secure, own, digest).await;
                     Ok(())

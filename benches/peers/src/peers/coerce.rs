@@ -93,9 +93,12 @@ impl Peer for Coerce {
         to.send(Get).await.expect("it is up")
     }
 
-    async fn stop(world: World, _: Vec<Self::Ref>) {
-        // Stops its children, all at once, and waits for them.
+    async fn stop(world: World, counters: Vec<Self::Ref>) {
+        // Stops its children, all at once, and returns before they have ended.
         world.supervisor.stop().await.expect("it is up");
+        while counters.iter().any(LocalActorRef::is_valid) {
+            tokio::task::yield_now().await;
+        }
         world.system.shutdown().await;
     }
 }

@@ -13,7 +13,7 @@ use crate::peer::{Crash as How, LOAD, LOAD_EACH, Peer, name};
 pub struct Counter(u64);
 
 messages! {
-    pub enum CounterMessage { Add(u64), Get -> u64, Slow, Fail, Panic }
+    pub enum CounterMessage { Add(u64), Get -> u64, Fail, Panic }
 }
 
 impl Agent for Counter {
@@ -23,7 +23,6 @@ impl Agent for Counter {
         match message {
             CounterMessage::Add(Add(n)) => self.0 += n,
             CounterMessage::Get(Get, reply) => drop(reply.send(self.0)),
-            CounterMessage::Slow(Slow) => tokio::time::sleep(LOAD_EACH).await,
             CounterMessage::Fail(Fail) => return Err("as you wish".into()),
             CounterMessage::Panic(Panic) => panic!("as you wish"),
         }
@@ -31,7 +30,33 @@ impl Agent for Counter {
     }
 }
 
+/// What is busy while a counter crashes. A type of its own: what a handler awaits, an idle agent
+/// keeps the room for.
+struct Busy;
+
+messages! { enum BusyMessage { Slow } }
+
+impl Agent for Busy {
+    type Message = BusyMessage;
+
+    async fn handle(
+        &mut self,
+        BusyMessage::Slow(Slow): BusyMessage,
+        _: &mut Context<Self>,
+    ) -> Handled {
+        tokio::time::sleep(LOAD_EACH).await;
+        Ok(())
+    }
+}
+
 pub struct Lictor;
+
+impl Lictor {
+    /// Makes a counter panic, and does not wait for what follows.
+    pub async fn panic(counter: &AgentRef<Counter>) {
+        counter.send(Panic).await.expect("it is up");
+    }
+}
 
 impl Peer for Lictor {
     type Ref = AgentRef<Counter>;
@@ -42,7 +67,7 @@ impl Peer for Lictor {
         let mut root = Supervisor::one_for_one("root")
             .max_restarts(u32::MAX, secs(1))
             .backoff(Backoff::NONE)
-            .child("busy", Counter::default);
+            .child("busy", || Busy);
         for at in 0..count {
             root = root.child(name(at), Counter::default);
         }
@@ -81,7 +106,7 @@ impl Peer for Lictor {
         tree: &mut Tree,
         counter: &mut AgentRef<Counter>,
     ) -> Option<Duration> {
-        let busy: AgentRef<Counter> = tree.agent("busy").expect("it is there");
+        let busy: AgentRef<Busy> = tree.agent("busy").expect("it is there");
         for _ in 0..LOAD {
             busy.send(Slow).await.expect("it is up");
         }

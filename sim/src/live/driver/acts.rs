@@ -43,8 +43,13 @@ impl<G: Ground> Driver<G> {
             Act::Resume(who) => self.resume(who),
             Act::End(who, reason) => self.live.end(who, reason),
             Act::Stop(within) => self.stop_tree(node, within),
+            Act::TellWithin(to, ttl) => self.live.tell_within(node, id, to, ttl),
+            Act::TellCapable(tag) => self.live.tell_capable(node, number, tag),
+            Act::SendAfter(who, delay) => self.live.send_after(node, number, who, delay),
             // `Engine::can` has refused the plan.
-            Act::Claim(_) | Act::Unclaim(_) => self.live.put(node, What::Refused(number)),
+            Act::Claim(_) | Act::Unclaim(_) | Act::Publish(..) | Act::Look(_) => {
+                self.live.put(node, What::Refused(number))
+            }
         }
     }
 

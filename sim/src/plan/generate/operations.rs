@@ -147,13 +147,21 @@ impl Maker<'_> {
     /// anywhere.
     pub(super) fn operation(&mut self, at: Instant, act: Act, dice: &mut Dice) {
         let node = match act {
-            Act::Tell(_) | Act::Ask(..) | Act::Broadcast | Act::Stop(_) => self.node(dice),
+            Act::Tell(_)
+            | Act::TellWithin(..)
+            | Act::TellCapable(_)
+            | Act::Ask(..)
+            | Act::Broadcast
+            | Act::Stop(_) => self.node(dice),
             Act::Spawn(who)
             | Act::Despawn(who)
             | Act::Terminate(who)
             | Act::Restart(who)
             | Act::Suspend(who)
             | Act::Resume(who)
+            | Act::Publish(who, _)
+            | Act::SendAfter(who, _)
+            | Act::Look(who)
             | Act::End(who, _) => self.scenario.entity(who).node,
             Act::Claim(who) | Act::Unclaim(who) => self.other_node(who, dice),
         };

@@ -98,7 +98,13 @@ impl Maker<'_> {
             2 => dice.pick(&self.stock.pool).map_or(Act::Tell(agent), Act::Despawn),
             3 => Act::Terminate(agent),
             4 | 5 => Act::Restart(agent),
-            6..=8 => Act::Tell(agent),
+            6 | 7 => Act::Tell(agent),
+            8 => match dice.below(3) {
+                0 => Act::Tell(agent),
+                // As well.
+                1 => Act::TellWithin(agent, Duration::from_secs(30)),
+                _ => dice.pick(&self.stock.tags).map_or(Act::Tell(agent), Act::TellCapable),
+            },
             // Longer than anything that could come between.
             _ => Act::Ask(agent, Duration::from_secs(30)),
         })

@@ -20,7 +20,7 @@ supervision:
           - agent: { name: b, type: t }
           - agent: { name: c, type: t }
     - { type: dynamic_supervisor, name: pool }
-    - agent: { name: d, type: t }
+    - agent: { name: d, type: t, capabilities: [speak] }
 ";
 
 fn scenario(nodes: usize) -> Arc<Scenario> {
@@ -99,7 +99,7 @@ fn every_act_comes_and_names_are_reused() {
         }
         reused += usize::from(again);
     }
-    assert_eq!(words.len(), 11, "{words:?}");
+    assert_eq!(words.len(), 16, "{words:?}");
     assert!(reused > 100, "names are reused in {reused} of 600 plans");
 }
 

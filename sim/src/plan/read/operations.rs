@@ -1,9 +1,10 @@
 //! The entries of `operations`.
 
+use lictor_kernel::Glob;
 use lictor_topology::document::{Entry, Fields, Item, Reader, Schema};
 
 use super::super::write::{EVERYWHERE, REASONS, home};
-use super::super::{Act, HORIZON_MAX, Operation};
+use super::super::{Act, HORIZON_MAX, Operation, SHORT_MAX, Short};
 use super::{Known, up_to};
 use crate::record::Who;
 use crate::scenario::Role;
@@ -26,9 +27,16 @@ const OPERATION: Schema = Schema::new(
         "stop",
         "claim",
         "unclaim",
+        "publish",
+        "tell_capable",
+        "send_after",
+        "look",
         "node",
         "timeout",
         "reason",
+        "ttl",
+        "to",
+        "delay",
     ],
 );
 
@@ -47,6 +55,10 @@ const ACTS: &[&str] = &[
     "stop",
     "claim",
     "unclaim",
+    "publish",
+    "tell_capable",
+    "send_after",
+    "look",
 ];
 
 pub(super) fn operation(
@@ -61,12 +73,15 @@ pub(super) fn operation(
         let word = ACTS.iter().copied().find(|word| *word == entry.key())?;
         misplaced(reader, &fields, "timeout", word == "ask");
         misplaced(reader, &fields, "reason", word == "end");
+        misplaced(reader, &fields, "ttl", word == "tell");
+        misplaced(reader, &fields, "to", word == "publish");
+        misplaced(reader, &fields, "delay", word == "send_after");
         act(reader, &fields, word, known)
     });
     let (at, act) = (at?, act?);
-    let claims = matches!(act, Act::Claim(_) | Act::Unclaim(_));
-    if let Some(engine) = known.engine.filter(|engine| claims && !engine.is_modelled()) {
-        let message = format_args!("on the engine `{}` no node can do that", engine.word());
+    let needs = act.needs_model();
+    if let Some(engine) = known.engine.filter(|engine| needs && !engine.is_modelled()) {
+        let message = format_args!("on the engine `{}` nobody can do that", engine.word());
         if let Some(d) = reader.error("not-available", item.span(), message) {
             d.help("it runs on `kernel`");
         }
@@ -111,10 +126,29 @@ fn act<'a>(
             let who = whom(reader, fields, word, known)?;
             return Some(Act::End(who, reason?));
         }
+        "tell_capable" => return reader.field(fields, word, short).set().map(Act::TellCapable),
+        "publish" => {
+            let to = reader.required(fields, "to", pattern);
+            let who = whom(reader, fields, word, known)?;
+            return Some(Act::Publish(who, to?));
+        }
+        "send_after" => {
+            let wait = |r: &mut Reader<'_>, item| up_to(r, item, HORIZON_MAX, true);
+            let delay = reader.required(fields, "delay", wait);
+            let who = whom(reader, fields, word, known)?;
+            return Some(Act::SendAfter(who, delay?));
+        }
+        "tell" if fields.get("ttl").is_some() => {
+            let wait = |r: &mut Reader<'_>, item| up_to(r, item, HORIZON_MAX, true);
+            let ttl = reader.field(fields, "ttl", wait).set();
+            let who = whom(reader, fields, word, known)?;
+            return Some(Act::TellWithin(who, ttl?));
+        }
         _ => {}
     }
     let who = whom(reader, fields, word, known)?;
     Some(match word {
+        "look" => Act::Look(who),
         "spawn" => Act::Spawn(who),
         "despawn" => Act::Despawn(who),
         "terminate" => Act::Terminate(who),
@@ -125,6 +159,26 @@ fn act<'a>(
         "unclaim" => Act::Unclaim(who),
         _ => Act::Tell(who),
     })
+}
+
+/// A text that fits into an operation.
+fn short(reader: &mut Reader<'_>, item: Item) -> Option<Short> {
+    let text = reader.text(item)?;
+    let short = Short::new(text);
+    if short.is_none() {
+        reader.wrong("out-of-range", item, format_args!("at most {SHORT_MAX} bytes"));
+    }
+    short
+}
+
+/// A pattern of names.
+fn pattern(reader: &mut Reader<'_>, item: Item) -> Option<Short> {
+    let short = short(reader, item)?;
+    if let Err(error) = Glob::new(short.as_str()) {
+        reader.wrong("bad-pattern", item, format_args!("a pattern of names: {error}"));
+        return None;
+    }
+    Some(short)
 }
 
 /// The name of somebody to whom this can be done.
@@ -149,6 +203,7 @@ fn whom<'a>(
                 "terminate" | "restart" => {
                     (parent.is_some() && !spawned, "a child of a supervisor with fixed children")
                 }
+                "look" => (!is_agent, "a supervisor"),
                 _ => (is_agent, "an agent"),
             };
             if !fits {

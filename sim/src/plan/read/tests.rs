@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::{Kind, Target};
-use crate::plan::{Act, Mix, Profile};
+use crate::plan::{Act, Mix, Profile, Short};
 
 const TREE: &str = "
 supervision:
@@ -249,4 +249,56 @@ fn too_many_faults_are_refused_before_they_cost_anything() {
     let aliased =
         format!("faults:\n  - &f {{ at: 1s, crash: one }}\n{}", "  - *f\n".repeat(1_000_000));
     assert!(!codes(&aliased).is_empty());
+}
+
+#[test]
+fn what_users_send_reads_back() {
+    let head = "topology: {supervision: {children: [{agent: {name: one, type: t}}]}}\n\
+                horizon: 10s\noperations:\n";
+    let texts = [
+        ("tell: one, ttl: 20ms", Act::TellWithin(Who(1), Duration::from_millis(20))),
+        ("tell_capable: \"to # speak\"", Act::TellCapable(Short::new("to # speak").unwrap())),
+        ("send_after: one, delay: 1us", Act::SendAfter(Who(1), Duration::from_micros(1))),
+        ("publish: one, to: \"[!o]*\"", Act::Publish(Who(1), Short::new("[!o]*").unwrap())),
+        ("look: supervisor", Act::Look(Who(0))),
+    ];
+    for (text, act) in texts {
+        let root = head.replace("supervision: {", "supervision: {name: supervisor, ");
+        let plan = read(&format!("{root}  - {{ at: 1s, {text} }}\n")).unwrap();
+        assert_eq!(plan.operations[0].act, act);
+        assert!(plan.to_yaml().contains(text), "{}", plan.to_yaml());
+        assert_eq!(read(&plan.to_yaml()).unwrap(), plan);
+    }
+}
+
+#[test]
+fn what_users_send_can_be_wrong() {
+    let long = "x".repeat(31);
+    for (text, code) in [
+        ("ask: one, timeout: 1s, ttl: 1s".to_owned(), "misplaced-key"),
+        ("tell: one, to: \"*\"".to_owned(), "misplaced-key"),
+        ("tell: one, delay: 1s".to_owned(), "misplaced-key"),
+        ("publish: one".to_owned(), "missing-key"),
+        ("send_after: one".to_owned(), "missing-key"),
+        (format!("tell_capable: {long}"), "out-of-range"),
+        (format!("publish: one, to: {long}"), "out-of-range"),
+        ("send_after: pool, delay: 1s".to_owned(), "wrong-target"),
+        ("look: one".to_owned(), "wrong-target"),
+    ] {
+        let text = format!("operations: [{{at: 1s, {text}}}]");
+        assert_eq!(codes(&text), [code], "{text}");
+    }
+}
+
+#[test]
+fn what_needs_a_model_is_refused_elsewhere() {
+    let text = "topology: {supervision: {name: root, children: [{agent: {name: one, type: t}}]}}\n\
+                horizon: 10s\noperations: [{at: 1s, publish: one, to: \"*\"}, {at: 1s, look: root}]\n";
+    let reading = Reading { engine: Some(Engine::Virtual), ..Reading::default() };
+    let found = Plan::read("p.yaml", text.as_bytes(), &reading).unwrap_err();
+    let codes: Vec<_> = found.iter().map(|d| d.code).collect();
+    assert_eq!(codes, ["not-available"; 2]);
+    let plan = read(text).unwrap();
+    assert!(Engine::Virtual.can(&plan).is_err());
+    assert!(Engine::Kernel.can(&plan).is_ok());
 }

@@ -1,0 +1,187 @@
+//! A tree over real processes that talk over ZeroMQ, with a forwarder of ours.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use lictor::Value;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+
+use crate::processes::{descendants, exists, is_alive, wait_until};
+use crate::support::{File, Running, lictor};
+
+/// Two ports that were free a moment ago, so that tests do not meet.
+fn ports() -> [u16; 2] {
+    let held = [(), ()].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    held.map(|port| port.local_addr().unwrap().port())
+}
+
+fn with_ports(command: &mut Command, [out, into]: [u16; 2]) {
+    command.env("PUB_PORT", out.to_string()).env("SUB_PORT", into.to_string());
+}
+
+fn run(file: &str, ports: [u16; 2], flags: &[&str]) -> Running {
+    let args = [&["run", file, "--json"], flags].concat();
+    let mut command = lictor(&args);
+    with_ports(&mut command, ports);
+    Running::of(command)
+}
+
+fn of<'v>(kind: &'v str, name: &'v str) -> impl Fn(&Value) -> bool + 'v {
+    move |event| {
+        event["event"] == kind && [&event["name"], &event["process"]].contains(&&json!(name))
+    }
+}
+
+fn pid_of(event: &Value) -> u32 {
+    u32::try_from(event["pid"].as_u64().unwrap()).unwrap()
+}
+
+fn kill_hard(pid: u32) {
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+}
+
+/// How many questions a ticker has had answered, by the last statistics.
+fn answered(stats: &Value, ticker: &str) -> u64 {
+    stats["counts"][ticker]["answered"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn a_worker_that_is_killed_comes_back_and_its_agents_are_supervised() {
+    let mut run = run("examples/cluster.yaml", ports(), &[]);
+    let first = pid_of(&run.wait_for(of("process_started", "stages")));
+    let running = run.wait_for(|event| event["event"] == "running");
+    assert_eq!(running["tree"]["children"][0]["process"], "vault");
+    // Its agents run there and crash as configured; the tree here restarts them there.
+    let crash = run.wait_for(of("crashed", "price"));
+    assert_eq!(crash["detail"], "crashed at its message 40, as configured");
+    let again = run.wait_for(of("started", "price"));
+    assert_eq!(again["incarnation"], 2);
+    kill_hard(first);
+    assert_eq!(run.wait_for(of("process_ended", "stages"))["detail"], "killed by signal SIGKILL");
+    let second = pid_of(&run.wait_for(of("process_started", "stages")));
+    assert!(second != first && !exists(first));
+    let lost = run.wait_for(of("crashed", "tax"));
+    assert_eq!(lost["reason"], "no_connection");
+    let back = run.wait_for(of("started", "tax"));
+    assert_eq!(back["incarnation"], 2);
+    run.wait_for(of("started", "price"));
+    // And is of use again.
+    let before = run.wait_for(|event| event["event"] == "stats");
+    let more = |event: &Value| {
+        event["event"] == "stats" && answered(event, "orders") > answered(&before, "orders") + 10
+    };
+    run.wait_for(more);
+    let all = descendants(run.pid());
+    assert!(all.contains(&second));
+    run.signal(Signal::SIGTERM);
+    let rest = run.rest();
+    assert_eq!(rest.status.code(), Some(0));
+    let lines = rest.lines();
+    assert!(lines.iter().any(of("stopped", "till")), "{lines:?}");
+    assert!(lines.iter().any(of("process_ended", "vault")), "{lines:?}");
+    assert_eq!(lines.last().unwrap()["reason"], "signal");
+    for pid in all {
+        wait_until(|| !is_alive(pid));
+    }
+}
+
+#[test]
+fn workers_end_with_the_process_of_the_tree_however_it_ends() {
+    let mut run = run("examples/cluster.yaml", ports(), &[]);
+    run.wait_for(of("started", "till"));
+    let all = descendants(run.pid());
+    assert_eq!(all.len(), 2, "{all:?}");
+    run.signal(Signal::SIGKILL);
+    let _ = run.rest();
+    for pid in all {
+        wait_until(|| !is_alive(pid));
+    }
+}
+
+#[test]
+fn a_worker_that_somebody_else_starts_may_come_before_and_after() {
+    let file = File::new(
+        "transport:\n  type: zmq\n  zmq:\n    pub_addr: tcp://127.0.0.1:${PUB_PORT}\n    \
+         sub_addr: tcp://127.0.0.1:${SUB_PORT}\n  \
+         membership: { heartbeat_interval: 100ms, heartbeat_timeout: 200ms, ask_every: 100ms, \
+         child_lease: 500ms }\n\
+         processes:\n  far: { external: true }\n\
+         supervision:\n  max_restarts: 10\n  backoff: NONE\n  children:\n    \
+         - agent: { name: sum, type: lictor.counter, process: far }\n    \
+         - agent: { name: clock, type: lictor.ticker, \
+         config: { to: sum, kind: Add, payload: { n: 1 }, every: 50ms, ask: true } }\n",
+    );
+    let ports = ports();
+    let worker = || {
+        let mut command = lictor(&["worker", file.path(), "--process", "far", "--json"]);
+        with_ports(&mut command, ports);
+        Running::of(command)
+    };
+    let mut before = worker();
+    before.wait_for(of("hosting", "far"));
+    let mut run = run(file.path(), ports, &[]);
+    run.wait_for(of("started", "sum"));
+    run.wait_for(|event| event["event"] == "stats" && answered(event, "clock") > 2);
+    before.signal(Signal::SIGTERM);
+    assert_eq!(before.rest().status.code(), Some(0));
+    run.wait_for(of("crashed", "sum"));
+    let mut after = worker();
+    after.wait_for(of("hosting", "far"));
+    assert_eq!(run.wait_for(of("started", "sum"))["incarnation"], 2);
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.rest().status.code(), Some(0));
+    assert!(is_alive(after.pid()), "somebody else ends it");
+    after.signal(Signal::SIGTERM);
+    assert_eq!(after.rest().status.code(), Some(0));
+}
+
+// The same file, in one process, by a flag.
+#[test]
+fn one_flag_makes_one_process_of_it() {
+    let mut run = run("examples/cluster.yaml", ports(), &["--transport", "in_process"]);
+    run.wait_for(|event| event["event"] == "running");
+    run.wait_for(of("crashed", "price"));
+    assert!(descendants(run.pid()).is_empty());
+    run.signal(Signal::SIGTERM);
+    let rest = run.rest();
+    assert_eq!(rest.status.code(), Some(0));
+    assert!(!rest.stdout.contains("process_"));
+}
+
+// Signing is said in the file, and then whoever has no key is not heard.
+#[test]
+fn processes_sign_where_the_file_says_so() {
+    let keys = std::env::temp_dir().join(format!("lictor-cli-keys-{}", std::process::id()));
+    let text = std::fs::read_to_string(crate::support::repository().join("examples/cluster.yaml"));
+    let text = text.unwrap()
+        + "security:\n  signing: { enabled: true }\n  identity: { key_dir: \"${KEYS}\" }\n";
+    let file = File::new(&text);
+    let (ports, args) = (ports(), ["run", file.path(), "--json"]);
+    let mut command = lictor(&args);
+    with_ports(&mut command, ports);
+    command.env("KEYS", &keys);
+    let mut run = Running::of(command);
+    run.wait_for(of("started", "price"));
+    run.wait_for(|event| event["event"] == "stats" && answered(event, "orders") > 2);
+    for process in ["main", "stages", "vault"] {
+        assert!(keys.join(process).join("id_ed25519").exists(), "{process}");
+    }
+    // One with other keys hosts nothing here, and disturbs nobody.
+    let others = std::env::temp_dir().join(format!("lictor-cli-others-{}", std::process::id()));
+    let mut command =
+        lictor(&["worker", file.path(), "--process", "vault", "--json", "--for", "1s"]);
+    with_ports(&mut command, ports);
+    command.env("KEYS", &others);
+    let stranger = Running::of(command).rest();
+    assert_eq!(stranger.status.code(), Some(0));
+    assert!(!stranger.stdout.contains("peer_up"), "{}", stranger.stdout);
+    run.signal(Signal::SIGTERM);
+    let rest = run.rest();
+    assert_eq!(rest.status.code(), Some(0));
+    assert!(!rest.stdout.contains("\"crashed\",\"name\":\"till\""), "{}", rest.stdout);
+    for folder in [keys, others] {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

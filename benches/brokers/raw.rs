@@ -1,0 +1,81 @@
+//! async-nats and nothing else: what our client is measured by.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::{BODY, Place, Seen, asked, cpu, input_ends, spoken};
+
+async fn client(place: &Place) -> async_nats::Client {
+    // As many as ours has, so that neither drops.
+    let options = async_nats::ConnectOptions::new().subscription_capacity(1 << 18);
+    options.connect(place.url()).await.unwrap()
+}
+
+pub(crate) async fn hear(place: &Place, wanted: u64) {
+    let client = client(place).await;
+    let mut heard = client.subscribe("bench.hear").await.unwrap();
+    client.flush().await.unwrap();
+    println!("ready");
+    let mut seen = Seen::default();
+    while heard.next().await.is_some() {
+        if seen.one(wanted) {
+            break;
+        }
+    }
+    seen.say(Instant::now());
+    input_ends().await;
+}
+
+pub(crate) async fn speak(place: &Place, count: u64) {
+    let client = client(place).await;
+    println!("ready");
+    let (before, body) = (cpu(), Bytes::from(vec![b'.'; BODY]));
+    for _ in 0..count {
+        client.publish("bench.hear", body.clone()).await.unwrap();
+    }
+    client.flush().await.unwrap();
+    spoken(before);
+    input_ends().await;
+}
+
+pub(crate) async fn echo(place: &Place) {
+    let client = client(place).await;
+    let mut heard = client.subscribe("bench.echo").await.unwrap();
+    client.flush().await.unwrap();
+    println!("ready");
+    let echoing = async {
+        while let Some(message) = heard.next().await {
+            client.publish(message.reply.unwrap(), message.payload).await.unwrap();
+        }
+    };
+    tokio::select! { () = echoing => {} () = input_ends() => {} }
+}
+
+pub(crate) async fn ask(place: &Place, count: u64, flight: u64) {
+    let client = client(place).await;
+    println!("ready");
+    let body = Bytes::from(vec![b'.'; BODY]);
+    let one = || async {
+        let start = Instant::now();
+        client.request("bench.echo", body.clone()).await.unwrap();
+        start.elapsed()
+    };
+    for _ in 0..200 {
+        one().await;
+    }
+    let (before, start) = (cpu(), Instant::now());
+    let mut flying: FuturesUnordered<_> = (0..flight).map(|_| one()).collect();
+    let (mut times, mut left) = (Vec::new(), count - flight);
+    while let Some(time) = flying.next().await {
+        times.push(time);
+        if left > 0 {
+            left -= 1;
+            flying.push(one());
+        }
+    }
+    asked(times, start.elapsed(), before);
+    input_ends().await;
+}
