@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::cell::{Patience, Way};
 use crate::error::SendError;
 use crate::executor::{Role, Task};
-use crate::frame::{encodable, packed, unpacked};
+use crate::frame::{encodable, of_stored, stored};
 use crate::mailbox::Lane;
 use crate::message::{Message, Value, is_reserved};
 use crate::peers::failure_of;
@@ -233,7 +233,7 @@ impl Shared {
             ttl: (way.expires < Instant::MAX).then(|| left().unwrap_or(u64::MAX)),
         };
         encodable(&post.payload).map_err(|error| error.of(name))?;
-        let frame = packed(&post).map_err(|error| error.of(name))?;
+        let frame = stored(&post).map_err(|error| error.of(name))?;
         let (node, epoch) = (streams.node, streams.epoch);
         let number = streams.number.fetch_add(1, Ordering::Relaxed);
         let store = streams.durable.store(to(), MessageId { node, epoch, number }, frame);
@@ -312,7 +312,7 @@ impl Shared {
         frame: Frame,
         age: Duration,
     ) -> Result<(), ReplyFailure> {
-        let Some(post) = unpacked::<Post>(&frame) else { return Err(ReplyFailure::NotUnderstood) };
+        let Some(post) = of_stored::<Post>(&frame) else { return Err(ReplyFailure::NotUnderstood) };
         let left = match post.ttl.map(Duration::from_nanos) {
             None => None,
             Some(ttl) => match ttl.checked_sub(age) {

@@ -4,6 +4,9 @@
 //! which was version 1. Nothing that comes in is trusted: what does not parse to its end is an
 //! error, what is too deep or too long is refused before it is sent, and names are checked where
 //! they are interned. It is the format between our own runtimes of one version only.
+//!
+//! What a stream keeps stays JSON: operators read dead letters, and what was stored before an
+//! upgrade is handled after it.
 
 mod remote;
 
@@ -22,6 +25,9 @@ use crate::reply::ReplyFailure;
 use crate::transport::{FRAME_BYTES_MAX, Frame};
 
 const VERSION: u8 = 2;
+
+/// Of what a stream keeps.
+const VERSION_STORED: u8 = 1;
 
 /// The deepest payload.
 const DEPTH_MAX: usize = 100;
@@ -232,7 +238,7 @@ pub(crate) fn encodable(payload: &Value) -> Result<(), EncodeError> {
 }
 
 /// The version, then MessagePack.
-pub(crate) fn packed<T: Serialize>(value: &T) -> Result<Frame, EncodeError> {
+fn packed<T: Serialize>(value: &T) -> Result<Frame, EncodeError> {
     // Most frames fit, and one that does not costs a second allocation.
     let mut bytes = Vec::with_capacity(512);
     bytes.push(VERSION);
@@ -246,7 +252,7 @@ pub(crate) fn packed<T: Serialize>(value: &T) -> Result<Frame, EncodeError> {
 }
 
 /// And back; `None` for anything else, and for anything behind it.
-pub(crate) fn unpacked<T: DeserializeOwned>(frame: &Frame) -> Option<T> {
+fn unpacked<T: DeserializeOwned>(frame: &Frame) -> Option<T> {
     let (version, mut rest) = frame.as_bytes().split_first()?;
     if *version != VERSION || rest.len() >= FRAME_BYTES_MAX {
         return None;
@@ -255,6 +261,27 @@ pub(crate) fn unpacked<T: DeserializeOwned>(frame: &Frame) -> Option<T> {
     reader.set_max_depth(DEPTH_READ);
     let value = T::deserialize(&mut reader).ok()?;
     rest.is_empty().then_some(value)
+}
+
+/// For a stream: its version, then JSON.
+pub(crate) fn stored<T: Serialize>(value: &T) -> Result<Frame, EncodeError> {
+    let mut bytes = vec![VERSION_STORED];
+    // Writing to memory does not fail, and neither do our types: keys are texts.
+    let written = serde_json::to_writer(&mut bytes, value);
+    assert!(written.is_ok(), "a frame can be JSON");
+    if bytes.len() > FRAME_BYTES_MAX {
+        return Err(EncodeError::TooLarge { bytes: bytes.len() });
+    }
+    Ok(Frame::new(bytes))
+}
+
+/// And back; `None` for anything else.
+pub(crate) fn of_stored<T: DeserializeOwned>(frame: &Frame) -> Option<T> {
+    let (version, json) = frame.as_bytes().split_first()?;
+    if *version != VERSION_STORED || json.len() >= FRAME_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
 }
 
 pub(crate) const fn kind_of(is_supervisor: bool) -> ChildKind {
