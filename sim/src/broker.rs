@@ -4,7 +4,8 @@
 //! between publishers and subscribers at the level of frames. How long anything is under way, and
 //! what is lost on the way to it or from it, is the world's business; here is what the broker does.
 //! Whoever runs above it may rely on the numbered lines and on nothing else; each has a test that
-//! names it, and `tests/run/broker_promises` plays the same cases to this model and to the real brokers.
+//! names it, and `tests/run/broker_promises` plays the same cases to this model and to the real
+//! brokers.
 //!
 //! **NATS**
 //! - BK1: what one client publishes to one subject is delivered to each subscriber in that order.
@@ -23,8 +24,8 @@
 //! - BK9: what is published again under its id within the window is acknowledged and not stored.
 //! - BK10: what is not acknowledged in time is delivered again, and not earlier, unless the broker
 //!   is restarted. Time without a connection counts, deliveries without one do not.
-//! - BK11: what was delivered the greatest number of times, since the last restart, is a dead letter
-//!   when its time is over.
+//! - BK11: what was delivered the greatest number of times, since the last restart, is a dead
+//!   letter when its time is over.
 //! - BK12: no more than the bound is delivered and not acknowledged.
 //! - BK13: a restart with state keeps what is stored and is not handled, and the ids of that; what
 //!   was delivered, and how often, may be forgotten. One without loses all.

@@ -56,7 +56,7 @@ fn was_lost(books: &Books, book: &ChildBook, now: Instant) -> bool {
     books.loses_frames && book.host.is_some() && end.is_some()
 }
 
-/// Whether something of this node waits for a host that nobody has mended: its siblings wait with it.
+/// Whether something of this node waits for a host that nobody has mended: siblings wait with it.
 fn waits_for_a_host(books: &Books, node: NodeIx) -> bool {
     let is_away = |host: NodeIx| {
         let host = usize::from(host.0);

@@ -4,9 +4,9 @@
 //! supervisors want (L5).
 //!
 //! Source: simulation.md section 3; kernel rules H1 to H17. Alive is what may handle a message: it
-//! was begun, has not ended, its node runs, and its lease holds. A host tells until when each of its
-//! processes may go on, on the world's clock; a boot of a host that is taken for dead and lives on
-//! has a number of its own, behind those of the nodes.
+//! was begun, has not ended, its node runs, and its lease holds. A host tells until when each of
+//! its processes may go on, on the world's clock; a boot of a host that is taken for dead and lives
+//! on has a number of its own, behind those of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -161,15 +161,7 @@ impl<Q: EventQueue<super::Event>> World<'_, Q> {
     /// its own.
     pub(super) fn put_life(&mut self, slot: Slot, what: What) {
         let Some(&mut Proc { node, id, .. }) = self.live(slot) else { return };
-        let what = match what {
-            _ if id.supervisor != HOSTED => what,
-            What::Started(it) => What::Here(it, Here::Up),
-            What::StartIgnored(it) => What::Here(it, Here::Ignored),
-            What::StartFailed(it) => What::Here(it, Here::Failed),
-            What::Exited(it, reason) => What::Here(it, Here::Ended(reason)),
-            other => other,
-        };
-        self.put(node, what);
+        self.put(node, if id.supervisor == HOSTED { here(what) } else { what });
     }
 
     /// Tells a kernel what a process has done that its node runs for another one.
@@ -284,4 +276,21 @@ impl<Q: EventQueue<super::Event>> World<'_, Q> {
     fn places(&self) -> bool {
         self.hosts.iter().any(Option::is_some)
     }
+}
+
+/// A record of a process, as of one that runs for another node.
+const fn here(what: What) -> What {
+    if let What::Started(it) = what {
+        return What::Here(it, Here::Up);
+    }
+    if let What::StartIgnored(it) = what {
+        return What::Here(it, Here::Ignored);
+    }
+    if let What::StartFailed(it) = what {
+        return What::Here(it, Here::Failed);
+    }
+    if let What::Exited(it, reason) = what {
+        return What::Here(it, Here::Ended(reason));
+    }
+    what
 }

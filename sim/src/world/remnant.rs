@@ -1,7 +1,7 @@
-//! A boot of a node that is taken for dead and lives on: the operator has started the node anew, and
-//! the older one was only out of sight. It goes on with what it runs for other nodes, cut off from
-//! all, until its leases are over; its own tree is gone with its place, since a node has one boot at
-//! a time that owns (rule H12).
+//! A boot of a node that is taken for dead and lives on: the operator has started the node anew,
+//! and the older one was only out of sight. It goes on with what it runs for other nodes, cut off
+//! from all, until its leases are over; its own tree is gone with its place, since a node has one
+//! boot at a time that owns (rule H12).
 //!
 //! It takes no part in anything else: its mailboxes are gone with the node, so that its processes
 //! get no messages. What counts is that they could.

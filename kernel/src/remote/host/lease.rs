@@ -131,7 +131,7 @@ impl Host {
             owner.renew_at = Some(now);
         }
         if !needs {
-            // What is left of a lease that nobody keeps up would end in the midst of the next start.
+            // What is left of a lease that nobody keeps up would end amid the next start.
             (owner.renew_at, owner.lease) = (None, None);
         }
         if let Some(old) = owner.deadline.take() {

@@ -293,7 +293,8 @@ fn what_users_send_can_be_wrong() {
 #[test]
 fn what_needs_a_model_is_refused_elsewhere() {
     let text = "topology: {supervision: {name: root, children: [{agent: {name: one, type: t}}]}}\n\
-                horizon: 10s\noperations: [{at: 1s, publish: one, to: \"*\"}, {at: 1s, look: root}]\n";
+                horizon: 10s\n\
+                operations: [{at: 1s, publish: one, to: \"*\"}, {at: 1s, look: root}]\n";
     let reading = Reading { engine: Some(Engine::Virtual), ..Reading::default() };
     let found = Plan::read("p.yaml", text.as_bytes(), &reading).unwrap_err();
     let codes: Vec<_> = found.iter().map(|d| d.code).collect();
