@@ -242,12 +242,15 @@ mod tests {
         let pairs = ["failure_mid_sweep", "simultaneous_deaths"];
         let others =
             ["conflict_resolved", "name_reused", "shutdown_during_backoff", "subtree_restarted"];
-        assert_eq!(alone, pairs.into_iter().chain(others).collect());
+        const PLACED: [&str; 5] =
+            ["fence_waited", "host_rebooted", "lease_ran_out", "placed_restarted", "stale_answer"];
+        assert_eq!(alone, pairs.into_iter().chain(others).chain(PLACED).collect());
         let all = "{agent: {name: a, type: t}}, {agent: {name: b, type: t}}, \
                    {type: dynamic_supervisor, name: d}, {supervisor: {name: s, children: \
                    [{agent: {name: c, type: t}}]}}";
-        assert_eq!(missing(all, 3), BTreeSet::new());
-        assert_eq!(missing(all, 2), BTreeSet::from(["conflict_resolved"]));
+        assert_eq!(missing(all, 3), BTreeSet::from(PLACED), "nothing is placed");
+        let two = PLACED.into_iter().chain(["conflict_resolved"]).collect();
+        assert_eq!(missing(all, 2), two);
         let temporary = missing("{agent: {name: a, type: t, restart: temporary}}", 1);
         let restarts = ["escalated_to_root", "failed_restart", "window_edge"];
         assert!(restarts.iter().all(|mark| temporary.contains(mark)), "{temporary:?}");

@@ -7,7 +7,7 @@ fn s6_seed_9() {
         .unwrap_or_else(|faults| panic!("{faults}"));
     let engine = lictor_sim::engine::Engine::Kernel;
     let run = |queue| {
-        let options = lictor_sim::outcome::Options { queue, ..Default::default() };
+        let options = lictor_sim::outcome::Options { queue, model: false, ..Default::default() };
         engine.run(&plan, options).expect("the engine is built in")
     };
     if let Some(violation) = run(lictor_sim::outcome::Queue::Heap).violation {

@@ -59,6 +59,8 @@ pub(super) struct Sends {
     last: BTreeMap<(NodeIx, Short), Who>,
     odd_clocks: bool,
     tick: Duration,
+    /// Where the processes of each name run.
+    homes: Vec<NodeIx>,
 }
 
 impl Sends {
@@ -67,6 +69,7 @@ impl Sends {
         let odd = |kind| matches!(kind, Kind::Skew | Kind::Drift);
         Self {
             scenario: Arc::clone(&plan.scenario),
+            homes: plan.scenario.all().map(|(who, _)| plan.home(who)).collect(),
             acts: acts.filter(|(_, act)| is_of_this(act)).collect(),
             letters: BTreeMap::new(),
             cast: None,
@@ -142,7 +145,7 @@ impl Sends {
     }
 
     fn sent(&mut self, books: &Books, record: &Record, message: MessageId, to: Who) -> Verdict {
-        let local = books.of(to).node == record.node;
+        let local = self.homes[usize::from(to.0)] == record.node;
         let mut letter = Letter { expires: Instant::MAX, only_for: None, to, fresh: true };
         match self.acts.get(&message.number).copied() {
             Some(Act::TellWithin(_, ttl)) if local && !self.odd_clocks => {
@@ -150,7 +153,8 @@ impl Sends {
                 self.letters.insert(message, letter);
                 Ok(())
             }
-            Some(Act::SendAfter(..)) => {
+            // Of one that runs elsewhere its owner may have lost sight.
+            Some(Act::SendAfter(..)) if local && books.of(to).node == record.node => {
                 letter.only_for = Some(books.of(to).newest);
                 self.letters.insert(message, letter);
                 Ok(())

@@ -1,5 +1,5 @@
 //! S4: what a supervisor says of its children when it is asked is so: one that is up is up, one
-//! that is being started or stopped is, and one that is to be restarted waits for that, unless its
+//! that is being started or stopped is, and one that is to be restarted is down, unless its
 //! supervisor has begun to stop: then nothing is coming any more.
 //!
 //! Source: OTP `which_children`; kernel rules V17, V28.
@@ -23,7 +23,8 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         Shown::Up => book.life == Life::Up || book.end.is_some(),
         // Nobody but the kernel hears that a supervisor is told to stop.
         Shown::Stopping => book.life != Life::None && (book.told.is_some() || !book.agent),
-        Shown::Restarting => book.life == Life::None && book.waits.is_some() && !stops,
+        // After a start that failed it waits for its turn behind a sibling, of which nobody hears.
+        Shown::Restarting => book.life == Life::None && !stops,
     };
     if is_so {
         return Ok(());

@@ -27,19 +27,26 @@ pub(crate) struct Carried {
     ttl: Option<u64>,
 }
 
+/// Where the fields of a message stand in its frame, and the boot of the receiver in the first.
+const STAMP: usize = 0;
+const STAMP_TO: usize = 1;
+const PAYLOAD: usize = 3;
+const WAIT: usize = 6;
+const TTL: usize = 7;
+
 /// The message in a frame between runtimes.
 pub(crate) fn message_in(frame: &Frame) -> Option<Carried> {
-    // A byte of version, then JSON.
-    let json = frame.as_bytes().get(1..)?;
-    if !json.starts_with(b"{\"Post\"") {
+    // A byte of version, then MessagePack: the variant, and its fields in their order.
+    let packed = frame.as_bytes().get(1..)?;
+    if packed.get(1..6)? != b"\xa4Post" {
         return None;
     }
-    let body: Value = serde_json::from_slice(json).ok()?;
+    let body: Value = rmp_serde::from_slice(packed).ok()?;
     let post = body.get("Post")?;
-    let (id, hop) = name_of(post.get("payload")?)?;
-    let boot = post.get("stamp")?.get("to")?.as_u64()?;
-    let nanos = |key: &str| post.get(key).and_then(Value::as_u64);
-    Some(Carried { id, hop, boot, wait: nanos("wait"), ttl: nanos("ttl") })
+    let (id, hop) = name_of(post.get(PAYLOAD)?)?;
+    let boot = post.get(STAMP)?.get(STAMP_TO)?.as_u64()?;
+    let nanos = |field: usize| post.get(field).and_then(Value::as_u64);
+    Some(Carried { id, hop, boot, wait: nanos(WAIT), ttl: nanos(TTL) })
 }
 
 /// A transport that is looked into.
