@@ -130,9 +130,13 @@ impl Sends {
     fn publishes(&mut self, books: &Books, at: Instant, number: u32, by: Who, pattern: Short) {
         let Ok(glob) = Glob::new(pattern.as_str()) else { return };
         let node = books.of(by).node;
+        // Whom an agent on another node than its supervisor sees is not known here.
+        let is_at_home = |who: Who| self.homes[usize::from(who.0)] == node;
         let owed = self.scenario.all().filter(|(who, entity)| {
             let book = books.of(*who);
             *who != by
+                && is_at_home(by)
+                && is_at_home(*who)
                 && book.agent
                 && book.node == node
                 && book.life == Life::Up
