@@ -107,6 +107,24 @@ operations: [{{ at: 2.357s, terminate: till }}, {{ at: 2.533s, restart: till }}]
     assert_eq!(ends, 2, "it was told to end by the first operation, and at the last stop");
 }
 
+/// A boot that is taken for dead lives on with the timers of its agents, and had a node's number
+/// that the world does not have.
+#[test]
+fn a_timer_of_a_boot_that_is_taken_for_dead_does_no_harm() {
+    let plan = plan(&format!(
+        "{TILL}
+seed: 1
+horizon: 2s
+knobs: {{ child_lease: 1s }}
+operations: [{{ at: 850ms, send_after: till, delay: 100ms }}]
+faults: [{{ at: 900ms, outlive: 1, lasts: 200ms }}]
+"
+    ));
+    let ran = traced(&plan);
+    assert_eq!(ran.violation, None);
+    assert!(ran.trace.iter().any(|record| matches!(record.what, What::Outlives(..))));
+}
+
 /// The promise of H16 ends where the clock of the owner runs faster than the margin allows.
 #[test]
 fn a_clock_beyond_the_margin_is_found() {

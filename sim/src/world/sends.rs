@@ -116,6 +116,10 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             return;
         }
         let (node, who) = (proc.node, proc.process.who);
+        // An older boot is cut off from the mailbox of the name: that is the new boot's.
+        if self.is_remnant(node) {
+            return;
+        }
         let bounds = Bounds { only_for: Some(slot), ..Bounds::NONE };
         self.send_bounded(node, MessageId::of_operation(number), who, bounds);
     }
