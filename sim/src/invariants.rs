@@ -155,7 +155,7 @@ impl Checks {
 
     fn messages(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
         let Self { books, placed, sends, .. } = self;
-        match placed.as_mut().filter(|placed| placed.is_of_hosts(record)) {
+        match placed.as_mut().filter(|placed| placed.is_of_hosts(books, record)) {
             Some(placed) => placed.message(books, record)?,
             None => by("S2", s02_delivery::see(books, record))?,
         }

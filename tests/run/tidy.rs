@@ -201,7 +201,7 @@ const ARROWS: [(&str, &str); 11] = [
     (
         "lictor-sim",
         "lictor-kernel lictor-runtime lictor-topology lictor-turmoil \
-         rmp-serde serde serde_json proptest tokio turmoil",
+         serde serde_json proptest tokio turmoil",
     ),
 ];
 

@@ -60,7 +60,7 @@ pub use lictor_kernel::ErrorAction;
 pub use mailbox::Overflow;
 pub use message::{DecodeError, Message, Protocol, ReplyTo, Request, Value};
 pub use peers::WireCounters;
-pub use recorder::Recorder;
+pub use recorder::{Passing, Recorder};
 pub use refs::{AgentRef, RawRef, SendOptions};
 pub use reply::{InHand, ReplyFailure};
 pub use runtime::Runtime;

@@ -1,9 +1,15 @@
-//! A witness of everything that the kernel of a runtime hears and decides.
+//! Witnesses: of everything that the kernel of a runtime hears and decides, and of what passes over
+//! a wire.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use lictor_kernel::node::{Action, Event};
 use lictor_kernel::{Instant, NameId};
+
+use crate::frame::Body;
+use crate::message::Value;
+use crate::transport::Frame;
 
 /// Is told, in order and under the runtime's lock, what the kernel was given and what it decided.
 /// For simulators, traces and tests. It must be quick, and must not call the runtime.
@@ -16,4 +22,29 @@ pub trait Recorder: Debug + Send + Sync + 'static {
 
     /// The kernel has decided this: of the last event, of a deadline, or of a command.
     fn action(&self, now: Instant, action: &Action);
+}
+
+/// A message for an agent, in a frame between two runtimes. For who looks into a wire; the receiver
+/// may yet refuse it.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Passing {
+    /// For which boot of the receiver it is.
+    pub boot: u64,
+    /// What it says.
+    pub payload: Value,
+    /// How long it may wait for room and for its answer; `None` for ever.
+    pub wait: Option<Duration>,
+    /// How long it may wait to be handled; `None` for ever.
+    pub ttl: Option<Duration>,
+}
+
+impl Passing {
+    /// `None` for any other frame. Reads the whole frame.
+    #[must_use]
+    pub fn in_frame(frame: &Frame) -> Option<Self> {
+        let Body::Post(post) = Body::decode(frame)? else { return None };
+        let (wait, ttl) = (post.wait.map(Duration::from_nanos), post.ttl.map(Duration::from_nanos));
+        Some(Self { boot: post.stamp.to, payload: post.payload, wait, ttl })
+    }
 }

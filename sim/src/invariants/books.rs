@@ -105,6 +105,13 @@ pub(super) struct ChildBook {
     pub(super) suspended: bool,
 }
 
+impl ChildBook {
+    /// Where its processes run.
+    pub(super) fn home(&self) -> NodeIx {
+        self.host.unwrap_or(self.node)
+    }
+}
+
 /// What is known of a supervisor.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SupervisorBook {

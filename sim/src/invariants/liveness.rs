@@ -111,7 +111,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 pub(super) fn registries_agree(books: &Books, record: &Record) -> Verdict {
     let What::Sees(who, sees) = record.what else { return Ok(()) };
     let book = books.of(who);
-    let here = book.host.unwrap_or(book.node);
+    let here = book.home();
     match sees {
         Some(at) if at != here || !books.on[usize::from(at.0)] => {
             let (node, at) = (record.node.0, at.0);

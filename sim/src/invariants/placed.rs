@@ -41,7 +41,6 @@ struct Wait {
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     nodes: usize,
-    hosts: Vec<Option<NodeIx>>,
     boots: Vec<u32>,
     runs: BTreeMap<(Who, NodeIx), Run>,
     /// By name, the host's boot and the owner's: all that was ever started.
@@ -68,7 +67,6 @@ impl Placed {
         let lease = plan.knobs.child_lease.unwrap_or_default();
         Self {
             nodes,
-            hosts: plan.scenario.all().map(|(who, _)| plan.host_of(who)).collect(),
             boots: vec![0; nodes],
             runs: BTreeMap::new(),
             started: BTreeSet::new(),
@@ -82,11 +80,11 @@ impl Placed {
     }
 
     /// Whether a record about a message is one of an agent that runs elsewhere.
-    pub(super) fn is_of_hosts(&self, record: &Record) -> bool {
+    pub(super) fn is_of_hosts(&self, books: &Books, record: &Record) -> bool {
         match record.what {
             What::Delivered(_, process) => self.runs.contains_key(&(process.who, record.node)),
             // What its supervisor says of the name comes later, or came before.
-            What::Queued(_, who) => self.hosts[usize::from(who.0)].is_some(),
+            What::Queued(_, who) => books.of(who).host.is_some(),
             _ => false,
         }
     }

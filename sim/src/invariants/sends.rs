@@ -59,8 +59,6 @@ pub(super) struct Sends {
     last: BTreeMap<(NodeIx, Short), Who>,
     odd_clocks: bool,
     tick: Duration,
-    /// Where the processes of each name run.
-    homes: Vec<NodeIx>,
 }
 
 impl Sends {
@@ -69,7 +67,6 @@ impl Sends {
         let odd = |kind| matches!(kind, Kind::Skew | Kind::Drift);
         Self {
             scenario: Arc::clone(&plan.scenario),
-            homes: plan.scenario.all().map(|(who, _)| plan.home(who)).collect(),
             acts: acts.filter(|(_, act)| is_of_this(act)).collect(),
             letters: BTreeMap::new(),
             cast: None,
@@ -131,7 +128,7 @@ impl Sends {
         let Ok(glob) = Glob::new(pattern.as_str()) else { return };
         let node = books.of(by).node;
         // Whom an agent on another node than its supervisor sees is not known here.
-        let is_at_home = |who: Who| self.homes[usize::from(who.0)] == node;
+        let is_at_home = |who: Who| books.of(who).home() == node;
         let owed = self.scenario.all().filter(|(who, entity)| {
             let book = books.of(*who);
             *who != by
@@ -149,7 +146,7 @@ impl Sends {
     }
 
     fn sent(&mut self, books: &Books, record: &Record, message: MessageId, to: Who) -> Verdict {
-        let local = self.homes[usize::from(to.0)] == record.node;
+        let local = books.of(to).home() == record.node;
         let mut letter = Letter { expires: Instant::MAX, only_for: None, to, fresh: true };
         match self.acts.get(&message.number).copied() {
             Some(Act::TellWithin(_, ttl)) if local && !self.odd_clocks => {

@@ -1,11 +1,12 @@
 //! S4: what a supervisor says of its children when it is asked is so: one that is up is up, one
-//! that is being started or stopped is, and one that is to be restarted is down, unless its
-//! supervisor has begun to stop: then nothing is coming any more.
+//! that is being started or stopped is, and one that is to be restarted waits for that, or for its
+//! turn after a start that failed, unless its supervisor has begun to stop: then nothing is coming
+//! any more.
 //!
 //! Source: OTP `which_children`; kernel rules V17, V28.
 
 use super::Verdict;
-use super::books::{Books, Life};
+use super::books::{Books, How, Life};
 use crate::record::{Record, Shown, What};
 
 pub(super) fn see(books: &Books, record: &Record) -> Verdict {
@@ -16,6 +17,8 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         let parent = books.of(parent);
         parent.told.is_some() || (parent.parent.is_none() && books.stopped[node])
     }) || books.boss(who).is_some_and(|boss| boss.exhausted && boss.id.is_some());
+    // Then it waits for its turn behind a sibling, of which nobody hears.
+    let failed = book.end.is_some_and(|end| end.how == How::StartFailed);
     let is_so = match shown {
         Shown::Down => book.life == Life::None,
         Shown::Starting => book.life == Life::Starting,
@@ -23,8 +26,7 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         Shown::Up => book.life == Life::Up || book.end.is_some(),
         // Nobody but the kernel hears that a supervisor is told to stop.
         Shown::Stopping => book.life != Life::None && (book.told.is_some() || !book.agent),
-        // After a start that failed it waits for its turn behind a sibling, of which nobody hears.
-        Shown::Restarting => book.life == Life::None && !stops,
+        Shown::Restarting => book.life == Life::None && (book.waits.is_some() || failed) && !stops,
     };
     if is_so {
         return Ok(());

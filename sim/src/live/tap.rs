@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_kernel::NodeId;
-use lictor_runtime::Task;
 use lictor_runtime::transport::{Frame, Inbox, LinkEvent, SendError, Transport};
-use serde_json::Value;
+use lictor_runtime::{Passing, Task};
 
 use super::Live;
 use super::client::name_of;
@@ -22,31 +21,16 @@ pub(crate) struct Carried {
     /// For which boot it is.
     boot: u64,
     /// How long it may wait for room.
-    wait: Option<u64>,
+    wait: Option<Duration>,
     /// How long it lives from here.
-    ttl: Option<u64>,
+    ttl: Option<Duration>,
 }
-
-/// Where the fields of a message stand in its frame, and the boot of the receiver in the first.
-const STAMP: usize = 0;
-const STAMP_TO: usize = 1;
-const PAYLOAD: usize = 3;
-const WAIT: usize = 6;
-const TTL: usize = 7;
 
 /// The message in a frame between runtimes.
 pub(crate) fn message_in(frame: &Frame) -> Option<Carried> {
-    // A byte of version, then MessagePack: the variant, and its fields in their order.
-    let packed = frame.as_bytes().get(1..)?;
-    if packed.get(1..6)? != b"\xa4Post" {
-        return None;
-    }
-    let body: Value = rmp_serde::from_slice(packed).ok()?;
-    let post = body.get("Post")?;
-    let (id, hop) = name_of(post.get(PAYLOAD)?)?;
-    let boot = post.get(STAMP)?.get(STAMP_TO)?.as_u64()?;
-    let nanos = |field: usize| post.get(field).and_then(Value::as_u64);
-    Some(Carried { id, hop, boot, wait: nanos(WAIT), ttl: nanos(TTL) })
+    let Passing { boot, payload, wait, ttl, .. } = Passing::in_frame(frame)?;
+    let (id, hop) = name_of(&payload)?;
+    Some(Carried { id, hop, boot, wait, ttl })
 }
 
 /// A transport that is looked into.
@@ -102,7 +86,7 @@ fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
     let waits = live.with(|ledger| {
         if meant == u64::from(boot) {
             if let Some((now, ttl)) = now.zip(ttl) {
-                ledger.expires(id, now.saturating_add(Duration::from_nanos(ttl)));
+                ledger.expires(id, now.saturating_add(ttl));
             }
             ledger.arrives(node, id, hop);
         } else {
@@ -111,7 +95,7 @@ fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
         ledger.still_waits(id, hop)
     });
     let Some((wait, executor)) = wait.zip(live.executor(node)).filter(|_| waits) else { return };
-    let until = executor.now().saturating_add(Duration::from_nanos(wait));
+    let until = executor.now().saturating_add(wait);
     let (sleep, live) = (executor.sleep_until(until), Arc::clone(live));
     executor.spawn(Box::pin(async move {
         sleep.await;
