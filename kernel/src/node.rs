@@ -66,7 +66,7 @@ impl Default for Config {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
     /// To a worker; the supervisor whose it is, and the fact. Those that run here for others have
-    /// the supervisor [`HOSTED`](crate::remote::HOSTED).
+    /// the supervisor [`HOSTED`].
     Supervision(SupervisorId, supervisor::Event),
     /// A peer has said this. Its names are those of [`Node::intern_remote`].
     Peer(NodeId, Frame),

@@ -49,8 +49,13 @@ pub(crate) struct State {
     calls: Calls,
     /// The agents of ours that stand for foreign ones.
     pub(crate) remotes: BTreeMap<Arc<str>, Proxy>,
-    /// Which runtime's agents are offered, and which of them are announced, in which life.
+    /// Which runtime's agents are offered.
     pub(crate) served: Option<Runtime>,
+    /// Its events are followed.
+    pub(crate) is_followed: bool,
+    /// Wakes what follows a runtime.
+    pub(crate) follower: Option<Waker>,
+    /// Which of them are announced, in which life.
     pub(crate) offered: BTreeMap<Arc<str>, u64>,
     pub(crate) ready: bool,
     pub(crate) waiting: usize,
@@ -125,6 +130,8 @@ impl Hub {
             calls: Calls::default(),
             remotes: BTreeMap::new(),
             served: None,
+            is_followed: false,
+            follower: None,
             offered: BTreeMap::new(),
             ready: false,
             waiting: 0,
@@ -367,8 +374,8 @@ impl Hub {
     }
 
     /// Sends a message of ours to a foreign agent. What cannot be sent is counted, and whoever
-    /// asked is told at once.
-    pub(crate) fn forward(self: &Arc<Self>, name: &Arc<str>, mut message: Message) {
+    /// asked is told at once; says whether it was sent.
+    pub(crate) fn forward(&self, name: &Arc<str>, mut message: Message) -> bool {
         let reply_to = message.take_reply_to();
         let payload = match to_payload(message.take_payload()) {
             Ok(payload) => payload,
@@ -378,13 +385,17 @@ impl Hub {
                 if let Some(reply_to) = reply_to {
                     reply_to.fail(ReplyFailure::Unencodable);
                 }
-                return;
+                return false;
             }
         };
         let call = match reply_to.map(|reply_to| self.begin(name, Asker::Reply(reply_to))) {
             None => None,
             Some(Ok(call)) => Some(call),
-            Some(Err(asker)) => return asker.fail(ReplyFailure::Refused),
+            Some(Err(asker)) => {
+                count(&self.counters.unsent);
+                asker.fail(ReplyFailure::Refused);
+                return false;
+            }
         };
         let sent = self.send(name, |wire| {
             wire.kind = message.kind().to_owned();
@@ -403,6 +414,7 @@ impl Hub {
                 asker.fail(ReplyFailure::NoConnection);
             }
         }
+        sent
     }
 
     /// Opens a question: the last part of its address, and its correlation id.

@@ -1,5 +1,5 @@
 //! Living with civitas, the Python runtime: its processes as supervised agents of ours, and our
-//! agents for its runtimes, over one [`Broker`](lictor_runtime::broker::Broker).
+//! agents for its runtimes, over one [`Broker`].
 //!
 //! - [`Civitas::remote`] is an agent to be put under a supervisor that stands for one in a civitas
 //!   worker: it crashes when that one does or when its process is lost, and its restart starts that
@@ -26,7 +26,6 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use lictor_kernel::Instant;
 use lictor_runtime::broker::{Broker, BrokerInbox};
@@ -78,7 +77,15 @@ impl Civitas {
 
     /// Offers the agents of a runtime to civitas processes, from now on, with all that will come.
     pub fn serve(&self, runtime: &Runtime) {
-        self.0.state().served = Some(runtime.clone());
+        let follower = {
+            let mut state = self.0.state();
+            state.served = Some(runtime.clone());
+            state.is_followed = false;
+            state.follower.take()
+        };
+        if let Some(follower) = follower {
+            follower.wake();
+        }
         self.0.reconcile();
     }
 
@@ -150,9 +157,7 @@ impl Civitas {
 
     /// Sends a message to a foreign agent that nobody here stands for; says whether it was taken.
     pub fn send(&self, to: &str, message: Message) -> bool {
-        let before = self.counters().unsent;
-        self.0.forward(&Arc::from(to), message);
-        self.counters().unsent == before
+        self.0.forward(&Arc::from(to), message)
     }
 
     /// The foreign agents that are known, and whether each is alive.
@@ -184,16 +189,20 @@ impl Civitas {
     }
 }
 
-/// Follows what happens to our agents.
+/// Follows what happens to our agents: of each runtime that is served, until it has ended.
 async fn changes(hub: &Arc<Hub>) {
     loop {
-        let runtime = hub.state().served.clone();
-        let Some(runtime) = runtime else {
-            // `serve` says what there is; until then there is nothing to follow.
-            hub.executor.sleep_until(hub.executor.now().saturating_add(RETRY)).await;
-            continue;
-        };
-        let mut events = runtime.events();
+        let runtime = poll_fn(|cx| {
+            let mut state = hub.state();
+            if state.is_followed || state.served.is_none() {
+                state.follower = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            state.is_followed = true;
+            Poll::Ready(state.served.clone())
+        })
+        .await;
+        let Some(mut events) = runtime.map(|runtime| runtime.events()) else { continue };
         hub.reconcile();
         while let Some(event) = events.next().await {
             if serve::is_change(&event.kind) {
@@ -201,12 +210,8 @@ async fn changes(hub: &Arc<Hub>) {
             }
         }
         hub.reconcile();
-        hub.executor.sleep_until(hub.executor.now().saturating_add(RETRY)).await;
     }
 }
-
-/// How soon it is looked again whether there is a runtime to serve.
-const RETRY: Duration = Duration::from_millis(100);
 
 async fn announces(hub: &Arc<Hub>) {
     loop {
@@ -243,6 +248,7 @@ struct Running(Arc<Hub>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.state().ready = false;
+        let mut state = self.0.state();
+        (state.ready, state.is_followed) = (false, false);
     }
 }
