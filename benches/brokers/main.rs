@@ -23,6 +23,8 @@ mod runtime;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use lictor::broker::Broker;
 use lictor_nats::{Nats, NatsConfig};
 use lictor_zmq::{TokioNetwork, ZmqBroker, ZmqConfig, ZmqProxy};
@@ -117,6 +119,25 @@ fn asked(mut times: Vec<Duration>, took: Duration, before: Duration) {
         at(50),
         at(99),
     );
+}
+
+/// Asks so many times, so many at a time, after a few to warm up; each gives its time.
+async fn keep_asking<F: Future<Output = Duration>>(count: u64, flight: u64, one: impl Fn() -> F) {
+    for _ in 0..200 {
+        one().await;
+    }
+    let (before, start) = (cpu(), Instant::now());
+    let mut flying: FuturesUnordered<_> = (0..flight).map(|_| one()).collect();
+    let (mut times, mut left) = (Vec::new(), count - flight);
+    while let Some(time) = flying.next().await {
+        times.push(time);
+        if left > 0 {
+            left -= 1;
+            flying.push(one());
+        }
+    }
+    asked(times, start.elapsed(), before);
+    input_ends().await;
 }
 
 /// Until the one who drives has had enough.

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
-use crate::{BODY, Place, Seen, asked, cpu, input_ends, spoken};
+use crate::{BODY, Place, Seen, cpu, input_ends, keep_asking, spoken};
 
 async fn client(place: &Place) -> async_nats::Client {
     // As many as ours has, so that neither drops.
@@ -63,19 +62,5 @@ pub(crate) async fn ask(place: &Place, count: u64, flight: u64) {
         client.request("bench.echo", body.clone()).await.unwrap();
         start.elapsed()
     };
-    for _ in 0..200 {
-        one().await;
-    }
-    let (before, start) = (cpu(), Instant::now());
-    let mut flying: FuturesUnordered<_> = (0..flight).map(|_| one()).collect();
-    let (mut times, mut left) = (Vec::new(), count - flight);
-    while let Some(time) = flying.next().await {
-        times.push(time);
-        if left > 0 {
-            left -= 1;
-            flying.push(one());
-        }
-    }
-    asked(times, start.elapsed(), before);
-    input_ends().await;
+    keep_asking(count, flight, one).await;
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use lictor::broker::{Mesh, MeshConfig};
 use lictor::kernel::{NodeId, membership};
 use lictor::prelude::*;
@@ -12,7 +10,7 @@ use lictor::{Executor, Message, RuntimeConfig, TokioExecutor, agent};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{BODY, Place, Seen, asked, cpu, input_ends, spoken};
+use crate::{BODY, Place, Seen, cpu, input_ends, keep_asking, spoken};
 
 #[derive(Default)]
 struct Sink {
@@ -108,19 +106,5 @@ pub(crate) async fn ask(place: &Place, count: u64, flight: u64) {
         runtime.ask("sink", Message::new("echo", body.clone()), secs(10)).await.unwrap();
         start.elapsed()
     };
-    for _ in 0..200 {
-        one().await;
-    }
-    let (before, start) = (cpu(), Instant::now());
-    let mut flying: FuturesUnordered<_> = (0..flight).map(|_| one()).collect();
-    let (mut times, mut left) = (Vec::new(), count - flight);
-    while let Some(time) = flying.next().await {
-        times.push(time);
-        if left > 0 {
-            left -= 1;
-            flying.push(one());
-        }
-    }
-    asked(times, start.elapsed(), before);
-    input_ends().await;
+    keep_asking(count, flight, one).await;
 }

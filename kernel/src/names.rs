@@ -121,10 +121,18 @@ impl Names {
     /// [`NameError::Empty`], [`NameError::TooLong`], or the first offending byte as
     /// [`NameError::Character`] or [`NameError::EmptyToken`].
     pub fn check_system(name: &str) -> Result<(), NameError> {
+        Self::check_within(NAME_BYTES_MAX, name)
+    }
+
+    /// As [`Names::check_system`], for what is made of names and may be longer: up to `most` bytes.
+    ///
+    /// # Errors
+    /// As there; [`NameError::TooLong`] is of the bound that was given.
+    pub fn check_within(most: usize, name: &str) -> Result<(), NameError> {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        if name.len() > NAME_BYTES_MAX {
+        if name.len() > most {
             return Err(NameError::TooLong);
         }
         let mut token_is_empty = true;

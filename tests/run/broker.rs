@@ -1,41 +1,24 @@
 //! Brokers and the mesh over them, in memory and in virtual time.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[path = "mesh_support.rs"]
+mod support;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lictor::Message;
 use lictor::broker::{Broker, Mesh, MeshConfig};
-use lictor::kernel::{NodeId, membership};
+use lictor::kernel::NodeId;
 use lictor::prelude::*;
-use lictor::{Executor, Message, RuntimeConfig, TokioExecutor, agent};
 use lictor_runtime::conformance::{self, Clients, End, Hub};
 use serde_json::json;
-
-messages! { pub enum CounterMessage { Add(u64), Get -> u64 } }
-
-#[derive(Default)]
-struct Counter(u64);
-
-impl Agent for Counter {
-    type Message = CounterMessage;
-
-    async fn handle(&mut self, message: CounterMessage, _: &mut Context<Self>) -> Handled {
-        match message {
-            CounterMessage::Add(Add(n)) => self.0 += n,
-            CounterMessage::Get(Get, reply) => drop(reply.send(self.0)),
-        }
-        Ok(())
-    }
-}
+use support::{executor, get, until};
 
 fn on_paused(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().start_paused(true).build().unwrap().block_on(test);
-}
-
-fn executor() -> Arc<dyn Executor> {
-    Arc::new(TokioExecutor::current().unwrap())
 }
 
 fn mesh(broker: Arc<dyn Broker>, node: u64, peers: &[u64]) -> Arc<Mesh> {
@@ -76,29 +59,7 @@ fn the_mesh_passes_the_suite_of_transports() {
 }
 
 async fn boot(hub: &Arc<Hub>, node: u64, peers: &[u64]) -> Runtime {
-    let config = RuntimeConfig {
-        transport: Some(mesh(hub.client(), node, peers)),
-        membership: membership::Config { node: NodeId(node), epoch: 1, ..Default::default() },
-        ..RuntimeConfig::default()
-    };
-    let runtime = Runtime::with_config(executor(), config);
-    let counter = agent(format!("c{node}"), Counter::default);
-    runtime.start(Supervisor::one_for_one("root").agent(counter)).await.unwrap();
-    runtime
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(ms(20)).await;
-    }
-    panic!("{what}: not in a minute");
-}
-
-fn get() -> Message {
-    Message::new("Get", json!(null))
+    support::boot(mesh(hub.client(), node, peers), node).await
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 #[path = "nats_server.rs"]
 mod server;
+#[path = "mesh_support.rs"]
+mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,20 +12,17 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lictor::Message;
 use lictor::broker::{Broker, BrokerEvent, BrokerInbox, Mesh, MeshConfig, Subscription};
-use lictor::kernel::{NodeId, membership};
+use lictor::kernel::NodeId;
 use lictor::prelude::*;
 use lictor::transport::Frame;
-use lictor::{Executor, Message, RuntimeConfig, TokioExecutor, agent};
 use lictor_nats::{Nats, NatsConfig};
 use lictor_runtime::conformance::{self, Clients, End};
 use serde_json::json;
 use server::Server;
+use support::{executor, get, until};
 use tokio::sync::mpsc;
-
-fn executor() -> Arc<dyn Executor> {
-    Arc::new(TokioExecutor::current().unwrap())
-}
 
 fn nats(server: &Server) -> Arc<Nats> {
     Nats::new(NatsConfig::of([server.url()])).unwrap()
@@ -76,44 +75,9 @@ fn the_mesh_over_nats_passes_the_suite_of_transports() {
     });
 }
 
-messages! { pub enum CounterMessage { Add(u64), Get -> u64 } }
-
-#[derive(Default)]
-struct Counter(u64);
-
-impl Agent for Counter {
-    type Message = CounterMessage;
-
-    async fn handle(&mut self, message: CounterMessage, _: &mut Context<Self>) -> Handled {
-        match message {
-            CounterMessage::Add(Add(n)) => self.0 += n,
-            CounterMessage::Get(Get, reply) => drop(reply.send(self.0)),
-        }
-        Ok(())
-    }
-}
-
 async fn boot(server: &Server, node: u64) -> Runtime {
     let mesh = Mesh::new(executor(), nats(server), MeshConfig::new(NodeId(node))).unwrap();
-    let config = RuntimeConfig {
-        transport: Some(mesh),
-        membership: membership::Config { node: NodeId(node), epoch: 1, ..Default::default() },
-        ..RuntimeConfig::default()
-    };
-    let runtime = Runtime::with_config(executor(), config);
-    let counter = agent(format!("c{node}"), Counter::default);
-    runtime.start(Supervisor::one_for_one("root").agent(counter)).await.unwrap();
-    runtime
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(ms(20)).await;
-    }
-    panic!("{what}: not in a minute");
+    support::boot(mesh, node).await
 }
 
 #[test]
@@ -126,7 +90,6 @@ fn nodes_meet_over_nats_lose_each_other_with_the_server_and_meet_again() {
         for number in 1..=100 {
             two.send("c1", Message::new("Add", json!(number))).await.unwrap();
         }
-        let get = || Message::new("Get", json!(null));
         assert_eq!(two.ask("c1", get(), secs(5)).await.unwrap(), json!(5050));
         server.kill();
         until("the loss is seen", || {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::{self, Display};
 use std::sync::Arc;
 
+use lictor_kernel::{NameError, Names};
+
 /// The greatest length of an address, in bytes: room for two names and a little of ours.
 pub const ADDRESS_BYTES_MAX: usize = 640;
 
@@ -55,23 +57,13 @@ impl Error for AddressError {}
 /// # Errors
 /// [`AddressError`], with the place.
 pub fn check_address(text: &str) -> Result<(), AddressError> {
-    if text.is_empty() {
-        return Err(AddressError::Empty);
-    }
-    if text.len() > ADDRESS_BYTES_MAX {
-        return Err(AddressError::TooLong);
-    }
-    let mut begins = true;
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'.' if begins => return Err(AddressError::EmptyToken { at }),
-            b'.' => begins = true,
-            b'_' | b'-' => begins = false,
-            _ if byte.is_ascii_alphanumeric() => begins = false,
-            _ => return Err(AddressError::Character { at }),
-        }
-    }
-    if begins { Err(AddressError::EmptyToken { at: text.len() }) } else { Ok(()) }
+    Names::check_within(ADDRESS_BYTES_MAX, text).map_err(|error| match error {
+        NameError::Empty => AddressError::Empty,
+        NameError::TooLong => AddressError::TooLong,
+        NameError::Character { at } => AddressError::Character { at },
+        NameError::EmptyToken { at } => AddressError::EmptyToken { at },
+        NameError::Reserved | _ => unreachable!("`_` may come first"),
+    })
 }
 
 /// What a broker is asked for.
