@@ -13,7 +13,7 @@ use std::sync::Arc;
 use lictor::broker::Broker;
 use lictor::prelude::*;
 use lictor::{AskError, Executor, Message, ReplyFailure, RuntimeConfig, TokioExecutor, agent};
-use lictor_civitas::{Civitas, CivitasConfig, FleetConfig, Signing, StreamLimits};
+use lictor_civitas::{Civitas, CivitasConfig, FleetConfig, Format, Signing, StreamLimits};
 use lictor_nats::{Nats, NatsConfig};
 use lictor_wire::system::System;
 use lictor_wire::{Keyring, Policy, PublicKey, SecretKey, SigningKeys};
@@ -112,6 +112,7 @@ over_brokers! {
     a_worker_is_killed_and_replaced
     a_worker_is_stopped_for_longer_than_it_may
     a_runtime_calls_our_agents
+    a_runtime_that_writes_json_calls_our_agents
     a_runtime_watches_our_agents
     a_runtime_has_our_agent_started_anew
     a_runtime_that_signs_and_ours_trust_each_other
@@ -382,6 +383,22 @@ async fn a_runtime_calls_our_agents(place: impl Place) {
         tokio::time::sleep(ms(50)).await;
     }
     assert_eq!(names, json!([]), "a goodbye is heard");
+    assert_eq!(civitas.counters().malformed, 0);
+    foreign.ended().await;
+    runtime.stop().await;
+}
+
+/// The same messages as JSON, both ways.
+async fn a_runtime_that_writes_json_calls_our_agents(place: impl Place) {
+    let civitas = part(&place, |config| config.format = Format::Json);
+    let runtime = serving(&civitas).await;
+    let json = [("AGENCY_SERIALIZER", "json")];
+    let mut foreign = Process::start_in("civitas_runtime.py", &place.arguments(), &json);
+    foreign.event("ready").await;
+    learn(&mut foreign).await;
+    let ask = json!({ "op": "ask", "to": "ours.a", "payload": { "x": [1, 2.5, null, "\u{e9}"] } });
+    let answer = foreign.act(ask).await;
+    assert_eq!(answer["answer"]["got"], json!({ "x": [1, 2.5, null, "\u{e9}"] }), "{answer}");
     assert_eq!(civitas.counters().malformed, 0);
     foreign.ended().await;
     runtime.stop().await;

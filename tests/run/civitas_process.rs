@@ -21,11 +21,21 @@ pub(crate) struct Process {
 impl Process {
     /// A script of `tests/peers` with these arguments.
     pub(crate) fn start(script: &str, arguments: &[String]) -> Self {
+        Self::start_in(script, arguments, &[])
+    }
+
+    /// As [`Process::start`], with more in its environment.
+    pub(crate) fn start_in(
+        script: &str,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let python = std::env::var("LICTOR_PYTHON").expect("tests/run sets LICTOR_PYTHON");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/").to_owned() + script;
         let mut child = Command::new(python)
             .arg(path)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
