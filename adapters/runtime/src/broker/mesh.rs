@@ -171,20 +171,19 @@ impl Mesh {
 
     /// A node has been heard. A new one is told that we are there, too.
     fn meet(&self, inbox: &Inbox, node: NodeId) -> bool {
-        let is_new = {
+        let (is_new, is_stranger) = {
             let mut state = self.state();
             if !state.known.contains(&node) && state.known.len() >= NODES_MAX {
                 return false;
             }
             // It can be heard before our own readiness is known.
-            let is_known = !state.known.insert(node);
-            state.told.insert(node).then_some(!is_known)
+            (state.told.insert(node), state.known.insert(node))
         };
-        if let Some(is_stranger) = is_new {
+        if is_new {
             inbox.up(node);
-            if is_stranger {
-                self.hello();
-            }
+        }
+        if is_stranger {
+            self.hello();
         }
         true
     }
