@@ -4,7 +4,7 @@
 //! between publishers and subscribers at the level of frames. How long anything is under way, and
 //! what is lost on the way to it or from it, is the world's business; here is what the broker does.
 //! Whoever runs above it may rely on the numbered lines and on nothing else; each has a test that
-//! names it, and `tests/run/broker_promises` plays the same cases to this model and to the real
+//! names it, and `tests/suites/broker_promises` plays the same cases to this model and to the real
 //! brokers.
 //!
 //! **NATS**

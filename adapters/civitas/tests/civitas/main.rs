@@ -1,5 +1,5 @@
 //! Civitas processes that are played, byte by byte, over a broker in memory and in virtual time.
-//! The real ones are in `tests/run/civitas_peers.rs`.
+//! The real ones are in `tests/suites/civitas_peers.rs`.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod played;

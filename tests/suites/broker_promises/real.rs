@@ -125,7 +125,7 @@ fn forwards(tokio: &Runtime, config: &ZmqConfig) -> JoinHandle<()> {
 }
 
 fn python(arguments: &[&str]) -> (Child, ChildStdin, BufReader<ChildStdout>) {
-    let python = std::env::var("LICTOR_PYTHON").expect("run tests/with-peers");
+    let python = std::env::var("LICTOR_PYTHON").expect("run tests/run");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/zmq_peer.py");
     let mut command = Command::new(python);
     command.arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());

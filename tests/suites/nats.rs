@@ -158,7 +158,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 fn a_real_civitas_hears_us_at_its_subjects_and_we_hear_its_answer() {
     on_tokio(async {
         let server = Server::new();
-        let python = std::env::var("LICTOR_PYTHON").expect("run tests/with-peers");
+        let python = std::env::var("LICTOR_PYTHON").expect("run tests/run");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/nats_echo.py");
         let mut civitas = Command::new(python)
             .arg(script)

@@ -1,4 +1,10 @@
-//! The `zeromq` crate: as an engine, and so as a peer of ours at one forwarder.
+//! The `zeromq` crate: as an engine, and so as a peer of ours at one forwarder:
+//! `cargo test -p lictor-zmq --features engine-zeromq --test engine_zeromq`
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "what other binaries use of it")]
+#[path = "../zmq/support.rs"]
+mod support;
 
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ fn named(text: &str, markers: &[&str]) -> BTreeSet<String> {
 }
 
 fn test_files() -> Vec<(String, String)> {
-    let folders = ["kernel/tests", "kernel/src", "tests/run", "adapters"];
+    let folders = ["kernel/tests", "kernel/src", "tests/suites", "adapters"];
     folders.into_iter().flat_map(|folder| files(folder, ".rs")).collect()
 }
 

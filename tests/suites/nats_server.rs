@@ -52,7 +52,7 @@ impl Server {
     /// Starts it, on the same port and with the same store.
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let program = std::env::var("LICTOR_NATS_SERVER").expect("run tests/with-peers");
+        let program = std::env::var("LICTOR_NATS_SERVER").expect("run tests/run");
         let config = self.folder.join("server.conf");
         std::fs::write(&config, &self.config).unwrap();
         let log = self.folder.join("log");

@@ -283,8 +283,11 @@ fn slow_misses_the_newest(stage: &mut dyn Stage) {
     stage.stalls(Who::B, false);
     let heard = stage.quiet(Who::B);
     assert!(!heard.is_empty() && heard.len() < usize::try_from(count).unwrap());
-    let first: Vec<u32> = (0..count).take(heard.len()).collect();
-    assert_eq!(heard, first, "the oldest are kept, in order");
+    // What lies below the queue may find more room while it is full, as buffers of sockets do: then
+    // some are left out before others.
+    assert!(is_in_order(&heard), "{heard:?}");
+    assert_eq!(heard[0], 0, "the oldest are kept");
+    assert!(!heard.ends_with(&[count - 3, count - 2, count - 1]), "not the newest: {heard:?}");
     assert!(stage.is_connected(Who::B, true), "it stays");
     stage.publishes(Who::A, count, 20);
     assert_eq!(stage.hears(Who::B, 1), [count]);
