@@ -7,6 +7,10 @@ use std::path::Path;
 /// What the script hands to the tests with foreign programs.
 const PROGRAMS: [&str; 2] = ["LICTOR_NATS_SERVER", "LICTOR_PYTHON"];
 
+/// Who has such tests.
+const CRATES: [&str; 3] =
+    ["Cargo.toml", "../adapters/cli/Cargo.toml", "../adapters/zmq/Cargo.toml"];
+
 /// The names of the test binaries that want a feature.
 fn left_out(manifest: &str) -> Vec<&str> {
     let tests = manifest.split("[[test]]").skip(1);
@@ -20,7 +24,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
-    let manifests = ["Cargo.toml", "../adapters/zmq/Cargo.toml"].map(|manifest| {
+    let manifests = CRATES.map(|manifest| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
         std::fs::read_to_string(path).unwrap()
     });

@@ -4,12 +4,10 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use lictor::Value;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::json;
+use nix::sys::signal::Signal;
 
 use crate::processes::{descendants, exists, is_alive, wait_until};
-use crate::support::{File, Running, lictor};
+use crate::support::{File, Running, answered, kill_hard, lictor, of, pid_of};
 
 /// Two ports that were free a moment ago, so that tests do not meet.
 fn ports() -> [u16; 2] {
@@ -26,25 +24,6 @@ fn run(file: &str, ports: [u16; 2], flags: &[&str]) -> Running {
     let mut command = lictor(&args);
     with_ports(&mut command, ports);
     Running::of(command)
-}
-
-fn of<'v>(kind: &'v str, name: &'v str) -> impl Fn(&Value) -> bool + 'v {
-    move |event| {
-        event["event"] == kind && [&event["name"], &event["process"]].contains(&&json!(name))
-    }
-}
-
-fn pid_of(event: &Value) -> u32 {
-    u32::try_from(event["pid"].as_u64().unwrap()).unwrap()
-}
-
-fn kill_hard(pid: u32) {
-    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
-}
-
-/// How many questions a ticker has had answered, by the last statistics.
-fn answered(stats: &Value, ticker: &str) -> u64 {
-    stats["counts"][ticker]["answered"].as_u64().unwrap_or(0)
 }
 
 #[test]

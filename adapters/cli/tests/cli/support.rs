@@ -85,9 +85,12 @@ impl Running {
         Self { child, lines }
     }
 
-    /// The next line that is such an event; panics when there is no more.
+    /// The next line that is such an event; panics when there is no more, and when none is such for
+    /// long: statistics come all the time.
     pub(crate) fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + 2 * LONG;
         loop {
+            assert!(Instant::now() < until, "no such event");
             let mut line = String::new();
             assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it ended before");
             let event: Value = serde_json::from_str(&line).unwrap();
@@ -120,6 +123,30 @@ impl Running {
         let status = self.child.wait().unwrap();
         Output { status, stdout, stderr: String::new() }
     }
+}
+
+/// Whether an event is of a kind, and of this agent or process.
+pub(crate) fn of<'v>(kind: &'v str, name: &'v str) -> impl Fn(&Value) -> bool + 'v {
+    move |event| {
+        event["event"] == kind
+            && [&event["name"], &event["process"]].contains(&&lictor::json!(name))
+    }
+}
+
+/// The process that an event is about.
+pub(crate) fn pid_of(event: &Value) -> u32 {
+    u32::try_from(event["pid"].as_u64().unwrap()).unwrap()
+}
+
+/// As kill -9 does.
+pub(crate) fn kill_hard(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// How many questions a ticker has had answered, by the last statistics.
+pub(crate) fn answered(stats: &Value, ticker: &str) -> u64 {
+    stats["counts"][ticker]["answered"].as_u64().unwrap_or(0)
 }
 
 /// A tree of built-in agents in this process.
