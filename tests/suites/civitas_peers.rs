@@ -2,6 +2,7 @@
 //! agents, over both brokers, unsigned and signed.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod ports;
 #[path = "civitas_process.rs"]
 mod process;
 #[path = "nats_server.rs"]
@@ -60,10 +61,7 @@ struct OnZmq(String, String);
 
 impl Place for OnZmq {
     fn new() -> Self {
-        let free = || {
-            let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            format!("tcp://{}", socket.local_addr().unwrap())
-        };
+        let free = || format!("tcp://127.0.0.1:{}", ports::free_port());
         Self(free(), free())
     }
 

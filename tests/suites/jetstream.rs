@@ -1,6 +1,7 @@
 //! At-least-once delivery on `JetStream`, against a real nats-server.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod ports;
 #[path = "nats_server.rs"]
 mod server;
 

@@ -3,6 +3,7 @@
 //! The process is this test binary again, with one test and a word in its environment.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod ports;
 #[path = "nats_server.rs"]
 mod server;
 

@@ -1,6 +1,7 @@
 //! NATS as a broker, against a real nats-server.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod ports;
 #[path = "nats_server.rs"]
 mod server;
 #[path = "mesh_support.rs"]

@@ -1,6 +1,7 @@
 //! NATS under faults: servers that are killed, clients that are slow, who may not come in.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod ports;
 #[path = "nats_server.rs"]
 mod server;
 

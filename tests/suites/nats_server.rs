@@ -2,11 +2,13 @@
 #![allow(dead_code, reason = "not every test does everything with it")]
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use crate::ports::free_port;
 
 /// A server, and the folder that is its own. Both go when it is dropped.
 pub(crate) struct Server {
@@ -38,7 +40,7 @@ impl Server {
         let folder =
             std::env::temp_dir().join(format!("lictor-nats-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let config = format!("listen: 127.0.0.1:{port}\n{}", text(&folder));
         let mut server = Self { port, folder, config, child: None };
         server.start();

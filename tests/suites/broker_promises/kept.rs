@@ -5,6 +5,8 @@
 mod clients;
 mod nats;
 mod played;
+#[path = "../ports.rs"]
+mod ports;
 mod real;
 #[path = "../nats_server.rs"]
 mod server;

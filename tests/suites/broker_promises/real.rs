@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::{Future, poll_fn};
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::clients::World;
+use crate::ports::free_port;
 use crate::server::Server;
 use crate::suite::{Going, Who};
 
@@ -102,13 +102,10 @@ impl Real {
     }
 }
 
-/// Ports that were free, and nobody who is silent for a while is taken for gone.
+/// Ports that are free, and nobody who is silent for a while is taken for gone.
 fn config() -> ZmqConfig {
-    let sockets = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [pub_addr, sub_addr] = sockets.map(|socket| {
-        let port = socket.local_addr().unwrap().port();
-        Endpoint::Tcp { host: "127.0.0.1".to_owned(), port }
-    });
+    let [pub_addr, sub_addr] =
+        [(); 2].map(|()| Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: free_port() });
     let mut config = ZmqConfig { pub_addr, sub_addr, ..ZmqConfig::new() };
     config.proxy.queue_bytes = 3 << 20;
     let long = Duration::from_secs(300);

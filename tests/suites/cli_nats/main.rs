@@ -3,6 +3,8 @@
 //! It is a test of the crate of the command, since only there cargo names the binary.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[path = "../ports.rs"]
+mod ports;
 #[path = "../../../adapters/cli/tests/cli/processes.rs"]
 #[allow(dead_code, reason = "the tests of the command use all of it")]
 mod processes;

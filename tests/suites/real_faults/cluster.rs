@@ -12,6 +12,8 @@ use lictor::{AgentTypes, Network, SendOptions};
 use lictor_zmq::{Endpoint, TokioNetwork, ZmqConfig, ZmqProxy};
 use serde_json::json;
 
+use crate::ports::free_port;
+
 use super::book::{self, Line};
 use super::process::{self, Folder, Process};
 use super::proxy::{Cable, State};
@@ -61,8 +63,7 @@ impl Forwarder {
 }
 
 pub(crate) fn free_ports() -> [u16; 2] {
-    let held = [(), ()].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    held.map(|port| port.local_addr().unwrap().port())
+    [free_port(), free_port()]
 }
 
 /// Where a broker is.

@@ -1,18 +1,16 @@
 //! A tree over real processes that talk over ZeroMQ, with a forwarder of ours.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use lictor::Value;
 use nix::sys::signal::Signal;
 
+use crate::ports::free_port;
 use crate::processes::{descendants, exists, is_alive, wait_until};
 use crate::support::{File, Running, answered, kill_hard, lictor, of, pid_of};
 
-/// Two ports that were free a moment ago, so that tests do not meet.
 fn ports() -> [u16; 2] {
-    let held = [(), ()].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    held.map(|port| port.local_addr().unwrap().port())
+    [free_port(), free_port()]
 }
 
 fn with_ports(command: &mut Command, [out, into]: [u16; 2]) {

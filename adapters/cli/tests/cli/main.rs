@@ -8,6 +8,8 @@ mod exec;
 mod keys;
 mod plans;
 mod policy;
+#[path = "../../../../tests/suites/ports.rs"]
+mod ports;
 mod processes;
 mod run;
 mod sim;
