@@ -99,6 +99,8 @@ struct Receiving {
 
 #[derive(Debug)]
 struct Half {
+    /// Which boot of the sender, since each counts its pairs anew.
+    epoch: u64,
     pair: u64,
     kind: u8,
     bytes: Vec<u8>,
@@ -170,9 +172,9 @@ impl SealedTransport {
         let Receiving { opener, halves, counters } = &mut *receiving;
         let opened = opener.open(frame.as_bytes(), now).and_then(|sealed| {
             let is_theirs = sealed.signer == node_name(peer);
-            if is_theirs { Ok(sealed.body) } else { Err(Refusal::WrongSender) }
+            if is_theirs { Ok((sealed.epoch, sealed.body)) } else { Err(Refusal::WrongSender) }
         });
-        let body = opened.map_err(|refusal| counters.count(refusal)).ok()?;
+        let (epoch, body) = opened.map_err(|refusal| counters.count(refusal)).ok()?;
         counters.opened += 1;
         match body {
             [WHOLE, content @ ..] => Some(content.to_vec()),
@@ -181,8 +183,8 @@ impl SealedTransport {
                     counters.malformed += 1;
                     return None;
                 };
-                let half =
-                    Half { pair: u64::from_be_bytes(*pair), kind: *kind, bytes: content.to_vec() };
+                let (pair, bytes) = (u64::from_be_bytes(*pair), content.to_vec());
+                let half = Half { epoch, pair, kind: *kind, bytes };
                 join(halves.entry(peer).or_default(), half, counters)
             }
             _ => {
@@ -195,7 +197,8 @@ impl SealedTransport {
 
 /// Both halves in order, if the other one is here; otherwise keeps this one.
 fn join(held: &mut VecDeque<Half>, half: Half, counters: &mut SealCounters) -> Option<Vec<u8>> {
-    let other = held.iter().position(|held| held.pair == half.pair && held.kind != half.kind);
+    let is_of = |held: &Half| (held.epoch, held.pair) == (half.epoch, half.pair);
+    let other = held.iter().position(|held| is_of(held) && held.kind != half.kind);
     let Some(other) = other.and_then(|at| held.remove(at)) else {
         if held.len() >= PAIRS_MAX {
             held.pop_front();

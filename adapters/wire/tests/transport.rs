@@ -211,6 +211,65 @@ fn half_frames_that_stay_alone_do_not_pile_up() {
     });
 }
 
+/// A wire whose frames the test hands on itself.
+#[derive(Debug, Default)]
+struct ByHand {
+    sent: Mutex<Vec<Frame>>,
+    inbox: Mutex<Option<Inbox>>,
+}
+
+impl Transport for ByHand {
+    fn peers(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn send(&self, _: NodeId, frame: Frame) -> Result<(), SendError> {
+        self.sent.lock().unwrap().push(frame);
+        Ok(())
+    }
+
+    fn run(self: Arc<Self>, inbox: Inbox) -> Task {
+        *self.inbox.lock().unwrap() = Some(inbox);
+        Box::pin(std::future::pending())
+    }
+}
+
+fn boot(setup: &Setup, node: u64, epoch: u64, inner: &Arc<ByHand>) -> Arc<SealedTransport> {
+    let name = node_name(NodeId(node));
+    let sealer = Sealer::new(name.clone(), key(node), epoch, Duration::from_secs(30)).unwrap();
+    let opener = Opener::new(name, keyring(), Window::default(), frame_limits(), NOW).unwrap();
+    let executor = Arc::clone(&setup.executor);
+    let nonces = AtomicU64::new(epoch << 32);
+    let ambient = Paused { executor, ahead: Duration::ZERO, nonces, has_entropy: true };
+    let inner = Arc::<ByHand>::clone(inner);
+    Arc::new(SealedTransport::new(inner, sealer, opener, Arc::new(ambient)))
+}
+
+#[test]
+fn halves_of_two_boots_are_no_frame() {
+    on_paused(async {
+        let setup = Setup::new();
+        let (theirs, ours) = (Arc::<ByHand>::default(), Arc::<ByHand>::default());
+        for (epoch, byte) in [(1, b'a'), (2, b'b')] {
+            let other = boot(&setup, 1, epoch, &theirs);
+            other.send(NodeId(2), Frame::new(vec![byte; FRAME_BYTES_MAX])).unwrap();
+        }
+        let two = boot(&setup, 2, 1, &ours);
+        let heard = run(&two);
+        moment().await;
+        let sent = theirs.sent.lock().unwrap().clone();
+        let [first, _lost, third, fourth] = &sent[..] else { panic!("{} halves", sent.len()) };
+        let inbox = ours.inbox.lock().unwrap();
+        for half in [first, third, fourth] {
+            assert!(inbox.as_ref().unwrap().frame(NodeId(1), half.clone()));
+        }
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.len(), 1, "the whole frame of the second boot");
+        assert!(heard[0].len() == FRAME_BYTES_MAX && heard[0].iter().all(|byte| *byte == b'b'));
+        assert_eq!(two.counters().opened, 3);
+    });
+}
+
 /// What arrives at node 1 when the frames of node 2 are made by `other`.
 async fn refused(setup: &Setup, other: Arc<impl Transport>) -> SealCounters {
     let one = setup.sealed(1, 2);
