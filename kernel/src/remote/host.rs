@@ -49,8 +49,15 @@ struct Owner {
     lease: Option<Instant>,
     renew_at: Option<Instant>,
     /// The newest order of each name; an older one is not obeyed.
-    newest: BTreeMap<NameId, Ticket>,
+    newest: BTreeMap<NameId, Newest>,
     deadline: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Newest {
+    ticket: Ticket,
+    /// It was dropped before it began, so it may come again; what is older may not.
+    dropped: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -352,11 +359,11 @@ impl Host {
     fn end_all_before(&mut self, now: Instant, node: NodeId, boot: u64, out: &mut Vec<Hosting>) {
         for name in self.names_of(node) {
             let Some(job) = self.jobs.get_mut(&name) else { continue };
+            // What waits goes as well: a lease of the newer boot is not for it.
+            job.next = job.next.filter(|next| next.owner != node || next.boot >= boot);
             if job.owner == node && job.boot < boot {
                 (job.gives_back, job.noted) = (true, true);
                 self.lose(now, name, out);
-            } else if job.next.is_some_and(|next| next.owner == node && next.boot < boot) {
-                job.next = None;
             }
         }
         self.index_owner(now, node);

@@ -18,8 +18,8 @@ impl Host {
         if job.step != Step::Leasing || job.owner != node {
             return;
         }
-        if let Some(owner) = self.owners.get_mut(&node) {
-            owner.newest.remove(&name);
+        if let Some(newest) = self.owners.get_mut(&node).and_then(|it| it.newest.get_mut(&name)) {
+            newest.dropped = true;
         }
         self.drop_job(name, out);
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Due, Host, Hosting, Job, Next, Step, hosted};
+use super::{Due, Host, Hosting, Job, Newest, Next, Step, hosted};
 use crate::remote::{Frame, Refusal, Stamp, State, Ticket, Want};
 use crate::{ChildId, ExitReason, Instant, NameId, NodeId, Pid, Signal, Status};
 
@@ -39,7 +39,9 @@ impl Host {
             return true;
         }
         let newest = self.owners.get(&node).and_then(|owner| owner.newest.get(&name)).copied();
-        let is_new = newest.is_none_or(|newest| ticket > newest);
+        let is_new = newest.is_none_or(|newest| {
+            ticket > newest.ticket || (ticket == newest.ticket && newest.dropped)
+        });
         let job = self.jobs.get(&name).copied();
         let own = job.filter(|job| job.owner == node && job.boot == boot);
         if let Some(job) = own.filter(|job| job.ticket == ticket) {
@@ -66,7 +68,7 @@ impl Host {
             return true;
         }
         if let Some(owner) = self.owners.get_mut(&node) {
-            owner.newest.insert(name, ticket);
+            owner.newest.insert(name, Newest { ticket, dropped: false });
         }
         if want == Want::Gone {
             // Whatever there is of it goes, and what was to come does not come.
