@@ -13,15 +13,16 @@
 //! an acknowledged log of changes, needs memory for each peer and a rule for when it is too long.
 //!
 //! The hard case is a wire whose queue is shorter than the list of names: the same part would be
-//! lost each time. Hence bursts with pauses, and the next list begins where the last one ended.
+//! lost each time. Hence bursts with pauses, smaller ones to a peer that asks again (`list`).
 
 mod frame;
+mod list;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 pub use frame::{Claim, Config, Frame, PeerChange, Summary, TagSet, TagSets};
+use list::List;
 
 use crate::{
     Announcement, Change, Deadlines, Detection, DetectorConfig, DetectorError, FailureDetector,
@@ -85,12 +86,8 @@ struct Peer {
     ask_at: Instant,
     /// It was asked out of turn since the last question in turn.
     hurried: bool,
-    /// The list of all names is on its way: when it goes on.
-    burst_at: Option<Instant>,
-    /// Claims left of the list.
-    left: usize,
-    /// The last name that was sent in a list.
-    cursor: Option<NameId>,
+    /// The list of all names that is told to it.
+    list: List,
     /// A stranger that was let in, and since when it has not answered.
     admitted: Option<Instant>,
     deadline: Option<Instant>,
@@ -198,9 +195,7 @@ impl Membership {
             settled: 0,
             ask_at: now,
             hurried: false,
-            burst_at: None,
-            left: 0,
-            cursor: None,
+            list: List::default(),
             admitted,
             deadline: None,
         };
@@ -237,10 +232,6 @@ impl Membership {
     /// Does what is due about one peer.
     pub(crate) fn fire(&mut self, now: Instant, node: NodeId, world: &mut World<'_>) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
-        if peer.burst_at.is_some_and(|at| at <= now) {
-            self.burst(now, node, world);
-        }
-        let Some(peer) = self.peers.get_mut(&node) else { return };
         match &mut peer.detector {
             Some(detector) => {
                 detector.handle_timeout(now, world.found);
@@ -271,6 +262,11 @@ impl Membership {
             }
             None => {}
         }
+        // Last: where a burst fills the wire, a question must not be what is lost.
+        let list_of = |peer: &Peer| peer.list.burst_at.is_some_and(|at| at <= now);
+        if self.peers.get(&node).is_some_and(list_of) {
+            self.burst(now, node, world);
+        }
         self.index(node);
     }
 
@@ -291,8 +287,8 @@ impl Membership {
         match frame {
             Frame::Hello { seq, .. } => {
                 self.answer(node, seq, world.out);
-                self.begin_list(now, node, world);
                 self.hurry(now, node, world.out);
+                self.begin_list(now, node, world);
             }
             Frame::Probe { seq, .. } => {
                 self.answer(node, seq, world.out);
@@ -420,7 +416,7 @@ impl Membership {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         let was_up = peer.detector.take().is_some();
         peer.settled = peer.asked;
-        peer.burst_at = None;
+        peer.list.breaks_off(now);
         peer.admitted = peer.admitted.map(|since| if was_up { now } else { since });
         peer.ask_at = now.saturating_add(self.config.ask_every).max(after(now));
         if was_up {
@@ -462,36 +458,6 @@ impl Membership {
         peer.asked = peer.asked.saturating_add(1);
         peer.ask_at = now.saturating_add(self.config.ask_every).max(after(now));
         Some(peer.asked)
-    }
-
-    fn begin_list(&mut self, now: Instant, node: NodeId, world: &mut World<'_>) {
-        let all = self.published.len();
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        // One list at a time: what is on its way goes on, and the next answer tells the rest.
-        if peer.burst_at.is_none() {
-            // One more than all, so that the next list begins one further on: a wire that takes
-            // only the head of each burst takes another one each time.
-            peer.left = if all == 0 { 0 } else { all.saturating_add(1) };
-            self.burst(now, node, world);
-        }
-    }
-
-    /// Sends the next claims of the list.
-    fn burst(&mut self, now: Instant, node: NodeId, world: &mut World<'_>) {
-        let Some(peer) = self.peers.get_mut(&node) else { return };
-        let count = peer.left.min(self.config.burst.max(1));
-        let start = peer.cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let after_cursor = self.published.range((start, Bound::Unbounded));
-        for (name, published) in
-            after_cursor.chain(&self.published).chain(&self.published).take(count)
-        {
-            let (epoch, name, claim) = (self.config.epoch, *name, published.claim);
-            world.out.push(Output::Send(node, Frame::Claim { epoch, name, claim }));
-            peer.cursor = Some(name);
-        }
-        peer.left = peer.left.saturating_sub(count);
-        let pause = now.saturating_add(self.config.burst_pause).max(after(now));
-        peer.burst_at = (peer.left > 0).then_some(pause);
     }
 
     /// Tells every peer that is there how a local name is doing, if that is new.
@@ -560,7 +526,7 @@ impl Membership {
         let watched = peer.detector.as_ref().map(FailureDetector::poll_timeout);
         // The detector that asks does so in its own time.
         let ask = (watched.is_none() || !asking).then_some(peer.ask_at);
-        peer.deadline = [watched.flatten(), ask, peer.burst_at].into_iter().flatten().min();
+        peer.deadline = [watched.flatten(), ask, peer.list.burst_at].into_iter().flatten().min();
         if let Some(at) = peer.deadline.filter(|at| *at < Instant::MAX) {
             self.deadlines.set(at, node);
         }

@@ -309,6 +309,47 @@ fn a_long_list_comes_in_bursts_and_through_a_narrow_wire() {
     assert!(net.longest <= 8 + 2, "{} frames at once", net.longest);
 }
 
+// Rule: M9
+#[test]
+fn a_narrow_wire_brings_all_names_also_when_leases_are_short() {
+    let mut net = Net::with(2, |config| {
+        (config.burst, config.lease) = (256, Duration::from_secs(3));
+    });
+    // What a list brings ends before lists that begin one further on have brought the rest.
+    net.narrow = Some(7);
+    for number in 0..200 {
+        net.declare(0, &format!("n{number}"), &[]);
+    }
+    net.settle(Duration::from_secs(20));
+    for second in 0..20 {
+        assert_eq!(net.remote(1).len(), 200, "after {second} more seconds");
+        net.settle(Duration::from_secs(1));
+    }
+    // Nobody asks any more; after a lease, what is lost once costs one list, in greater bursts.
+    net.longest = 0;
+    net.narrow = None;
+    net.settle(Duration::from_secs(4));
+    assert!(net.longest <= 2, "{} frames at once", net.longest);
+}
+
+// Rule: M9
+#[test]
+fn a_list_takes_no_longer_than_half_a_lease() {
+    let mut net = Net::with(2, |config| {
+        (config.burst, config.lease) = (256, Duration::from_secs(4));
+    });
+    // The wire takes less than what would be needed, so nothing can bring all; bursts of one would
+    // bring what is left even later.
+    net.narrow = Some(0);
+    for number in 0..1000 {
+        net.declare(0, &format!("n{number}"), &[]);
+    }
+    net.settle(Duration::from_secs(60));
+    net.longest = 0;
+    net.settle(Duration::from_secs(10));
+    assert!((5..=8).contains(&net.longest), "{} frames at once", net.longest);
+}
+
 // Rule: M10
 #[test]
 fn an_accrual_detector_lives_on_answers_too() {

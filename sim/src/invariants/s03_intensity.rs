@@ -28,6 +28,8 @@ struct Budget {
     last_counted: u64,
     /// Ends that may have been counted: when, and of whom.
     ends: VecDeque<(Instant, Who)>,
+    /// How many children there are whose crashes it counts.
+    children: usize,
 }
 
 /// The books of this invariant, by number of the name: of a supervisor, or of a child that has a
@@ -45,10 +47,14 @@ impl Windows {
         for (who, entity) in scenario.all() {
             let at = usize::from(who.0);
             match &entity.role {
-                Role::Supervisor(config, _) => budgets[at].intensity = Some(config.intensity),
+                Role::Supervisor(config, children) => {
+                    budgets[at].intensity = Some(config.intensity);
+                    budgets[at].children = children.len();
+                }
                 Role::Dynamic(config, children) => {
                     budgets[at].intensity = Some(config.intensity);
                     budgets[at].per_child = config.budget == Share::Child;
+                    budgets[at].children = children.len();
                     for child in children {
                         budgets[usize::from(child.0)].intensity = Some(config.intensity);
                     }
@@ -108,9 +114,10 @@ impl Windows {
         if let Some(budget) = self.budget_of(books, process.who) {
             let Some(Intensity { max_restarts, .. }) = budget.intensity else { return };
             budget.ends.push_back((now, process.who));
-            // As many as can matter, and some for those that are held up or not counted.
+            // As many as can matter, and some for those that are not counted; one of each child may
+            // be held up, and come after those that matter. A run has no more than its events.
             let most = (max_restarts as usize).saturating_mul(2).saturating_add(64);
-            while budget.ends.len() > most.min(4_096) {
+            while budget.ends.len() > most.saturating_add(budget.children) {
                 budget.ends.pop_front();
             }
         }

@@ -195,9 +195,12 @@ impl Sends {
         if !offers(to) {
             return Err(format!("{to:?} gets what is for {tag:?}, and does not offer it"));
         }
-        let is_up = |who: Who| books.of(who).node == node && books.of(who).life == Life::Up;
+        // A name of another node gets a new number when it comes back, and turns go by numbers; and
+        // whether an agent shows as up that runs elsewhere is not known here.
+        let is_at_home = |who: Who| books.of(who).node == node && books.of(who).home() == node;
+        let is_up = |who: Who| is_at_home(who) && books.of(who).life == Life::Up;
         let shows = |who: Who| is_up(who) && books.of(who).status == Some(Status::Up);
-        if self.last.insert((node, tag), to) != Some(to) {
+        if self.last.insert((node, tag), to) != Some(to) || !is_at_home(to) {
             return Ok(());
         }
         let other = self

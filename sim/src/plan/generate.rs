@@ -60,7 +60,7 @@ impl Plan {
             maker.parity(operations, faults);
         } else {
             let dice = &mut Dice::new(streams, Of::Knobs);
-            maker.knobs = knobs(dice, scenario.nodes());
+            maker.knobs = knobs(dice, scenario);
             maker.medium(dice);
             maker.knobs.buggify = dice.one_in(2);
             maker.place();
@@ -255,16 +255,20 @@ pub(super) fn calm(scenario: &Scenario, knobs: &Knobs) -> Duration {
         .saturating_add(knobs.lease.saturating_mul(2));
     // Clients connect anew, and what was not acknowledged comes again.
     let broker = Duration::from_secs(if knobs.medium == Medium::Direct { 0 } else { 10 });
+    // Children start one after the other, and stop so: of many, that is most of it.
+    let one = knobs.start.1.saturating_add(knobs.stop.1);
+    let all = one.saturating_mul(at_most(scenario.len())).saturating_mul(2);
     // What may be left of an older boot of either side is waited for, and what was lost said again.
     let placed = knobs.child_lease.unwrap_or_default().saturating_mul(6);
-    [backoff.saturating_mul(2), start, stop, peers, broker, placed, Duration::from_secs(6)]
+    [backoff.saturating_mul(2), start, stop, peers, broker, placed, all.max(Duration::from_secs(6))]
         .into_iter()
         .fold(Duration::ZERO, Duration::saturating_add)
         .min(CALM_MAX)
 }
 
 /// The nature of a world: often the usual one, often an extreme one.
-fn knobs(dice: &mut Dice, nodes: usize) -> Knobs {
+fn knobs(dice: &mut Dice, scenario: &Scenario) -> Knobs {
+    let nodes = scenario.nodes();
     let us = Duration::from_micros;
     let ms = Duration::from_millis;
     let usual = Knobs::default();
@@ -282,7 +286,7 @@ fn knobs(dice: &mut Dice, nodes: usize) -> Knobs {
     let latency = span(us(50), ms(20));
     // Many nodes that look after each other all the time leave no room for anything else.
     let beat = dice.time(ms(if nodes > 3 { 400 } else { 150 }), Duration::from_secs(2));
-    Knobs {
+    let mut knobs = Knobs {
         start,
         stop,
         handle,
@@ -295,7 +299,16 @@ fn knobs(dice: &mut Dice, nodes: usize) -> Knobs {
         link_capacity: dice.pick(&[8, 64, 1_000, usual.link_capacity]).unwrap_or(64),
         medium: usual.medium,
         ..usual
-    }
+    };
+    knobs.lease = knobs.lease.max(list(scenario, &knobs).saturating_mul(8));
+    knobs
+}
+
+/// How long a link takes for the names of all nodes: what a lease has not room for a few times is
+/// never known all at once.
+fn list(scenario: &Scenario, knobs: &Knobs) -> Duration {
+    let rounds = scenario.len().div_ceil(knobs.link_capacity.max(1) as usize);
+    knobs.latency.1.saturating_mul(at_most(rounds))
 }
 
 #[cfg(test)]
