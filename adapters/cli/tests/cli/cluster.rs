@@ -10,12 +10,12 @@ use crate::processes::{descendants, exists, is_alive, wait_until};
 use crate::support::{File, Running, answered, kill_hard, lictor, of, pid_of};
 
 /// Two ports that were free a moment ago, so that tests do not meet.
-fn ports() -> [u16; 2] {
+pub(crate) fn ports() -> [u16; 2] {
     let held = [(), ()].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
     held.map(|port| port.local_addr().unwrap().port())
 }
 
-fn with_ports(command: &mut Command, [out, into]: [u16; 2]) {
+pub(crate) fn with_ports(command: &mut Command, [out, into]: [u16; 2]) {
     command.env("PUB_PORT", out.to_string()).env("SUB_PORT", into.to_string());
 }
 

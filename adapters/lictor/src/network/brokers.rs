@@ -44,7 +44,11 @@ fn zmq(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, Networ
             ..ZmqConfig::new()
         })
     };
-    let broker = made().map_err(|error| NetworkError::Broker { detail: error.to_string() })?;
+    let broker = made().map_err(|error| {
+        let is_endpoint = matches!(error, ZmqError::Endpoint(_));
+        let place = if is_endpoint { "transport.zmq" } else { "security.transport.zmq.curve" };
+        NetworkError::Broker { detail: format!("{place}: {error}") }
+    })?;
     Ok(broker)
 }
 
