@@ -1,6 +1,8 @@
 //! NATS under faults: servers that are killed, clients that are slow, who may not come in.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+#[path = "nats_credentials.rs"]
+mod credentials;
 mod ports;
 #[path = "nats_server.rs"]
 mod server;
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use credentials::Operator;
 use lictor::broker::{Broker, BrokerEvent, BrokerInbox, Subscription};
 use lictor::transport::{Frame, SendError};
 use lictor_nats::{Nats, NatsAuth, NatsConfig, NatsTls};
@@ -280,73 +283,22 @@ async fn keys_users_and_tokens_let_in_who_has_them() {
     }
 }
 
-/// Base64 for URLs, without padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let whole = chunk.iter().fold(0_u32, |whole, byte| whole << 8 | u32::from(*byte));
-        let whole = whole << (8 * (3 - chunk.len()));
-        for digit in 0..=chunk.len() {
-            let at = usize::try_from(whole >> (18 - 6 * digit) & 63).unwrap();
-            text.push(char::from(DIGITS[at]));
-        }
-    }
-    text
-}
-
-/// What `signer` says of `subject`, as NATS reads it.
-fn jwt(signer: &nkeys::KeyPair, subject: &str, nats: &serde_json::Value) -> String {
-    let claims = serde_json::json!({
-        "jti": "test", "iat": 1, "iss": signer.public_key(), "name": "test", "sub": subject, "nats": nats,
-    });
-    let head = base64(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
-    let body = format!("{head}.{}", base64(claims.to_string().as_bytes()));
-    let signature = signer.sign(body.as_bytes()).unwrap();
-    format!("{body}.{}", base64(&signature))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_of_credentials_lets_in_who_is_in_it() {
-    let (operator, account) = (nkeys::KeyPair::new_operator(), nkeys::KeyPair::new_account());
-    let (user, stranger) = (nkeys::KeyPair::new_user(), nkeys::KeyPair::new_account());
-    let no_limits = serde_json::json!({
-        "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
-    });
-    let account_claims =
-        serde_json::json!({ "limits": no_limits, "type": "account", "version": 2 });
-    let user_claims = serde_json::json!({
-        "pub": {}, "sub": {}, "subs": -1, "data": -1, "payload": -1, "type": "user", "version": 2,
-    });
-    let operator_claims = serde_json::json!({ "type": "operator", "version": 2 });
-    let operator_jwt = jwt(&operator, &operator.public_key(), &operator_claims);
-    let account_jwt = jwt(&operator, &account.public_key(), &account_claims);
-    let server = Server::configured(|_| {
-        let account = account.public_key();
-        format!(
-            "operator: {operator_jwt}\nresolver: MEMORY\nresolver_preload: {{ {account}: {account_jwt} }}\n"
-        )
-    });
-    let credentials = |signer: &nkeys::KeyPair, file: &str| {
-        let jwt = jwt(signer, &user.public_key(), &user_claims);
+    let operator = Operator::new();
+    let server = Server::configured(|_| operator.configuration());
+    let written = |text: &str, file: &str| {
         let path = server.folder.join(file);
-        let seed = user.seed().unwrap();
-        let text = format!(
-            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
-             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-        );
         std::fs::write(&path, text).unwrap();
         NatsAuth::Credentials(path)
     };
-    let good = credentials(&account, "good.creds");
+    let good = written(&operator.credentials(), "good.creds");
     assert_eq!(enters(&server, |c| c.auth = good).await, Ok(()));
-    let bad = credentials(&stranger, "bad.creds");
+    let bad = written(&Operator::new().credentials(), "bad.creds");
     let refused = enters(&server, |c| c.auth = bad).await.unwrap_err();
     assert!(refused.contains("authorization"), "{refused}");
-    let spoilt = server.folder.join("spoilt.creds");
-    std::fs::write(&spoilt, "no credentials").unwrap();
     let mut config = NatsConfig::of([server.url()]);
-    config.auth = NatsAuth::Credentials(spoilt);
+    config.auth = written("no credentials", "spoilt.creds");
     let refused = Nats::new(config).unwrap_err().to_string();
     assert!(refused.contains("spoilt.creds: not a file of credentials"), "{refused}");
 }

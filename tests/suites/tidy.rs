@@ -193,10 +193,13 @@ const ARROWS: [(&str, &str); 11] = [
     ("lictor-civitas", "lictor-kernel lictor-runtime lictor-wire serde_json tracing"),
     (
         "lictor-nats",
-        "lictor-kernel lictor-runtime async-nats bytes futures-util nuid tracing tokio",
+        "lictor-kernel lictor-runtime async-nats bytes futures-util nkeys nuid tracing tokio",
     ),
     ("lictor-zmtp", "lictor-kernel bytes poly1305 salsa20 subtle x25519-dalek zeroize"),
-    ("lictor-zmq", "lictor-kernel lictor-runtime lictor-zmtp futures-util getrandom tokio zeromq"),
+    (
+        "lictor-zmq",
+        "lictor-kernel lictor-runtime lictor-zmtp futures-util getrandom tokio zeroize zeromq",
+    ),
     ("lictor-store", "lictor-runtime rusqlite serde_json"),
     (
         "lictor-sim",

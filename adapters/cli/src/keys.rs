@@ -4,6 +4,9 @@
 //! private key is never shown. A command does all that it can: what is wrong with one name is said,
 //! and the others are done.
 
+mod curve;
+
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +33,12 @@ pub(crate) enum KeysCommand {
     /// They are put on the list DIR/NAME/id_ed25519.pub.old. Give it, with the new public key, to
     /// whoever checks signatures before that time is over.
     Rotate(RotateArgs),
+    /// Makes pairs of keys of CURVE, with which ZeroMQ enciphers; never overwrites one.
+    ///
+    /// A pair is DIR/NAME.key, readable by its owner alone, and DIR/NAME.pub: the files, and the
+    /// names, of `civitas security init zmq`. The keys are for `security.transport.zmq.curve` of a
+    /// topology file.
+    Curve(CurveArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,9 +82,19 @@ pub(crate) struct RotateArgs {
     names: Vec<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct CurveArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Whose; by default the forwarder's, and its clients'.
+    #[arg(value_name = "NAME", default_values = ["zmq_server", "zmq_client"])]
+    names: Vec<String>,
+}
+
 pub(crate) fn keys(command: &KeysCommand) -> Outcome {
     let now = System.unix_time();
     match command {
+        KeysCommand::Curve(args) => curve::create(args),
         KeysCommand::Create(CreateArgs { place, names }) => {
             each(place, names, now, |keys, name| keys.create(name).map(drop))
         }
@@ -124,7 +143,7 @@ fn each(
     outcome
 }
 
-fn say(place: &Place, name: Option<&str>, error: &KeyFileError) -> Outcome {
+fn say(place: &Place, name: Option<&str>, error: &impl Display) -> Outcome {
     if place.json {
         let line = json!({ "name": name, "error": error.to_string() });
         // If the reader is gone, so is the need to say it.

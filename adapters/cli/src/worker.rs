@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval};
 use crate::Outcome;
 use crate::args::WorkerArgs;
 use crate::builtins::{self, Ledger};
-use crate::run::{Signals, describe, event_line, seconds};
+use crate::run::{Signals, describe, event_line, not_begun, seconds};
 use crate::source::Source;
 use crate::wire::Wire;
 use crate::{log, output};
@@ -51,10 +51,7 @@ pub(crate) fn worker(args: &WorkerArgs) -> Outcome {
     let outcome = tokio.block_on(async {
         match Host::start(args, &source.file, topology, network, config).await {
             Ok(host) => host.run(args.time).await,
-            Err(error) => {
-                output::complain(&format!("error: {error}\n"));
-                Outcome::Failed
-            }
+            Err(error) => not_begun(&*error),
         }
     });
     // Drops every agent that is left, and with it the processes that it supervises.

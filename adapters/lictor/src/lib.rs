@@ -67,6 +67,8 @@ pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,
     Shutdown, Strategy,
 };
+#[cfg(feature = "nats")]
+pub use lictor_nats as nats;
 #[doc(hidden)]
 pub use lictor_runtime::{
     __message_build, __message_decode, __message_from, __message_pattern, __message_struct,
@@ -88,6 +90,8 @@ pub use lictor_tokio::{NoRuntime, TokioExecutor};
 pub use lictor_topology as topology;
 #[cfg(feature = "wire")]
 pub use lictor_wire as wire;
+#[cfg(feature = "zmq")]
+pub use lictor_zmq as zmq;
 #[cfg(feature = "topology")]
 pub use network::{BrokerWatch, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.

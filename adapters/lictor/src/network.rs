@@ -4,6 +4,7 @@
 //! all of them, and nothing that a file says holds in one process and not in another (civitas X3).
 
 mod brokers;
+mod hints;
 #[cfg(feature = "wire")]
 mod seal;
 mod watch;
@@ -164,7 +165,8 @@ impl Network {
     /// # Errors
     /// `NotBuilt`, `Broker`.
     pub fn broker(&self, topology: &Topology) -> Result<Arc<BrokerWatch>, NetworkError> {
-        brokers::broker(topology, self).map(BrokerWatch::new)
+        let broker = brokers::broker(topology, self)?;
+        Ok(BrokerWatch::of(broker, hints::Offered::of(topology)))
     }
 
     /// The configuration of this process: the wire, over this broker, signed if the topology says

@@ -10,6 +10,8 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, ServerAddr};
 use lictor_runtime::broker::{AddressError, Subscription};
 
+use crate::tls;
+
 /// How a NATS server is reached.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NatsConfig {
@@ -162,7 +164,8 @@ pub enum NatsError {
     },
     /// A certificate without its key, or a key without its certificate.
     HalfPair,
-    /// A seed is not that of a user: 58 characters that begin with `SU`.
+    /// A seed is not that of a user: 58 characters that begin with `SU`, of which the last ones
+    /// check the others.
     Seed,
     /// Two prefixes of subjects overlap: what belongs to one would be in the other.
     Overlap {
@@ -196,7 +199,8 @@ impl Display for NatsError {
             Self::File { path, detail } => write!(f, "{}: {detail}", path.display()),
             Self::HalfPair => f.write_str("a client's certificate and its key come together"),
             Self::Seed => f.write_str(
-                "not the seed of a user: it has 58 characters of A-Z and 2-7, and begins with SU",
+                "not the seed of a user: that begins with SU and has 58 characters of A-Z and 2-7, \
+                 the last of which check the others",
             ),
             Self::Overlap { one, other } => {
                 write!(f, "the subject prefixes {one:?} and {other:?} overlap")
@@ -233,14 +237,7 @@ impl NatsConfig {
                 return Err(NatsError::Zero { what });
             }
         }
-        if let Some(tls) = &self.tls {
-            if tls.cert.is_some() != tls.key.is_some() {
-                return Err(NatsError::HalfPair);
-            }
-            for path in [&tls.ca, &tls.cert, &tls.key].into_iter().flatten() {
-                readable(path)?;
-            }
-        }
+        self.tls.as_ref().map_or(Ok(()), tls::check)?;
         match &self.auth {
             NatsAuth::Nkey(seed) => check_seed(seed)?,
             NatsAuth::Credentials(path) => {
@@ -335,8 +332,7 @@ fn readable(path: &Path) -> Result<String, NatsError> {
 }
 
 fn check_seed(seed: &str) -> Result<(), NatsError> {
-    let is_base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
-    let is_seed = seed.len() == 58 && seed.starts_with("SU") && seed.bytes().all(is_base32);
+    let is_seed = seed.starts_with("SU") && nkeys::KeyPair::from_seed(seed).is_ok();
     if is_seed { Ok(()) } else { Err(NatsError::Seed) }
 }
 
@@ -364,7 +360,12 @@ mod tests {
         assert_eq!(refused(|c| c.tls = Some(half)), NatsError::HalfPair);
         let missing = refused(|c| c.tls = Some(NatsTls::new().ca("/no/such/file"))).to_string();
         assert!(missing.starts_with("/no/such/file: "), "{missing}");
-        assert_eq!(refused(|c| c.auth = NatsAuth::Nkey("SUABC".into())), NatsError::Seed);
+        // The seed of the NATS documentation, and one with a slip of the pen.
+        let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
+        assert_eq!(check_seed(seed), Ok(()));
+        for wrong in ["SUABC".to_owned(), seed.replace("UAHUD", "UAHUE")] {
+            assert_eq!(refused(|c| c.auth = NatsAuth::Nkey(wrong)), NatsError::Seed);
+        }
         let creds = NatsAuth::Credentials("/no/such/creds".into());
         assert!(matches!(refused(|c| c.auth = creds), NatsError::File { .. }));
     }

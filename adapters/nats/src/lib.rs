@@ -36,6 +36,7 @@ mod jetstream;
 mod link;
 mod queue;
 mod run;
+mod tls;
 
 pub use broker::{Nats, NatsCounters};
 pub use config::{NatsAuth, NatsConfig, NatsError, NatsTls};

@@ -111,7 +111,8 @@ impl<'a> Reader<'a> {
             }
         });
         let any = CURVE.keys.iter().any(|key| *key != "enabled" && fields.get(key).is_some());
-        if !enabled.valid_or(false)? {
+        // Who gives keys wants them used: what was left out must not send in the clear.
+        if !enabled.valid_or(any)? {
             if any {
                 let message = format_args!("keys are given, but nothing is enciphered");
                 if let Some(d) = self.warning("no-effect", fields.at, message) {

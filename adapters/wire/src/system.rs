@@ -165,16 +165,7 @@ impl KeyDir {
         fs::create_dir_all(&folder).map_err(|error| io_error(&folder, error))?;
         let path = folder.join(SECRET);
         let key = new_key()?;
-        let ready = write_beside(&path, key.to_base64().as_bytes(), 0o600)?;
-        // A link, unlike a rename, does not replace what is there.
-        let linked = fs::hard_link(&ready, &path);
-        let removed = fs::remove_file(&ready);
-        match linked {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(KeyFileError::Exists(path));
-            }
-            linked => linked.and(removed).map_err(|error| io_error(&path, error))?,
-        }
+        create_file(&path, key.to_base64().as_bytes(), 0o600)?;
         put(&folder.join(PUBLIC), key.public().to_base64().as_bytes(), 0o644)?;
         Ok(key)
     }
@@ -366,6 +357,24 @@ fn check_mode(path: &Path, file: &File) -> Result<(), KeyFileError> {
 #[cfg(not(unix))]
 fn check_mode(_: &Path, _: &File) -> Result<(), KeyFileError> {
     Ok(())
+}
+
+/// Writes a file that is not there yet, whole or not at all, with this mode whatever the mask of the
+/// process is.
+///
+/// # Errors
+/// [`KeyFileError::Exists`] if there is something of that name: it is left as it is. Others.
+pub fn create_file(path: &Path, text: &[u8], mode: u32) -> Result<(), KeyFileError> {
+    let ready = write_beside(path, text, mode)?;
+    // A link, unlike a rename, does not replace what is there.
+    let linked = fs::hard_link(&ready, path);
+    let removed = fs::remove_file(&ready);
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(KeyFileError::Exists(path.to_owned()))
+        }
+        linked => linked.and(removed).map_err(|error| io_error(path, error)),
+    }
 }
 
 /// Writes a file, in the place of what is there.

@@ -19,16 +19,17 @@ use lictor_runtime::broker::{
 };
 use lictor_runtime::executor::Task;
 use lictor_runtime::transport::{Frame, SendError};
-use lictor_zmtp::{Config, Message, SocketType};
+use lictor_zmtp::{Config, ConnectionError, Message, SocketType};
 use tokio::time::{sleep, timeout};
 
 use crate::backoff::Backoff;
-use crate::drive::{Clock, Owner, drive};
+use crate::drive::{Cause, Clock, Ended, Owner, drive};
 use crate::proxy::{ProxyConfig, ProxyView};
 use crate::{Counters, Endpoint, Engine, Network, TokioNetwork, ZmqConfig, ZmqError, ZmqProxy};
 use hear::Hearing;
 use publish::Publishing;
 use state::Shared;
+use state::Way;
 
 /// The greatest frame that is published: twice what runtimes send is heard.
 const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -88,13 +89,18 @@ impl<N: Network> ZmqBroker<N> {
     }
 
     /// Holds one connection, and seeks it again whenever it is gone.
-    async fn hold<O: Owner>(&self, to: &Endpoint, end: &Arc<Config>, owner: &O, seed: u64) {
+    async fn hold<O: Owner>(
+        &self,
+        (way, to): (Way, &Endpoint),
+        end: &Arc<Config>,
+        owner: &O,
+        seed: u64,
+    ) {
         let clock = Clock::start();
         let mut backoff = Backoff::new(self.config.retry, seed);
         loop {
             let connected = self.network.connect(to);
-            let reason: Arc<str> = match timeout(self.config.retry.connect_timeout, connected).await
-            {
+            let why = match timeout(self.config.retry.connect_timeout, connected).await {
                 Ok(Ok(stream)) => match self.network.seed() {
                     Ok(seed) => {
                         let ended = drive(stream, Arc::clone(end), seed, clock, owner).await;
@@ -102,22 +108,36 @@ impl<N: Network> ZmqBroker<N> {
                             backoff.reset();
                         }
                         owner.ended(&ended);
-                        format!("{to}: {}", ended.cause).into()
+                        format!("{}{}", ended.cause, self.hint(&ended))
                     }
-                    Err(error) => format!("no random bytes: {error}").into(),
+                    Err(error) => format!("no random bytes: {error}"),
                 },
                 Ok(Err(error)) => {
                     self.shared.count(|counters| &mut counters.refused);
-                    format!("{to}: {error}").into()
+                    error.to_string()
                 }
                 Err(_) => {
                     self.shared.count(|counters| &mut counters.refused);
-                    format!("{to}: no connection in {:?}", self.config.retry.connect_timeout).into()
+                    format!("no connection in {:?}", self.config.retry.connect_timeout)
                 }
             };
-            self.shared.lost(reason);
+            self.shared.lost(way, to, &why);
             sleep(backoff.next()).await;
         }
+    }
+
+    /// What a handshake that ended like this may mean. Neither end is told why by the protocol.
+    fn hint(&self, ended: &Ended) -> &'static str {
+        if ended.opened || self.config.curve.is_none() {
+            return "";
+        }
+        if matches!(ended.cause, Cause::Protocol(ConnectionError::Refused { .. })) {
+            return "; it does not let in our client_public_key: take a pair that it allows";
+        }
+        if matches!(ended.cause, Cause::Closed) {
+            return " in the handshake; server_public_key is not its key, or it has no CURVE";
+        }
+        ""
     }
 
     /// Sends a probe every so often, while one is wanted.
@@ -134,7 +154,8 @@ impl<N: Network> ZmqBroker<N> {
                 if waited >= self.config.probe_timeout {
                     waited = Duration::ZERO;
                     let after = self.config.probe_timeout;
-                    shared.lost(format!("connected, but no probe came back in {after:?}").into());
+                    let why = format!("no probe came back in {after:?}");
+                    shared.lost(Way::Through, &"connected", &why);
                 }
             }
             shared.probing.rung().await;
@@ -183,8 +204,8 @@ impl<N: Network> ZmqBroker<N> {
                 Engine::Own => {
                     let ZmqConfig { pub_addr, sub_addr, .. } = &self.config;
                     tokio::join!(
-                        self.hold(pub_addr, &self.publishing, &publishing, number(2)),
-                        self.hold(sub_addr, &self.hearing, &hearing, number(3)),
+                        self.hold((Way::Out, pub_addr), &self.publishing, &publishing, number(2)),
+                        self.hold((Way::In, sub_addr), &self.hearing, &hearing, number(3)),
                     );
                 }
                 #[cfg(feature = "engine-zeromq")]

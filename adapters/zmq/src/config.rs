@@ -9,6 +9,7 @@ use lictor_zmtp::{
     Allow, Config, ConfigError, FanoutLimits, Heartbeat, KeyError, Limits, PublicKey, SecretKey,
     Security, SocketType,
 };
+use zeroize::Zeroizing;
 
 use crate::{Endpoint, EndpointError, ProxyConfig};
 
@@ -57,6 +58,24 @@ impl CurveConfig {
                 .map_err(|error| key("client_secret_key", error))?,
             allow: Allow::Keys(BTreeSet::from([client])),
         })
+    }
+
+    /// A new pair: of its secret key the text can be written to a file, and the public one belongs
+    /// to it. Neither text has `${` in it, so both can stand in a topology file as they are.
+    ///
+    /// # Errors
+    /// [`ZmqError::NoEntropy`].
+    pub fn new_secret_key() -> Result<SecretKey, ZmqError> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        loop {
+            getrandom::fill(&mut *bytes).map_err(|_| ZmqError::NoEntropy)?;
+            let secret = SecretKey::from_bytes(*bytes);
+            let texts = [Zeroizing::new(secret.to_z85()), secret.public().to_string().into()];
+            // A variable, where files have variables. One pair in a hundred has it.
+            if !texts.iter().any(|text| text.contains("${")) {
+                return Ok(secret);
+            }
+        }
     }
 
     fn client(&self) -> Security {
@@ -261,6 +280,8 @@ pub enum ZmqError {
     },
     /// An endpoint cannot be read.
     Endpoint(EndpointError),
+    /// The machine has no random bytes to give.
+    NoEntropy,
     /// The engine `zeromq` has no CURVE.
     EngineCurve,
     /// The engine `zeromq` connects by TCP and to this machine only: a header of a peer can abort
@@ -275,14 +296,15 @@ impl Display for ZmqError {
             Self::NoServerKey => {
                 f.write_str("a forwarder with CURVE needs server_secret_key: set it or start none")
             }
-            Self::ServerKeysDiffer => {
-                f.write_str("server_public_key is not that of server_secret_key")
-            }
+            Self::ServerKeysDiffer => f.write_str(
+                "server_public_key is not that of server_secret_key: take both of one pair",
+            ),
             Self::Config(error) => error.fmt(f),
             Self::ShortQueue { needed } => {
                 write!(f, "a queue needs {needed} bytes for the greatest message")
             }
             Self::Endpoint(error) => error.fmt(f),
+            Self::NoEntropy => f.write_str("the machine has no random bytes to give"),
             Self::EngineCurve => f.write_str("the engine zeromq has no CURVE: use our own"),
             Self::EngineRemote => f.write_str(
                 "the engine zeromq connects by TCP to this machine only: use our own for others",

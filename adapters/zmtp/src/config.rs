@@ -207,9 +207,9 @@ impl Display for ConfigError {
             Self::ZeroHeartbeat => {
                 f.write_str("the period and the timeout of a heartbeat must not be zero")
             }
-            Self::KeysDiffer => {
-                f.write_str("the client's public key is not that of its secret key")
-            }
+            Self::KeysDiffer => f.write_str(
+                "the client's public key is not that of its secret key: take both of one pair",
+            ),
         }
     }
 }

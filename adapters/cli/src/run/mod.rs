@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use lictor::topology::Topology;
 use lictor::{
-    Network, Runtime, RuntimeConfig, RuntimeExt, StartError, Supervisor, Tree, reason_name,
-    root_from_topology,
+    Network, NetworkError, Runtime, RuntimeConfig, RuntimeExt, StartError, Supervisor, Tree,
+    reason_name, root_from_topology,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -85,15 +85,18 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
         });
         match session {
             Ok(session) => session.run(args.time).await,
-            Err(error) => {
-                output::complain(&format!("error: {error}\n"));
-                Outcome::Failed
-            }
+            Err(error) => not_begun(&*error),
         }
     });
     // Drops every agent that is left, and with it the processes that it supervises.
     tokio.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+/// Says why nothing was begun: what the file says of keys and of the wire is a fault of the file.
+pub(crate) fn not_begun(error: &(dyn std::error::Error + 'static)) -> Outcome {
+    output::complain(&format!("error: {error}\n"));
+    if error.is::<NetworkError>() { Outcome::BadInput } else { Outcome::Failed }
 }
 
 type Prepared = (RuntimeConfig, Option<Wire>, Option<Workers>);

@@ -9,11 +9,11 @@ use crate::ports::free_port;
 use crate::processes::{descendants, exists, is_alive, wait_until};
 use crate::support::{File, Running, answered, kill_hard, lictor, of, pid_of};
 
-fn ports() -> [u16; 2] {
+pub(crate) fn ports() -> [u16; 2] {
     [free_port(), free_port()]
 }
 
-fn with_ports(command: &mut Command, [out, into]: [u16; 2]) {
+pub(crate) fn with_ports(command: &mut Command, [out, into]: [u16; 2]) {
     command.env("PUB_PORT", out.to_string()).env("SUB_PORT", into.to_string());
 }
 

@@ -78,3 +78,41 @@ fn what_cannot_be_done_is_said_with_its_remedy() {
     let error = &named.lines()[0]["error"];
     assert!(error.as_str().unwrap().contains("not allowed in a name"), "{error}");
 }
+
+#[test]
+fn pairs_of_curve_are_made_once_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("curve");
+    let made = folder.run(&["curve"]);
+    assert_eq!((made.status.code(), made.stderr.as_str()), (Some(0), ""));
+    let file = |name: &str| folder.0.join(name);
+    let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    for (line, name) in made.stdout.lines().zip(["zmq_server", "zmq_client"]) {
+        let (secret, public) = (text(&format!("{name}.key")), text(&format!("{name}.pub")));
+        assert_eq!(line, format!("{name} {public}"));
+        let key: lictor::zmq::SecretKey = secret.parse().unwrap();
+        assert_eq!(key.public().to_string(), public, "it is a pair");
+        let mode = |end: &str| {
+            file(&format!("{name}.{end}")).metadata().unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode("key"), mode("pub")), (0o600, 0o644));
+        assert!(!made.stdout.contains(&secret));
+    }
+    // A pair of which one half is there is left alone, and the other half is not made.
+    let before = text("zmq_server.key");
+    std::fs::remove_file(file("zmq_client.key")).unwrap();
+    let again = folder.run(&["curve", "--json", "zmq_server", "zmq_client", "mine", "a/b"]);
+    assert_eq!(again.status.code(), Some(2));
+    let lines = again.lines();
+    let error = |at: usize| lines[at]["error"].as_str().unwrap_or_default();
+    assert!(error(0).contains("zmq_server.key already; to replace the pair, move"), "{lines:?}");
+    assert!(error(1).contains("zmq_client.pub already"), "{lines:?}");
+    assert_eq!(lines[2]["public_key"], text("mine.pub"));
+    assert_eq!(lines[2]["secret_file"], file("mine.key").to_str().unwrap());
+    assert!(error(3).contains("not allowed in a name"), "{lines:?}");
+    assert_eq!(text("zmq_server.key"), before);
+    let files = std::fs::read_dir(&folder.0).unwrap().count();
+    assert_eq!(files, 5, "two pairs and a half, and nothing else");
+    // They are no keys of agents.
+    assert_eq!(folder.run(&["show"]).stdout, "");
+}

@@ -4,6 +4,7 @@
 mod builtins;
 mod check;
 mod cluster;
+mod curve;
 mod exec;
 mod keys;
 mod plans;

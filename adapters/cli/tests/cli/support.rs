@@ -125,6 +125,40 @@ impl Running {
     }
 }
 
+/// A command that goes on, of which the log is read.
+pub(crate) struct Logged {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+}
+
+impl Logged {
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// The next line with this in it; panics when it ends before, so give it an end (`--for`).
+    pub(crate) fn line(&mut self, word: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let from = all.len();
+            assert_ne!(self.log.read_line(&mut all).unwrap(), 0, "no {word:?} in: {all}");
+            if all[from..].contains(word) {
+                return all[from..].to_owned();
+            }
+        }
+    }
+
+    /// Its exit code after SIGTERM.
+    pub(crate) fn end(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.log.read_to_string(&mut String::new()).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
 /// Whether an event is of a kind, and of this agent or process.
 pub(crate) fn of<'v>(kind: &'v str, name: &'v str) -> impl Fn(&Value) -> bool + 'v {
     move |event| {

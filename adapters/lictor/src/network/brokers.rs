@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use lictor_runtime::broker::Broker;
 use lictor_runtime::durable::Durable;
+#[cfg(feature = "nats")]
+use lictor_topology::NatsSecurity;
 use lictor_topology::{Topology, TransportKind};
 
 use super::{Network, NetworkError};
@@ -44,7 +46,11 @@ fn zmq(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, Networ
             ..ZmqConfig::new()
         })
     };
-    let broker = made().map_err(|error| NetworkError::Broker { detail: error.to_string() })?;
+    let broker = made().map_err(|error| {
+        let is_endpoint = matches!(error, ZmqError::Endpoint(_));
+        let place = if is_endpoint { "transport.zmq" } else { "security.transport.zmq.curve" };
+        NetworkError::Broker { detail: format!("{place}: {error}") }
+    })?;
     Ok(broker)
 }
 
@@ -60,8 +66,8 @@ fn nats(_: &Topology, _: &Network) -> Result<Arc<dyn Broker>, NetworkError> {
 
 #[cfg(feature = "nats")]
 fn nats(topology: &Topology, network: &Network) -> Result<Arc<dyn Broker>, NetworkError> {
-    let nats = lictor_nats::Nats::new(nats_config(topology, network)).map_err(refused)?;
-    Ok(nats)
+    let nats = lictor_nats::Nats::new(nats_config(topology, network));
+    Ok(nats.map_err(|error| refused(&topology.security.nats, error))?)
 }
 
 /// Where messages are kept until they are handled, if the topology asks for it.
@@ -91,8 +97,8 @@ pub(super) fn durable(
         attempts: default.attempts.min(deliveries),
         ..default
     };
-    let streams = JetStream::new(nats_config(topology, network), config).map_err(refused)?;
-    Ok(Some(streams))
+    let streams = JetStream::new(nats_config(topology, network), config);
+    Ok(Some(streams.map_err(|error| refused(&topology.security.nats, error))?))
 }
 
 #[cfg(not(feature = "nats"))]
@@ -124,13 +130,37 @@ fn nats_config(topology: &Topology, network: &Network) -> lictor_nats::NatsConfi
     config
 }
 
+/// What is wrong, with its place in the file.
 #[cfg(feature = "nats")]
-fn refused(error: lictor_nats::NatsError) -> NetworkError {
-    // Its address may hold a password.
-    let detail = if let lictor_nats::NatsError::Server { detail, .. } = error {
-        format!("the address of a NATS server: {detail}; give nats://host:port")
+fn refused(security: &NatsSecurity, error: lictor_nats::NatsError) -> NetworkError {
+    use lictor_nats::NatsError;
+    let tls = security.tls.as_ref();
+    let is = |said: Option<&String>, path: &std::path::Path| {
+        said.is_some_and(|said| std::path::Path::new(said) == path)
+    };
+    let place = if let NatsError::File { path, .. } = &error {
+        let of = |part: &str| format!("security.transport.nats.{part}: ");
+        if is(tls.and_then(|tls| tls.ca.as_ref()), path) {
+            of("tls.ca")
+        } else if is(tls.and_then(|tls| tls.cert.as_ref()), path) {
+            of("tls.cert")
+        } else if is(tls.and_then(|tls| tls.key.as_ref()), path) {
+            of("tls.key")
+        } else {
+            of("creds")
+        }
+    } else if matches!(error, NatsError::Seed) {
+        "security.transport.nats.nkey_seed: ".to_owned()
     } else {
-        error.to_string()
+        String::new()
+    };
+    // Its address may hold a password.
+    let detail = if let NatsError::Server { detail, .. } = error {
+        format!(
+            "transport.nats.servers: the address of a NATS server: {detail}; give nats://host:port"
+        )
+    } else {
+        format!("{place}{error}")
     };
     NetworkError::Broker { detail }
 }

@@ -6,10 +6,13 @@ use lictor_runtime::Task;
 use lictor_runtime::broker::{AddressError, Broker, BrokerEvent, BrokerInbox, Subscription};
 use lictor_runtime::transport::{Frame, SendError};
 
+use super::hints::Offered;
+
 /// A broker, and what it last said of its connection.
 #[derive(Debug)]
 pub struct BrokerWatch {
     inner: Arc<dyn Broker>,
+    offered: Option<Offered>,
     state: Arc<Mutex<State>>,
 }
 
@@ -23,7 +26,12 @@ impl BrokerWatch {
     /// A look at this broker.
     #[must_use]
     pub fn new(inner: Arc<dyn Broker>) -> Arc<Self> {
-        Arc::new(Self { inner, state: Arc::default() })
+        Arc::new(Self { inner, offered: None, state: Arc::default() })
+    }
+
+    /// As [`BrokerWatch::new`], and says what in the topology is to be changed where it can tell.
+    pub(super) fn of(inner: Arc<dyn Broker>, offered: Offered) -> Arc<Self> {
+        Arc::new(Self { inner, offered: Some(offered), state: Arc::default() })
     }
 
     /// Whether there is a connection.
@@ -32,10 +40,15 @@ impl BrokerWatch {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).is_ready
     }
 
-    /// Why there was none the last time, if the broker has said so.
+    /// Why there was none the last time, if the broker has said so; and what in the topology is to
+    /// be changed, where that can be told.
     #[must_use]
     pub fn why(&self) -> Option<Arc<str>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).lost.clone()
+        let why = self.state.lock().unwrap_or_else(PoisonError::into_inner).lost.clone()?;
+        match self.offered.and_then(|offered| offered.hint(&why)) {
+            Some(hint) => Some(format!("{why}; {hint}").into()),
+            None => Some(why),
+        }
     }
 }
 

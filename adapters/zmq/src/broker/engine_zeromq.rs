@@ -5,15 +5,13 @@
 //! What is behind `send` is its own: a queue counted in messages, which drops in silence and which
 //! a flush cannot see. The limits are in the manual.
 
-use std::sync::Arc;
-
 use futures_util::StreamExt;
 use lictor_zmtp::{Event, Message, Wish};
 use tokio::time::{sleep, timeout};
 use zeromq::{PubSocket, Socket, SocketEvent, SocketRecv, SocketSend, SubSocket, ZmqMessage};
 
 use super::hear::Hearing;
-use super::state::{FORWARDER, Shared};
+use super::state::{FORWARDER, Shared, Way};
 use crate::ZmqConfig;
 use crate::backoff::Backoff;
 use crate::drive::{BATCH, Owner};
@@ -31,21 +29,21 @@ struct Sockets {
 pub(super) async fn hold(config: &ZmqConfig, shared: &Shared, hearing: &Hearing, seed: u64) {
     let mut backoff = Backoff::new(config.retry, seed);
     loop {
-        let reason: Arc<str> = match timeout(config.retry.connect_timeout, connect(config)).await {
+        let why = match timeout(config.retry.connect_timeout, connect(config)).await {
             Ok(Ok(sockets)) => {
                 backoff.reset();
-                exchange(sockets, shared, hearing).await.into()
+                exchange(sockets, shared, hearing).await
             }
             Ok(Err(error)) => {
                 shared.count(|counters| &mut counters.refused);
-                error.to_string().into()
+                error.to_string()
             }
             Err(_) => {
                 shared.count(|counters| &mut counters.refused);
-                format!("no connection in {:?}", config.retry.connect_timeout).into()
+                format!("no connection in {:?}", config.retry.connect_timeout)
             }
         };
-        shared.lost(reason);
+        shared.lost(Way::Out, &"the engine zeromq", &why);
         sleep(backoff.next()).await;
     }
 }

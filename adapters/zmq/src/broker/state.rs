@@ -1,5 +1,6 @@
 //! What the parts of a client share.
 
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lictor_runtime::broker::{AddressError, BrokerEvent, BrokerInbox};
@@ -40,8 +41,8 @@ pub(super) struct State {
     done: u64,
     pub(super) publishing_open: bool,
     pub(super) probe: Probe,
-    /// A loss was told, and no readiness since.
-    told_lost: bool,
+    /// Why each way is lost, as it was last told since there was readiness.
+    told: [Option<Arc<str>>; 3],
     pub(super) proxy: Option<ProxyView>,
     pub(super) counters: Counters,
 }
@@ -55,6 +56,17 @@ pub(super) struct Probe {
     pub(super) topic: Option<Vec<u8>>,
     /// Those that have come back or are given up: no longer wanted.
     pub(super) over: Vec<Vec<u8>>,
+}
+
+/// A way of frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// From here to the forwarder.
+    Out,
+    /// From it to here.
+    In,
+    /// From here to here. That it is lost says less than a reason of either half.
+    Through,
 }
 
 impl State {
@@ -91,7 +103,7 @@ impl Shared {
             done: 0,
             publishing_open: false,
             probe: Probe::default(),
-            told_lost: false,
+            told: Default::default(),
             proxy: None,
             counters: Counters::default(),
         };
@@ -120,7 +132,7 @@ impl Shared {
         let begins = state.inbox.is_none();
         if begins {
             state.inbox = Some(inbox);
-            state.told_lost = false;
+            state.told = Default::default();
         }
         begins
     }
@@ -147,11 +159,22 @@ impl Shared {
         inbox.is_some_and(|inbox| inbox.say(event))
     }
 
-    /// The way through the forwarder is gone. Told once, until it is there again.
-    pub(super) fn lost(&self, reason: Arc<str>) {
-        let told = std::mem::replace(&mut self.state().told_lost, true);
-        if !told {
-            self.say(BrokerEvent::Lost(reason));
+    /// A way through the forwarder is gone, for this reason at this place. Told again only if the
+    /// reason is another than that of any way: a forwarder that was not there may refuse our key
+    /// when it is.
+    pub(super) fn lost(&self, way: Way, at: &dyn Display, why: &str) {
+        let is_news = {
+            let told = &mut self.state().told;
+            let mut known = told.iter().flatten();
+            let is_news = match way {
+                Way::Out | Way::In => !known.any(|known| **known == *why),
+                Way::Through => known.next().is_none(),
+            };
+            told[way as usize] = Some(why.into());
+            is_news
+        };
+        if is_news {
+            self.say(BrokerEvent::Lost(format!("{at}: {why}").into()));
         }
     }
 
@@ -161,7 +184,7 @@ impl Shared {
             return false;
         }
         state.probe.over.extend(state.probe.topic.take());
-        state.told_lost = false;
+        state.told = Default::default();
         self.hearing.ring();
         true
     }

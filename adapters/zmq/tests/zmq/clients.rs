@@ -53,6 +53,21 @@ async fn a_client_that_finds_nobody_says_so_once_and_goes_on() {
     assert_eq!(client.message().await.1, b"x");
 }
 
+/// Whoever waits for a forwarder is told when the trouble has become another one.
+#[tokio::test]
+async fn a_client_that_is_refused_by_whom_it_waited_for_says_so() {
+    let mut config = config();
+    let forwarder = Forwarder::start(&mut config).await;
+    forwarder.stop().await;
+    let mut client = Client::start(TokioNetwork, &config, &["here"]);
+    assert!(client.until_lost().await.contains("refused"));
+    config.curve = Some(curve());
+    let _forwarder = Forwarder::start(&mut config).await;
+    let reason = client.until_lost().await;
+    assert!(reason.contains("configure CURVE at both ends"), "{reason}");
+    assert!(reason.starts_with("tcp://127.0.0.1:"), "{reason}");
+}
+
 // Defect: X2 (a message that is sent at once is not lost: readiness is proved, not waited for)
 #[tokio::test]
 async fn ready_comes_again_for_what_is_subscribed_to_later() {
