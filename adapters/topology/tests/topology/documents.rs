@@ -127,7 +127,8 @@ fn the_limits_are_the_formats() {
 
 #[test]
 fn ten_million_entries_are_refused_soon_and_with_a_place() {
-    let patience = Duration::from_secs(if cfg!(debug_assertions) { 60 } else { 5 });
+    // On a machine with much else to do; what is not linear would take hours.
+    let patience = Duration::from_secs(if cfg!(debug_assertions) { 600 } else { 60 });
     // The text alone is too long.
     let text = format!("nodes: [a]\nfaults:\n{}", "  - {at: 1s}\n".repeat(10_000_000));
     let start = Instant::now();
