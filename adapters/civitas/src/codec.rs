@@ -39,6 +39,15 @@ impl Display for Rejected {
     }
 }
 
+/// A message that was read.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) message: Message,
+    /// Its sender is who it says, as far as anything is known of senders: signed where signing is
+    /// on, and without it always.
+    pub(crate) is_sure: bool,
+}
+
 /// Writes and reads the messages of one node.
 #[derive(Debug)]
 pub(crate) struct Codec {
@@ -76,7 +85,7 @@ impl Codec {
     }
 
     /// The message in some bytes that came at an address.
-    pub(crate) fn decode(&self, address: &str, bytes: &[u8]) -> Result<Message, Rejected> {
+    pub(crate) fn decode(&self, address: &str, bytes: &[u8]) -> Result<Heard, Rejected> {
         let no_entropy = || Rejected::Malformed("the host has no random bytes".to_owned());
         let fresh = self.fresh().ok_or_else(no_entropy)?;
         let limits = &Limits::DEFAULT;
@@ -85,7 +94,8 @@ impl Codec {
             (None, Format::MessagePack) => Message::from_msgpack(bytes, limits, || fresh),
             (None, Format::Json) => Message::from_json(bytes, limits, || fresh),
         };
-        read.map_err(|error| Rejected::Malformed(error.to_string()))
+        read.map(|message| Heard { message, is_sure: true })
+            .map_err(|error| Rejected::Malformed(error.to_string()))
     }
 
     /// How long a message has been on its way, by the clocks of both ends; never negative.

@@ -17,7 +17,7 @@ use lictor_runtime::{AgentRef, Executor, Message, ReplyFailure, Runtime, Value};
 use lictor_wire::{Map, Message as Wire};
 
 use crate::calls::{Asker, Calls};
-use crate::codec::{Codec, Rejected, from_payload, natural, text, to_payload};
+use crate::codec::{Codec, Heard, Rejected, from_payload, natural, text, to_payload};
 use crate::config::{CivitasConfig, CivitasCounters, CivitasError};
 use crate::fleet::{Announcement, End, Fleet, Pulse, Told};
 use crate::remote::{Remote, RemoteMessage};
@@ -164,8 +164,8 @@ impl Hub {
     }
 
     fn message(self: &Arc<Self>, address: &str, frame: &Frame) {
-        let message = match self.codec.decode(address, frame.as_bytes()) {
-            Ok(message) => message,
+        let Heard { message, is_sure } = match self.codec.decode(address, frame.as_bytes()) {
+            Ok(heard) => heard,
             Err(rejected) => {
                 count(match &rejected {
                     Rejected::Malformed(_) => &self.counters.malformed,
@@ -182,12 +182,13 @@ impl Hub {
         if let Some(key) = address.strip_prefix(&*self.replies) {
             return self.answered(key, message);
         }
+        let may_order = is_sure && self.may_order(&message);
         match address {
             REGISTER => self.registered(&message),
             DEREGISTER => self.deregistered(&message),
-            RESTART => self.ordered(&message),
+            RESTART => self.ordered(&message, may_order),
             _ if *address == *self.health => self.probed(&message),
-            _ => self.serve(address, message),
+            _ => self.serve(address, message, may_order),
         }
     }
 
@@ -445,8 +446,8 @@ impl Hub {
         self.state().calls.len()
     }
 
-    /// Whether a message may give orders to our agents.
-    pub(crate) fn may_order(&self, message: &Wire) -> bool {
+    /// Whether the sender of a message may give orders to our agents.
+    fn may_order(&self, message: &Wire) -> bool {
         self.config.obey.iter().any(|trusted| **trusted == *message.sender)
     }
 

@@ -160,7 +160,7 @@ impl Hub {
     }
 
     /// An order to start one of our agents anew.
-    pub(crate) fn ordered(self: &Arc<Self>, order: &Wire) {
+    pub(crate) fn ordered(self: &Arc<Self>, order: &Wire, may_order: bool) {
         let Some(name) = text(&order.payload, "agent_name") else { return };
         let runtime = {
             let state = self.state();
@@ -171,7 +171,7 @@ impl Hub {
             }
             runtime
         };
-        if order.kind != "_agency.restart" || !self.may_order(order) {
+        if order.kind != "_agency.restart" || !may_order {
             return count(&self.counters.disobeyed);
         }
         let (name, by) = (name.to_owned(), order.sender.clone());
@@ -180,10 +180,10 @@ impl Hub {
     }
 
     /// A message at the address of one of our agents.
-    pub(crate) fn serve(self: &Arc<Self>, address: &str, wire: Wire) {
+    pub(crate) fn serve(self: &Arc<Self>, address: &str, wire: Wire, may_order: bool) {
         let Some(runtime) = self.state().served.clone() else { return };
         if message::is_reserved(&wire.kind) {
-            return self.control(&runtime, address, &wire);
+            return self.control(&runtime, address, &wire, may_order);
         }
         let Ok(agent) = runtime.raw(address) else {
             return count(&self.counters.undelivered);
@@ -200,7 +200,7 @@ impl Hub {
     }
 
     /// What belongs to the system is never given to an agent.
-    fn control(self: &Arc<Self>, runtime: &Runtime, address: &str, wire: &Wire) {
+    fn control(self: &Arc<Self>, runtime: &Runtime, address: &str, wire: &Wire, may_order: bool) {
         let offered = self.state().offered.get_key_value(address).map(|(name, _)| Arc::clone(name));
         let Some(name) = offered else { return };
         match &*wire.kind {
@@ -210,9 +210,7 @@ impl Hub {
             }
             // The consumer has gone; what it asked for was sent at once.
             "civitas.stream.cancel" => {}
-            "_agency.suspend" | "_agency.resume" | "_agency.force_restart"
-                if self.may_order(wire) =>
-            {
+            "_agency.suspend" | "_agency.resume" | "_agency.force_restart" if may_order => {
                 self.obey(runtime.clone(), &name, wire);
             }
             _ => count(&self.counters.disobeyed),

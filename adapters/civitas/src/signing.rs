@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use lictor_runtime::transport::Frame;
 use lictor_wire::{Ambient, Fresh, Message, Policy, SigningKeys, Verifier};
 
-use crate::codec::Rejected;
+use crate::codec::{Heard, Rejected};
 
 /// The keys of a node and those that it trusts. With it everything that is sent is signed, and
 /// whoever is known must sign.
@@ -35,17 +35,18 @@ impl Signing {
         sealed.map(Frame::new).map_err(|error| error.to_string())
     }
 
+    /// The message, and whether its sender has signed it.
     pub(crate) fn open(
         &self,
         bytes: &[u8],
         address: &str,
         fresh: Fresh,
         ambient: &dyn Ambient,
-    ) -> Result<Message, Rejected> {
+    ) -> Result<Heard, Rejected> {
         let mut verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = verifier.open(bytes, Some(address), ambient.unix_time(), || fresh);
         opened
-            .map(|opened| opened.message)
+            .map(|opened| Heard { message: opened.message, is_sure: opened.is_verified })
             .map_err(|refusal| Rejected::Unsigned(refusal.to_string()))
     }
 }

@@ -209,8 +209,8 @@ impl Display for NatsError {
                 write!(f, "the stream {name:?}: use ASCII letters, digits, '_', '-'")
             }
             Self::ShortMemory => f.write_str(
-                "remember_ids must be longer than ack_timeout times store_attempts: a message that \
-                 is sent again later would be stored twice",
+                "remember_ids must be longer than ack_timeout and retry_most together, times \
+                 store_attempts: a message that is sent again later would be stored twice",
             ),
             Self::Zero { what } => write!(f, "{what} must be greater than zero"),
         }

@@ -145,7 +145,8 @@ impl StreamConfig {
             return Err(NatsError::Zero { what });
         }
         // An id that is forgotten while its message is still being sent would double it.
-        if self.ack_timeout * self.store_attempts >= self.remember_ids {
+        let attempt = self.ack_timeout.saturating_add(nats.retry_most);
+        if attempt.saturating_mul(self.store_attempts) >= self.remember_ids {
             return Err(NatsError::ShortMemory);
         }
         Ok(())
@@ -382,4 +383,33 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<jetstream::Error
         cause = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(change: impl FnOnce(&mut StreamConfig)) -> Result<(), NatsError> {
+        let mut config = StreamConfig::default();
+        change(&mut config);
+        config.check(&NatsConfig::default())
+    }
+
+    #[test]
+    fn times_without_sense_are_refused_and_nothing_overflows() {
+        assert_eq!(checked(|_| ()), Ok(()));
+        let forgets = |ack_timeout, store_attempts, remember_ids| {
+            checked(|it| {
+                it.ack_timeout = ack_timeout;
+                it.store_attempts = store_attempts;
+                it.remember_ids = remember_ids;
+            })
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(forgets(Duration::MAX, 2, Duration::MAX), Err(NatsError::ShortMemory));
+        assert_eq!(forgets(ms(2000), u32::MAX, ms(120_000)), Err(NatsError::ShortMemory));
+        // Between two attempts it waits, up to `retry_most`.
+        assert_eq!(forgets(ms(2000), 5, ms(10_001)), Err(NatsError::ShortMemory));
+        assert_eq!(forgets(ms(2000), 5, ms(20_001)), Ok(()));
+    }
 }

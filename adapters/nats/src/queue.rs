@@ -82,6 +82,15 @@ pub(crate) struct Confirmed {
     pub(crate) is_ready: bool,
 }
 
+/// What is not waited for any more, in frames.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GivenUp {
+    /// Those that no client was given.
+    pub(crate) waited: u64,
+    /// Those of which a client that was lost may have sent some.
+    pub(crate) unconfirmed: u64,
+}
+
 impl Queue {
     pub(crate) fn new(most: usize) -> Self {
         Self {
@@ -212,16 +221,17 @@ impl Queue {
         unconfirmed
     }
 
-    /// Throws away what waits, and says how much it was. What was handed to a client that is gone
-    /// is not to be waited for, either.
-    pub(crate) fn give_up(&mut self) -> u64 {
-        let dropped = self.waiting.len() as u64;
+    /// Throws away what waits, and says how much it was, and how much had been handed to a client
+    /// without being confirmed: that is not to be waited for, either.
+    pub(crate) fn give_up(&mut self) -> GivenUp {
+        let waited = self.waiting.len() as u64;
+        let unconfirmed = self.handed.saturating_sub(self.settled);
         self.waiting.clear();
         self.bytes = 0;
         self.handed = self.taken;
         self.settled = self.taken;
         self.flushing = false;
-        dropped
+        GivenUp { waited, unconfirmed }
     }
 
     /// A flush of all that was taken until now begins; returns what it waits for.
@@ -300,7 +310,10 @@ mod tests {
         assert!(!queue.confirm(id).is_ready);
         queue.batch(&mut batch);
         assert!(batch.len() > last, "it goes on");
-        assert_eq!(queue.give_up(), 100 - batch.len() as u64);
+        let handed = batch.len() as u64;
+        let given_up = GivenUp { waited: 100 - handed, unconfirmed: handed - last as u64 };
+        assert_eq!(queue.give_up(), given_up);
+        assert_eq!(queue.connected(2), 0, "each frame is counted once");
         assert!(queue.is_flushed(target), "it cannot be any more");
     }
 

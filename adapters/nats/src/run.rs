@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::{Nats, add};
 use crate::link::{Link, Watch};
+use crate::queue::GivenUp;
 
 /// After a while in which little was sent, a probe follows it.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
@@ -70,10 +71,11 @@ impl Drop for Running {
             return;
         }
         queue.running = false;
-        let dropped = queue.give_up();
+        let GivenUp { waited, unconfirmed } = queue.give_up();
         let ended = std::mem::take(&mut queue.in_force);
         drop(queue);
-        add(&self.nats.counts.given_up, dropped);
+        add(&self.nats.counts.given_up, waited);
+        add(&self.nats.counts.unconfirmed, unconfirmed);
         ended.into_values().for_each(|subscription| subscription.abort());
         self.nats.settled.notify_waiters();
     }
@@ -150,12 +152,13 @@ impl<'a> Absence<'a> {
         self.until = None;
         let mut queue = self.nats.queue();
         queue.given_up = true;
-        let dropped = queue.give_up();
+        let GivenUp { waited, unconfirmed } = queue.give_up();
         drop(queue);
         self.nats.settled.notify_waiters();
-        if dropped > 0 {
-            add(&self.nats.counts.given_up, dropped);
-            self.inbox.say(BrokerEvent::Dropped(dropped));
+        add(&self.nats.counts.unconfirmed, unconfirmed);
+        if waited > 0 {
+            add(&self.nats.counts.given_up, waited);
+            self.inbox.say(BrokerEvent::Dropped(waited));
         }
     }
 

@@ -26,7 +26,7 @@ use crate::error::SendError;
 use crate::events::EventKind;
 use crate::executor::Task;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig, Overflow, PushError};
-use crate::message::{Message, Protocol, is_reserved};
+use crate::message::{DecodeError, Message, Protocol, is_reserved};
 use crate::process::Life;
 use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
@@ -410,10 +410,7 @@ impl<P: Protocol> Cell<P> {
 
     #[cold]
     fn encoded(&self, message: P) -> Result<P, SendError> {
-        message.encode().and_then(P::decode).map_err(|error| SendError::NotUnderstood {
-            name: Arc::clone(&self.core.name),
-            detail: error.0,
-        })
+        self.understood(|| message.encode().and_then(P::decode))
     }
 
     /// A message that nobody will handle: counted, told, and its asker answered.
@@ -426,7 +423,15 @@ impl<P: Protocol> Cell<P> {
         if is_reserved(message.kind()) {
             return Err(SendError::Reserved { kind: message.kind().to_owned() });
         }
-        P::decode(message).map_err(|error| SendError::NotUnderstood {
+        self.understood(|| P::decode(message))
+    }
+
+    /// Reading and writing are the user's code. A message that panics there is one that is not
+    /// understood: it may come from afar, and whoever asked is to hear of it at once.
+    fn understood(&self, read: impl FnOnce() -> Result<P, DecodeError>) -> Result<P, SendError> {
+        let read = catch_unwind(AssertUnwindSafe(read));
+        let read = read.unwrap_or_else(|_| Err(DecodeError("its reading has panicked".to_owned())));
+        read.map_err(|error| SendError::NotUnderstood {
             name: Arc::clone(&self.core.name),
             detail: error.0,
         })

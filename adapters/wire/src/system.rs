@@ -191,20 +191,29 @@ impl KeyDir {
         }
     }
 
-    /// Reads the private key of a name, or makes it if the mode says so.
+    /// Reads the private key of a name, or makes what is missing if the mode says so: both keys, or
+    /// the public one, where whoever made them was stopped in between.
     ///
     /// # Errors
     /// As [`KeyDir::load`] and [`KeyDir::create`].
     pub fn open(&self, name: &str, mode: Mode) -> Result<SecretKey, KeyFileError> {
         let loaded = self.load(name);
-        if mode == Mode::Provisioned || !matches!(loaded, Err(KeyFileError::Missing(_))) {
+        if mode == Mode::Provisioned {
             return loaded;
         }
-        match self.create(name) {
-            // Another process was faster.
-            Err(KeyFileError::Exists(_)) => self.load(name),
-            created => created,
+        let key = match loaded {
+            Err(KeyFileError::Missing(_)) => match self.create(name) {
+                // Another process was faster.
+                Err(KeyFileError::Exists(_)) => self.load(name),
+                created => created,
+            },
+            loaded => loaded,
+        }?;
+        let path = self.folder(name)?.join(PUBLIC);
+        if !path.exists() {
+            put(&path, key.public().to_base64().as_bytes(), 0o644)?;
         }
+        Ok(key)
     }
 
     /// Replaces the keys of a name. What it has signed before counts for `keep` longer, in whole

@@ -49,6 +49,19 @@ impl Drop for Folder {
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+// Whatever stopped the making of a key: others need the public one.
+#[test]
+fn a_public_key_that_is_missing_is_made_of_the_private_one() {
+    let folder = Folder::new();
+    let key = folder.keys().create("a").unwrap();
+    fs::remove_file(folder.file("id_ed25519.pub")).unwrap();
+    folder.keys().open("a", Mode::Provisioned).unwrap();
+    assert!(folder.keys().public("a").is_err(), "what is provisioned is not changed");
+    assert_eq!(folder.keys().open("a", Mode::Auto).unwrap().public(), key.public());
+    assert_eq!(folder.keys().public("a").unwrap().key, key.public());
+    assert_eq!(folder.mode("id_ed25519.pub"), 0o644);
+}
+
 #[test]
 fn keys_are_kept_as_civitas_keeps_them() {
     let folder = Folder::new();

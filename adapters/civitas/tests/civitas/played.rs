@@ -10,7 +10,7 @@ use lictor::broker::{Broker, BrokerEvent, BrokerInbox, Subscription};
 use lictor::prelude::*;
 use lictor::transport::Frame;
 use lictor::{Executor, TokioExecutor};
-use lictor_civitas::{Civitas, CivitasConfig, FleetConfig};
+use lictor_civitas::{Civitas, CivitasConfig, FleetConfig, Signing};
 use lictor_runtime::conformance::Hub;
 use lictor_wire::{Ambient, Fresh, Limits, Map, Message, UnixTime, Uuid, Value};
 
@@ -52,11 +52,20 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Our side: a part among civitas processes, that runs.
 pub(crate) fn ours(hub: &Arc<Hub>, config: impl FnOnce(&mut CivitasConfig)) -> Civitas {
+    ours_with(hub, config, None)
+}
+
+/// As [`ours`], with keys.
+pub(crate) fn ours_with(
+    hub: &Arc<Hub>,
+    config: impl FnOnce(&mut CivitasConfig),
+    signing: Option<Signing>,
+) -> Civitas {
     let mut all = CivitasConfig::new("lictor");
     all.fleet = FleetConfig { interval: ms(500), timeout: ms(200), ..FleetConfig::default() };
     config(&mut all);
     let ambient = Arc::new(Ambience::default());
-    let civitas = Civitas::new(executor(), hub.client(), ambient, all, None).unwrap();
+    let civitas = Civitas::new(executor(), hub.client(), ambient, all, signing).unwrap();
     tokio::spawn(civitas.run());
     civitas
 }

@@ -2,12 +2,12 @@
 
 use lictor::prelude::*;
 use lictor::{Message, RuntimeConfig, agent};
-use lictor_civitas::Civitas;
+use lictor_civitas::{Civitas, CivitasConfig, Signing};
 use lictor_runtime::conformance::Hub;
-use lictor_wire::{Float, Map, Value};
+use lictor_wire::{Float, Keyring, Map, Policy, SecretKey, SigningKeys, Unsigned, Value};
 use serde_json::json;
 
-use crate::played::{Played, executor, on_paused, ours, until};
+use crate::played::{Played, executor, on_paused, ours_with, until};
 
 /// Answers with what it was asked, counts, or crashes.
 #[derive(Default)]
@@ -33,10 +33,19 @@ impl Agent for Echo {
 }
 
 async fn serving(hub: &std::sync::Arc<Hub>, obey: &[&str]) -> (Civitas, Runtime) {
-    let civitas = ours(hub, |config| {
+    serving_with(hub, obey, None).await
+}
+
+async fn serving_with(
+    hub: &std::sync::Arc<Hub>,
+    obey: &[&str],
+    signing: Option<Signing>,
+) -> (Civitas, Runtime) {
+    let config = |config: &mut CivitasConfig| {
         config.obey = obey.iter().map(|name| (*name).into()).collect();
         config.announce_every = secs(10);
-    });
+    };
+    let civitas = ours_with(hub, config, signing);
     let runtime = Runtime::with_config(executor(), RuntimeConfig::default());
     let echo = agent("e", Echo::default).capabilities(["echo"]).mailbox_size(4);
     let root = Supervisor::one_for_one("root").max_restarts(10, secs(60)).agent(echo);
@@ -126,6 +135,37 @@ fn health_is_answered_and_orders_only_of_those_who_may() {
             message.payload = Map::from([("agent_name", "e")]);
         });
         until("it is obeyed", || starts() == 2).await;
+        runtime.stop().await;
+    });
+}
+
+// The policy takes messages of those who have no key; what they say they are is not known.
+#[test]
+fn an_unsigned_order_is_not_obeyed_where_signing_is_on() {
+    on_paused(async {
+        let hub = Hub::new();
+        let played = Played::new(&hub, &["_agency.register"]);
+        let mut keys = SigningKeys::new();
+        keys.set_node(SecretKey::from_seed(&[1; 32]));
+        for name in ["lictor", "e"] {
+            keys.set(name, SecretKey::from_seed(&[1; 32]));
+        }
+        let policy = Policy { unsigned: Unsigned::FromUnknown, ..Policy::default() };
+        let signing = Signing::new(keys, Keyring::new(), policy);
+        let (civitas, runtime) = serving_with(&hub, &["boss"], Some(signing)).await;
+        tokio::time::sleep(secs(1)).await;
+        for (kind, to) in [
+            ("_agency.force_restart", "e"),
+            ("_agency.suspend", "e"),
+            ("_agency.restart", "_agency.worker.restart"),
+        ] {
+            played.say(to, kind, |message| {
+                message.sender = "boss".to_owned();
+                message.payload = Map::from([("agent_name", "e")]);
+            });
+        }
+        tokio::time::sleep(secs(1)).await;
+        assert_eq!((civitas.counters().disobeyed, runtime.agents()[0].starts), (3, 1));
         runtime.stop().await;
     });
 }

@@ -64,9 +64,45 @@ fn trust(
     node: NodeId,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let keys = folder.public(process)?;
-    keyring.trust(node_name(node), keys.key)?;
     for old in keys.old {
         keyring.trust_until(node_name(node), old.key, old.until)?;
     }
+    // Last, so that the present key counts without end, were it on the list too.
+    keyring.trust(node_name(node), keys.key)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lictor_wire::{Refusal, SecretKey, UnixTime, write_old_keys};
+
+    use super::*;
+
+    const NODE: NodeId = NodeId(7);
+
+    /// What becomes of a frame that `key` seals at a time, as a node with this keyring sees it.
+    fn opened(keyring: &Keyring, key: SecretKey, at: UnixTime) -> Result<(), Refusal> {
+        let limits = frame_limits();
+        let sealer = Sealer::new(node_name(NODE), key, 1, VALID_FOR).expect("a name");
+        let frame = sealer.seal("b", b"x", at, [0; 16], &limits).expect("a frame");
+        let opener = Opener::new("b", keyring.clone(), Window::default(), limits, at);
+        opener.expect("a name").open(&frame, at).map(drop)
+    }
+
+    // A change of keys that was stopped between its steps.
+    #[test]
+    fn the_present_key_counts_without_end_though_it_is_on_the_list() {
+        let folder = std::env::temp_dir().join(format!("lictor-seal-{}", std::process::id()));
+        let keys = KeyDir::new(&folder);
+        let key = keys.create("w1").expect("a key");
+        let until = UnixTime::from_millis(1_000_000);
+        let list = write_old_keys(&[lictor_wire::OldKey { key: key.public(), until }]);
+        std::fs::write(folder.join("w1/id_ed25519.pub.old"), list).expect("a file");
+        let mut keyring = Keyring::new();
+        let trusted = trust(&mut keyring, &keys, "w1", NODE);
+        std::fs::remove_dir_all(&folder).expect("it is there");
+        trusted.expect("keys");
+        let after = until.saturating_add(Duration::from_secs(3600));
+        assert_eq!(opened(&keyring, key, after), Ok(()));
+    }
 }

@@ -30,6 +30,10 @@ const TELL_MAX: u32 = 10;
 /// What is on its way when a service ends is waited for so long, to be given back.
 const LAST: Duration = Duration::from_millis(50);
 
+/// How often, at most and at least, the server is told that a message is being handled.
+const WORD_LEAST: Duration = Duration::from_millis(1);
+const WORD_MOST: Duration = Duration::from_secs(24 * 3600);
+
 /// A message, whatever the server does: a stream that was lost and made anew counts from one, but
 /// not at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -287,7 +291,7 @@ impl Service {
     /// Gives it to the agent, and says all the while that it is being handled.
     async fn handle(&self, client: Client, delivery: &Delivery) -> Result<(), ReplyFailure> {
         let mut taken = self.intake.take(delivery.frame.clone(), delivery.age);
-        let every = self.stream.config.ack_wait / 3;
+        let every = (self.stream.config.ack_wait / 3).clamp(WORD_LEAST, WORD_MOST);
         let mut tick = interval_at(Instant::now() + every, every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let fallback = &delivery.reply;
@@ -328,7 +332,8 @@ impl Service {
         }
         count(&self.stream.counts.failed);
         let doublings = (*failures - 1).min(20);
-        Verdict::Again((config.retry_first * 2_u32.pow(doublings)).min(config.retry_most))
+        let wait = config.retry_first.saturating_mul(2_u32.pow(doublings));
+        Verdict::Again(wait.min(config.retry_most))
     }
 
     /// Puts it among the dead letters.

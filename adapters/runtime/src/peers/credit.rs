@@ -221,13 +221,13 @@ impl Incoming {
             Place { lane: place.lane, number: taken.settled() }
         };
         let told = lanes.iter().map(told).collect();
-        self.untold = self.lanes.iter().map(|taken| taken.untold()).sum();
+        self.untold = total(self.lanes.iter().map(|taken| taken.untold()));
         told
     }
 
     /// Messages that were sent and have not come, as far as is known here.
     pub(super) fn missing(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.newest.saturating_sub(lane.arrived)).sum()
+        total(self.lanes.iter().map(|lane| lane.newest.saturating_sub(lane.arrived)))
     }
 
     fn change(&mut self, lane: u8, change: impl FnOnce(&mut Taken)) {
@@ -236,6 +236,11 @@ impl Incoming {
         change(taken);
         self.untold = self.untold.saturating_sub(before).saturating_add(taken.untold());
     }
+}
+
+/// A sum of numbers that a peer has said, and that may be beyond all sense.
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]
@@ -265,6 +270,24 @@ mod tests {
         assert!(out.open().contains(&Place { lane: 16, number: 2 }));
         out.give_back(Place { lane: 16, number: 2 });
         assert!(!out.open().iter().any(|place| place.lane == 16));
+    }
+
+    // A peer can say what it likes.
+    #[test]
+    fn numbers_without_sense_overflow_no_book() {
+        let mut incoming = Incoming::new(1);
+        let last = |lane| Place { lane, number: u64::MAX };
+        for lane in 0..3 {
+            incoming.arrive(last(lane));
+            incoming.settle(lane);
+        }
+        assert_eq!(incoming.missing(), u64::MAX);
+        assert_eq!(incoming.tell_again(&[last(3)]), [last(3)]);
+        assert_eq!(incoming.tell().len(), 3);
+        let mut out = Outgoing::new(1);
+        assert_eq!(out.take(0), Some(Place { lane: 0, number: 1 }));
+        out.settle(last(0));
+        assert_eq!((out.unsettled(), out.take(0)), (0, Some(Place { lane: 0, number: 2 })));
     }
 
     #[derive(Clone, Debug)]

@@ -65,11 +65,12 @@ impl Books {
     fn incoming(&mut self, node: NodeId, epoch: u64) -> &mut Incoming {
         if self.incoming.len() >= PEERS_MAX && !self.incoming.contains_key(&node) {
             let forgotten = self.incoming.pop_first();
-            self.missing += forgotten.map_or(0, |(_, incoming)| incoming.missing());
+            let missing = forgotten.map_or(0, |(_, incoming)| incoming.missing());
+            self.missing = self.missing.saturating_add(missing);
         }
         let incoming = self.incoming.entry(node).or_insert_with(|| Incoming::new(epoch));
         if incoming.epoch != epoch {
-            self.missing += incoming.missing();
+            self.missing = self.missing.saturating_add(incoming.missing());
             *incoming = Incoming::new(epoch);
         }
         incoming
@@ -80,8 +81,8 @@ impl Flow {
     /// What has not come, and what was under way to boots that are gone.
     pub(super) fn losses(&self) -> (u64, u64) {
         let books = self.0.lock();
-        let missing = books.incoming.values().map(Incoming::missing).sum::<u64>();
-        (books.missing + missing, books.unsettled)
+        let of_peers = books.incoming.values().map(Incoming::missing);
+        (of_peers.fold(books.missing, u64::saturating_add), books.unsettled)
     }
 }
 
