@@ -113,6 +113,8 @@ pub enum ScenarioError {
     /// Two things have this name: spawned children and the roots of further nodes get names that
     /// are made from those of the topology.
     Taken(String),
+    /// These agents pass messages on in a circle: a message would never come to an end.
+    Circle(Vec<String>),
 }
 
 impl fmt::Display for ScenarioError {
@@ -124,6 +126,17 @@ impl fmt::Display for ScenarioError {
             Self::Names(names) => {
                 write!(f, "a world has at most {NAMES_MAX} supervisors and agents, not {names}")
             }
+            Self::Circle(names) => write!(
+                f,
+                "messages would go round for ever: {} passes them on to itself{}; let one of them \
+                 handle what it gets, without `forward_to`",
+                names.first().map_or("an agent", String::as_str),
+                if names.len() > 1 {
+                    format!(" by way of {}", names[1..].join(", "))
+                } else {
+                    String::new()
+                },
+            ),
             Self::Taken(name) => write!(
                 f,
                 "the name {name:?} is needed for the simulation (a spawned child, or the root of \
@@ -172,7 +185,42 @@ impl Scenario {
             return Err(ScenarioError::Taken(pair[0].to_owned()));
         }
         scenario.look_up();
-        Ok(scenario)
+        match scenario.circle() {
+            Some(names) => Err(ScenarioError::Circle(names)),
+            None => Ok(scenario),
+        }
+    }
+
+    /// Agents that pass on in a circle, if there are such: each passes on to one at most, so that
+    /// from each there is one way, and a way of which no part was gone before is gone once.
+    fn circle(&self) -> Option<Vec<String>> {
+        let mut gone_from: Vec<Option<Who>> = vec![None; self.entities.len()];
+        for (first, _) in self.all() {
+            let mut at = first;
+            while gone_from[usize::from(at.0)].is_none() {
+                gone_from[usize::from(at.0)] = Some(first);
+                let Some(Forward::To(next)) = self.agent(at).map(|agent| agent.forward) else {
+                    break;
+                };
+                if gone_from[usize::from(next.0)] == Some(first) {
+                    return Some(self.way_round(next));
+                }
+                at = next;
+            }
+        }
+        None
+    }
+
+    /// The names of the circle that goes through an agent.
+    fn way_round(&self, first: Who) -> Vec<String> {
+        let (mut names, mut at) = (Vec::new(), first);
+        loop {
+            names.push(self.entity(at).name.clone());
+            match self.agent(at).map(|agent| agent.forward) {
+                Some(Forward::To(next)) if next != first => at = next,
+                Some(Forward::To(_) | Forward::No | Forward::Nowhere) | None => return names,
+            }
+        }
     }
 
     /// Turns the names that agents send to into numbers, once.

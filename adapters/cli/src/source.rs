@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::stdin;
 use std::path::Path;
 
+use crate::builtins;
+
 use lictor::AgentTypes;
 use lictor::topology::{
     self, Diagnostic, Diagnostics, Options, Overrides, ProcessEnvironment, Severity, Style,
@@ -55,7 +57,8 @@ impl Source {
         Self::read_with(path, Some(types), overrides)
     }
 
-    /// Reads a file for its tree alone: agents may have any type.
+    /// Reads a file for its tree: agents may have any type, and those of the built-in types must
+    /// be set up as these can be.
     pub(crate) fn read_tree(path: &Path) -> Self {
         Self::read_with(path, None, &Overrides::default())
     }
@@ -72,7 +75,11 @@ impl Source {
             Ok(text) => {
                 let checked = match types {
                     Some(types) => lictor::check_with(&file, &text, types, overrides),
-                    None => topology::check(&file, &text, &Options::new(&ProcessEnvironment)),
+                    None => {
+                        let own = builtins::Settings::default();
+                        let options = Options::new(&ProcessEnvironment).agents(&own);
+                        topology::check(&file, &text, &options)
+                    }
                 };
                 let found = Found::Text(checked.diagnostics);
                 Self { file, topology: checked.topology, found }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lictor_kernel::Instant;
 use lictor_topology::document::{Format, Item, Limits, Quoted, Reader, Schema, Span};
-use lictor_topology::{Diagnostics, Environment, NoEnvironment, Severity, Topology};
+use lictor_topology::{AgentCheck, Diagnostics, Environment, NoEnvironment, Severity, Topology};
 
 use super::{CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, OPERATIONS_MAX, Plan};
 use crate::broker::Medium;
@@ -18,7 +18,12 @@ use crate::engine::Engine;
 use crate::record::{NodeIx, Who};
 use crate::scenario::{NODES_MAX, Scenario, ScenarioError};
 
-const FORMAT: Format = Format { holds: "plan", first_key: "topology", limits: Limits::LARGE };
+/// Room for as many operations and faults as there may be, each with all its keys, and for the
+/// names that a scenario may have.
+const VALUES_MAX: usize = 2_000_000;
+
+const FORMAT: Format =
+    Format { holds: "plan", first_key: "topology", limits: Limits::LARGE.values(VALUES_MAX) };
 
 const FILE: Schema = Schema::new(
     "a plan",
@@ -76,13 +81,16 @@ pub struct Reading<'a> {
     /// Gives the bytes of a topology file, whose path is relative to the plan, or says in a few
     /// words why it cannot.
     pub files: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+    /// What is said to each agent of the topology, whose type may know settings that cannot be.
+    /// `None` asks nobody.
+    pub agents: Option<&'a dyn AgentCheck>,
 }
 
 impl Default for Reading<'_> {
-    /// No variables, every engine's faults, no files.
+    /// No variables, every engine's faults, no files, any settings of agents.
     fn default() -> Self {
         let files = &|_: &str| Err("files are not read here".to_owned());
-        Self { environment: &NoEnvironment, engine: None, files }
+        Self { environment: &NoEnvironment, engine: None, files, agents: None }
     }
 }
 
@@ -102,11 +110,12 @@ impl Plan {
     /// # Errors
     /// Every fault of the text, each with its place.
     pub fn read(file_name: &str, text: &[u8], options: &Reading<'_>) -> Result<Self, Diagnostics> {
-        lictor_topology::document::read(
+        lictor_topology::document::read_asking(
             file_name,
             text,
             &FORMAT,
             options.environment,
+            options.agents,
             |reader, root| plan(reader, root, options),
         )
         .into_result()
@@ -176,6 +185,7 @@ fn topology(reader: &mut Reader<'_>, item: Item, options: &Reading<'_>) -> Optio
         }
     };
     let of_file = lictor_topology::Options::new(options.environment);
+    let of_file = options.agents.map_or(of_file, |agents| of_file.agents(agents));
     match lictor_topology::parse(path, &bytes, &of_file) {
         Ok(topology) => Some(topology),
         Err(faults) => {
@@ -215,6 +225,12 @@ fn knobs(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<
     let child_lease = reader.field(&fields, "child_lease", |r, item| child_lease(r, item, engine));
     let child_lease = child_lease.set();
     let placed = reader.field(&fields, "placed", Reader::share).or(0);
+    if placed > 0 && fields.get("child_lease").is_none() {
+        let message = format_args!("nothing is placed without a `child_lease`");
+        if let Some(d) = reader.error("placed-nowhere", fields.span("placed"), message) {
+            d.help("add `child_lease: 1s`, or leave `placed` out");
+        }
+    }
     let mut whole =
         |key, most, usual| reader.field(&fields, key, |r, item| r.whole(item, 1, most)).or(usual);
     Some(Knobs {

@@ -11,8 +11,10 @@ mod flaky;
 mod ledger;
 mod ticker;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lictor::topology::{AgentCheck, AgentNode};
 use lictor::{AgentError, AgentTypes, Message, Setup, Value};
 use serde::{Deserialize, Deserializer};
 
@@ -27,6 +29,31 @@ pub fn types(ledger: &Ledger) -> AgentTypes {
     let types = exec::offer(types, ledger);
     let types = flaky::offer(types, ledger);
     ticker::offer(types, ledger)
+}
+
+/// Whether agents of the built-in types can be set up as a file says, where agents may have other
+/// types as well.
+#[derive(Debug)]
+pub(crate) struct Settings(AgentTypes);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self(types(&Ledger::new()))
+    }
+}
+
+impl AgentCheck for Settings {
+    fn check(&self, agent: &AgentNode) -> Result<(), String> {
+        let setup = Setup {
+            name: agent.name.clone(),
+            config: Value::Object(agent.config.clone()),
+            credentials: BTreeMap::new(),
+        };
+        match self.0.make(&agent.type_name, &setup) {
+            Some(Err(error)) => Err(error.to_string()),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
 }
 
 /// A message that an agent does not understand. It is skipped and not a crash: whoever can send to

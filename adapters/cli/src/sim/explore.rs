@@ -12,7 +12,7 @@ use lictor_sim::fault::Kind;
 use lictor_sim::marks::Mark;
 use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::{HORIZON_MAX, Mix, OPERATIONS_MAX, Plan, Profile};
-use lictor_sim::scenario::{NODES_MAX, Scenario};
+use lictor_sim::scenario::Scenario;
 use lictor_sim::trace;
 use serde_json::{Map, Value, json};
 
@@ -20,15 +20,12 @@ use super::failure::{self, Kept};
 use super::interrupt::Interrupt;
 use super::meter::{Meter, long, per_second, plural, short, thousands};
 use super::run::size_text;
-use super::{EngineArg, complain_of};
+use super::{EngineArg, complain_of, nodes, threads};
 use crate::source::Source;
 use crate::{Outcome, duration, output};
 
 /// How long a failure is shrunk, at most.
 const SHRINK: Duration = Duration::from_secs(20);
-
-/// Threads, at most: all are started before the first result is taken.
-const THREADS_MAX: usize = 1024;
 
 /// Violations that are shrunk and kept.
 const KEEP: usize = 5;
@@ -94,21 +91,11 @@ pub(crate) struct ExploreArgs {
     check_determinism: bool,
 }
 
-fn nodes(text: &str) -> Result<usize, String> {
-    let nodes = text.parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
-    nodes.ok_or_else(|| format!("a world has 1 to {NODES_MAX} nodes"))
-}
-
 /// A longer one would make plans that `replay` refuses.
 fn horizon(text: &str) -> Result<Duration, String> {
     let horizon = duration::parse(text)?;
     let fits = !horizon.is_zero() && horizon <= HORIZON_MAX;
     fits.then_some(horizon).ok_or_else(|| "a horizon is more than 0, and at most 366d".to_owned())
-}
-
-fn threads(text: &str) -> Result<NonZeroUsize, String> {
-    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= THREADS_MAX);
-    threads.ok_or_else(|| format!("1 to {THREADS_MAX} threads are possible"))
 }
 
 fn operations(text: &str) -> Result<u32, String> {
@@ -155,9 +142,20 @@ fn without_faults(profile: &Profile, nodes: usize) -> Option<String> {
     })
 }
 
+/// What is wrong with `--place`, if it would place nothing.
+fn places_nothing(args: &ExploreArgs, engine: Engine) -> Option<String> {
+    let help = match (args.place, engine) {
+        (true, Engine::Virtual | Engine::Turmoil) => "it is `--engine kernel` that places agents",
+        (true, Engine::Kernel) if args.nodes == 1 => "add `--nodes 2` or more",
+        (true | false, _) => return None,
+    };
+    Some(format!("error: `--place` would place nothing here\n  = help: {help}\n"))
+}
+
 pub(super) fn explore(args: &ExploreArgs) -> Outcome {
     let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
-    if let Some(fault) = without_faults(&args.profile(engine), args.nodes) {
+    let fault = without_faults(&args.profile(engine), args.nodes);
+    if let Some(fault) = fault.or_else(|| places_nothing(args, engine)) {
         output::complain(&fault);
         return Outcome::BadInput;
     }

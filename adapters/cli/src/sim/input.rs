@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::stdin;
 use std::path::Path;
 
-use lictor::topology::ProcessEnvironment;
+use lictor::topology::{AgentCheck, ProcessEnvironment};
 use lictor_sim::engine::Engine;
 use lictor_sim::plan::{Plan, Reading};
 
+use crate::builtins::Settings;
 use crate::output;
 
 /// Plans are larger than topologies.
@@ -34,7 +35,9 @@ pub(super) fn plan(path: &Path, engine: Engine) -> Option<Plan> {
         let open = File::open(folder.join(relative)).and_then(lictor::read_bounded);
         open.map_err(|error| error.to_string())
     };
-    let reading = Reading { environment: &ProcessEnvironment, engine: Some(engine), files: &files };
+    let (own, engine) = (Settings::default(), Some(engine));
+    let agents: Option<&dyn AgentCheck> = Some(&own);
+    let reading = Reading { environment: &ProcessEnvironment, engine, files: &files, agents };
     match Plan::read(&file, &text, &reading) {
         Ok(plan) => Some(plan),
         Err(faults) => {

@@ -15,10 +15,12 @@ mod run;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use lictor_sim::engine::{Engine, EngineError};
+use lictor_sim::scenario::NODES_MAX;
 
 use crate::Outcome;
 
@@ -40,6 +42,32 @@ pub(crate) fn sim(command: &SimCommand) -> Outcome {
         SimCommand::Replay(args) => replay::replay(args),
         SimCommand::Parity(args) => parity::parity(args),
     }
+}
+
+/// Threads, at most: all are started before the first result is taken.
+const THREADS_MAX: usize = 1024;
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let nodes = text.parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
+    nodes.ok_or_else(|| format!("a world has 1 to {NODES_MAX} nodes"))
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let threads = text.parse().ok().filter(|threads: &NonZeroUsize| threads.get() <= THREADS_MAX);
+    threads.ok_or_else(|| format!("1 to {THREADS_MAX} threads are possible"))
+}
+
+/// The engine, if it is one beside which the model runs, or none is asked for; otherwise it has
+/// said so.
+fn with_model(engine: Engine, model: bool) -> Option<Engine> {
+    if model && engine != Engine::Kernel {
+        crate::output::complain(
+            "error: the reference model runs beside the kernels of one engine alone\n  = help: \
+             leave out `--model`, or `--engine`\n",
+        );
+        return None;
+    }
+    Some(engine)
 }
 
 /// Says why a plan was not run, or not to its end, and how to mend that.

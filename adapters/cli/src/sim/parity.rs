@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use lictor_sim::engine::Engine;
 use lictor_sim::parity::{self, Verdict};
-use lictor_sim::scenario::{NODES_MAX, Scenario};
+use lictor_sim::scenario::Scenario;
 use lictor_sim::trace::names;
 use serde_json::{Value, json};
 
-use super::EngineArg;
 use super::interrupt::Interrupt;
 use super::meter::{Meter, long, per_second, plural, short, thousands};
+use super::{EngineArg, nodes, threads};
 use crate::source::Source;
 use crate::{Outcome, output};
 
@@ -47,7 +47,7 @@ pub(crate) struct ParityArgs {
     #[arg(long, value_enum, value_name = "ENGINES", value_delimiter = ',')]
     engines: Vec<EngineArg>,
     /// On how many threads; all cores by default.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
     /// Where plans on which engines differ are kept.
     #[arg(long, value_name = "DIR", default_value = "sim-failures")]
@@ -55,11 +55,6 @@ pub(crate) struct ParityArgs {
     /// Writes the result as one line of JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn nodes(text: &str) -> Result<usize, String> {
-    let nodes = text.parse().ok().filter(|nodes| (1..=NODES_MAX).contains(nodes));
-    nodes.ok_or_else(|| format!("a world has 1 to {NODES_MAX} nodes"))
 }
 
 impl ParityArgs {

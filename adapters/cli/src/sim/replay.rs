@@ -10,7 +10,7 @@ use lictor_sim::report::{Report, divergence};
 use lictor_sim::trace::Trace;
 
 use super::run::{size_text, verdict, write_trace};
-use super::{EngineArg, complain_of, failure, input, write_file};
+use super::{EngineArg, complain_of, failure, input, with_model, write_file};
 use crate::{Outcome, duration, output};
 
 /// Runs a plan again, and shows what happened in it.
@@ -74,7 +74,8 @@ impl ReplayArgs {
 }
 
 pub(super) fn replay(args: &ReplayArgs) -> Outcome {
-    let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
+    let engine = args.engine.built_in().and_then(|engine| with_model(engine, args.model));
+    let Some(engine) = engine else { return Outcome::BadInput };
     let Some(plan) = input::plan(&args.file, engine) else { return Outcome::BadInput };
     let options = Options { trace: true, model: args.model, ..Options::default() };
     let ran = match engine.run(&plan, options) {

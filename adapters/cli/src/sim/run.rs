@@ -12,7 +12,7 @@ use lictor_sim::trace::Trace;
 use serde_json::{Value, json};
 
 use super::meter::{long, per_second, plural, short, thousands};
-use super::{EngineArg, complain_of, failure, input, write_file};
+use super::{EngineArg, complain_of, failure, input, with_model, write_file};
 use crate::{Outcome, output};
 
 /// Runs one plan, and says whether every invariant held.
@@ -38,7 +38,8 @@ pub(crate) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Outcome {
-    let Some(engine) = args.engine.built_in() else { return Outcome::BadInput };
+    let engine = args.engine.built_in().and_then(|engine| with_model(engine, args.model));
+    let Some(engine) = engine else { return Outcome::BadInput };
     let Some(plan) = input::plan(&args.file, engine) else { return Outcome::BadInput };
     let options = Options { trace: args.trace.is_some(), model: args.model, ..Options::default() };
     let begun = Instant::now();

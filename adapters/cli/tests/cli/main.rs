@@ -1,6 +1,7 @@
 //! The `lictor` command, from outside and from inside.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod broken;
 mod builtins;
 mod check;
 mod cluster;

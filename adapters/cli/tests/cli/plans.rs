@@ -165,6 +165,17 @@ fn bad_plans_and_flags_are_status_2() {
         (vec!["sim", "explore", topology.path(), "--threads", "0"], "--threads"),
         (vec!["sim", "explore", topology.path(), "--faults", "network"], "add `--nodes 2`"),
         (vec!["sim", "explore", topology.path(), "--faults", "async"], "no faults of `async`"),
+        (vec!["sim", "explore", topology.path(), "--place"], "add `--nodes 2`"),
+        (
+            vec!["sim", "explore", topology.path(), "--place", "--engine", "virtual"],
+            "`--engine kernel` that places",
+        ),
+        (vec!["sim", "run", good.path(), "--model", "--engine", "virtual"], "leave out `--model`"),
+        (
+            vec!["sim", "replay", good.path(), "--model", "--engine", "turmoil"],
+            "the reference model",
+        ),
+        (vec!["sim", "parity", topology.path(), "--threads", "1025"], "1 to 1024 threads"),
     ] {
         let ran = output(&arguments);
         assert_eq!(ran.status.code(), Some(2), "{arguments:?}");

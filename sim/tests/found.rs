@@ -1,0 +1,91 @@
+//! Plans that once failed, each shrunk to what matters: of the kernel a defect, of the simulator a
+//! judgement that was too strong.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use lictor_sim::engine::Engine;
+use lictor_sim::outcome::Options;
+use lictor_sim::plan::{Plan, Reading};
+
+/// Runs a plan on the engine `kernel`; every invariant must hold.
+fn holds(text: &str) {
+    let plan = Plan::read("plan.yaml", text.as_bytes(), &Reading::default());
+    let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
+    let ran = Engine::Kernel.run(&plan, Options::default()).unwrap();
+    assert!(ran.violation.is_none(), "{:?}", ran.violation);
+}
+
+/// Agents of the type `t` under a root, each with a text of further settings.
+fn flat(root: &str, count: usize, settings: &str) -> String {
+    let mut text = format!("topology:\n  supervision:\n    {root}\n    children:\n");
+    for number in 0..count {
+        text += &format!("    - agent: {{ name: a{number}, type: t{settings} }}\n");
+    }
+    text
+}
+
+// Invariants: L3, S10. Ten names, a wire that takes eight frames, and leases so short that what one
+// list brought had ended when the next brought the rest: the nodes never agreed (rule M9).
+#[test]
+fn a_wire_shorter_than_the_list_of_names_brings_them_all() {
+    for (names, lease) in [(24, "933ms"), (40, "2s"), (120, "3s")] {
+        let topology = flat("name: plant", names, "");
+        let knobs = format!("knobs: {{ lease: {lease}, link_capacity: 8 }}");
+        // What was announced one by one is lost: only a list brings it back.
+        let cut = "faults: [{ at: 1s, isolate: 0, lasts: 4s }]";
+        holds(&format!("{topology}nodes: 2\nhorizon: 10s\n{knobs}\n{cut}\n"));
+        holds(&format!("{topology}nodes: 3\nseed: 7\nhorizon: 10s\n{knobs}\n{cut}\n"));
+    }
+}
+
+// Invariant: S3. Of hundreds of crashes in one instant those that used the budget up were forgotten
+// when their turn came.
+#[test]
+fn a_budget_is_used_up_by_a_few_of_very_many_crashes() {
+    let root = "max_restarts: 3\n    restart_window: 10s\n    backoff: NONE";
+    let mut text = flat(root, 400, ", restart: permanent");
+    text += "horizon: 10s\nfaults:\n";
+    for number in 0..400 {
+        text += &format!("  - {{ at: 3s, crash: a{number} }}\n");
+    }
+    holds(&text);
+}
+
+// Invariant: S3. More than 4096 crashes of one budget were not remembered.
+#[test]
+fn a_budget_of_thousands_is_counted_to_its_end() {
+    let root = "max_restarts: 5000\n    restart_window: 24h\n    backoff: NONE";
+    let text = flat(root, 1, ", restart: permanent");
+    let looping = "faults: [{ at: 1s, crash_loop: a0, amount: 1ns, lasts: 60s }]";
+    let knobs = "knobs: { start: 1us, stop: 1us }";
+    holds(&format!("{text}horizon: 90s\n{knobs}\n{looping}\n"));
+}
+
+// Invariant: S11. A name of another node that comes back has a new number, and turns go by numbers
+// (rule T5); and whether an agent is suspended that runs elsewhere its supervisor does not know.
+#[test]
+fn turns_are_not_demanded_of_names_of_other_nodes() {
+    let topology = flat("name: chain", 2, ", capabilities: [x], restart: permanent");
+    let twice = "{ at: 1s, tell_capable: x }, { at: 1s, tell_capable: x }";
+    let again = format!("operations: [{twice}, {{ at: 3.5s, tell_capable: x }}]");
+    let jam = "faults: [{ at: 1s, jam: [1, 0], lasts: 2s }]";
+    holds(&format!("{topology}nodes: 2\nhorizon: 5s\n{again}\n{jam}\n"));
+    let placed = "knobs: { child_lease: 1s, placed: 60% }";
+    for suspended in ["a0", "a1"] {
+        let both = "{ at: 2s, tell_capable: x }, { at: 2s, tell_capable: x, node: 1 }";
+        let operations =
+            format!("operations: [{{ at: 1s, suspend: {suspended} }}, {both}, {both}]");
+        for seed in 0..6 {
+            let rest = format!("seed: {seed}\nhorizon: 5s\n{placed}\n{operations}\n");
+            holds(&format!("{topology}nodes: 2\n{rest}"));
+        }
+    }
+}
+
+// Invariant: L1. Children start one after the other: hundreds of slow ones take longer than the time
+// to heal was.
+#[test]
+fn many_slow_children_have_the_time_to_start() {
+    let text = flat("name: wide", 500, ", restart: permanent");
+    let knobs = "knobs: { start: [47ms, 50ms], lease: 100ms, heartbeat_threshold: 1 }";
+    holds(&format!("{text}horizon: 1s\n{knobs}\n"));
+}
