@@ -11,6 +11,7 @@ mod plans;
 mod policy;
 mod processes;
 mod run;
+mod signed;
 mod sim;
 mod support;
 mod terminal;
