@@ -251,6 +251,7 @@ fn links_of_the_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "DETERMINISM.md",
         "kernel/SEMANTICS.md",
+        "docs/civitas.md",
         "docs/cli.md",
         "docs/nats.md",
         "docs/policies.md",

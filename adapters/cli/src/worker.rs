@@ -130,7 +130,7 @@ impl Host {
             match self.next(&mut tick, until).await {
                 Next::Stop => break,
                 Next::Tick => {
-                    if let Some(notice) = self.wire.notice() {
+                    for notice in self.wire.notices() {
                         tracing::warn!(target: "lictor::wire", "{notice}");
                     }
                 }

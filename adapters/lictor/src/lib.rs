@@ -45,6 +45,10 @@
 //! This crate re-exports what users name and assembles the parts: `lictor-kernel` decides,
 //! `lictor-runtime` carries out, `lictor-tokio` is the executor, and `lictor-topology` (feature
 //! `topology`, on by default) reads trees from YAML.
+//!
+//! Further features: `store` (checkpoints in SQLite), `zmq` and `nats` (several processes; the
+//! crates are the modules of these names), `wire` (messages as bytes, signatures, keys) and
+//! `civitas` (processes of the Python package civitas under our supervisors, and ours for them).
 #![forbid(unsafe_code)]
 
 // The macro `messages!` names its helpers through this crate.
@@ -62,6 +66,8 @@ pub use assembly::RuntimeExt;
 pub use from_topology::{
     LoadError, check, check_with, load, placed_on, read_bounded, root_from_topology,
 };
+#[cfg(feature = "civitas")]
+pub use lictor_civitas as civitas;
 pub use lictor_kernel as kernel;
 pub use lictor_kernel::{
     AutoShutdown, Backoff, Choice, Curve, ExitReason, Instant, Intensity, Jitter, Restart,

@@ -16,8 +16,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lictor_kernel::{DetectorConfig, NodeId, membership, remote};
 use lictor_runtime::broker::{Broker, Mesh, MeshConfig, MeshError};
-use lictor_runtime::{Executor, RuntimeConfig};
+use lictor_runtime::{Executor, RuntimeConfig, Transport};
 use lictor_topology::{Membership, Topology};
+#[cfg(feature = "wire")]
+use lictor_wire::SealedTransport;
 
 pub use watch::BrokerWatch;
 
@@ -181,6 +183,32 @@ impl Network {
         executor: Arc<dyn Executor>,
         broker: Arc<dyn Broker>,
     ) -> Result<RuntimeConfig, NetworkError> {
+        self.joined(topology, config, executor, broker).map(|(config, _)| config)
+    }
+
+    /// As [`Network::join`], and the wire on which frames are signed, if they are: it counts what
+    /// is refused, and knows of whom.
+    ///
+    /// # Errors
+    /// As [`Network::join`].
+    #[cfg(feature = "wire")]
+    pub fn join_signed(
+        &self,
+        topology: &Topology,
+        config: RuntimeConfig,
+        executor: Arc<dyn Executor>,
+        broker: Arc<dyn Broker>,
+    ) -> Result<(RuntimeConfig, Option<Arc<SealedTransport>>), NetworkError> {
+        self.joined(topology, config, executor, broker)
+    }
+
+    fn joined(
+        &self,
+        topology: &Topology,
+        config: RuntimeConfig,
+        executor: Arc<dyn Executor>,
+        broker: Arc<dyn Broker>,
+    ) -> Result<(RuntimeConfig, Option<Arc<SealedTransport>>), NetworkError> {
         let transport = &topology.transport;
         let peers = self.names.iter().map(|(_, node)| *node).filter(|node| *node != self.node());
         let mesh = MeshConfig {
@@ -193,25 +221,32 @@ impl Network {
         let mesh = Mesh::new(executor, broker, mesh).map_err(refused)?;
         let membership = membership_of(&transport.membership, self.node(), epoch());
         let remote = remote_of(&transport.membership, config.remote);
-        let wire = sealed(self, &topology.security, mesh)?;
+        let mesh: Arc<dyn Transport> = mesh;
+        let signed = sealed(self, &topology.security, &mesh)?;
+        let wire = signed.clone().map_or(mesh, |signed| signed);
         let durable = brokers::durable(topology, self)?.or_else(|| config.durable.clone());
-        Ok(RuntimeConfig { transport: Some(wire), durable, membership, remote, ..config })
+        let config = RuntimeConfig { transport: Some(wire), durable, membership, remote, ..config };
+        Ok((config, signed))
     }
 }
 
 #[cfg(feature = "wire")]
 use seal::sealed;
 
+/// There is none.
+#[cfg(not(feature = "wire"))]
+type SealedTransport = Mesh;
+
 #[cfg(not(feature = "wire"))]
 fn sealed(
     _: &Network,
     security: &lictor_topology::Security,
-    wire: Arc<dyn lictor_runtime::Transport>,
-) -> Result<Arc<dyn lictor_runtime::Transport>, NetworkError> {
+    _: &Arc<dyn Transport>,
+) -> Result<Option<Arc<SealedTransport>>, NetworkError> {
     if security.signing.enabled {
         return Err(NetworkError::NotBuilt { feature: "wire" });
     }
-    Ok(wire)
+    Ok(None)
 }
 
 /// The boot of a process: greater at every start, as long as the clock is not set back.

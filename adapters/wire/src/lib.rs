@@ -58,6 +58,6 @@ pub use refusal::Refusal;
 pub use sealed::{OVERHEAD_MAX, Opener, REORDER_MAX, Sealed, Sealer, Window};
 pub use signed::{Opened, Policy, SealError, SigningKeys, Unsigned, Verifier};
 pub use time::{Ambient, UnixTime};
-pub use transport::{SealCounters, SealedTransport, frame_limits, node_name};
+pub use transport::{Refused, SealCounters, SealedTransport, frame_limits, node_name};
 pub use uuid::Uuid;
 pub use value::{ConvertError, Float, Int, Map, Value};

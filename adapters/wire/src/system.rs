@@ -368,8 +368,8 @@ fn check_mode(_: &Path, _: &File) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-/// Writes a file that is not there yet, whole or not at all, with this mode whatever the mask of the
-/// process is.
+/// Writes a file that is not there yet, whole or not at all, with this mode whatever the mask of
+/// the process is.
 ///
 /// # Errors
 /// [`KeyFileError::Exists`] if there is something of that name: it is left as it is. Others.

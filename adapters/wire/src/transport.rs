@@ -37,6 +37,9 @@ const WHOLE_MAX: usize = FRAME_BYTES_MAX - OVERHEAD_MAX - 1;
 /// Pairs of one peer of which a half is here.
 const PAIRS_MAX: usize = 4;
 
+/// Peers of which it is known what was refused last; what comes as others is counted only.
+const REFUSED_MAX: usize = 1024;
+
 /// The limits of frames, which hold no message.
 const LIMITS: Limits = Limits { bytes: FRAME_BYTES_MAX, text: FRAME_BYTES_MAX, ..Limits::DEFAULT };
 
@@ -79,6 +82,18 @@ pub struct SealCounters {
     pub halves_lost: u64,
 }
 
+/// What was refused of the frames that came as those of a peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Refused {
+    /// As whose they came. Anybody can say that of himself.
+    pub peer: NodeId,
+    /// How many.
+    pub frames: u64,
+    /// Why, the last time.
+    pub last: Refusal,
+}
+
 /// A [`Transport`] whose frames are signed.
 #[derive(Debug)]
 pub struct SealedTransport {
@@ -95,6 +110,7 @@ struct Receiving {
     opener: Opener,
     halves: BTreeMap<NodeId, VecDeque<Half>>,
     counters: SealCounters,
+    refused: BTreeMap<NodeId, Refused>,
 }
 
 #[derive(Debug)]
@@ -129,7 +145,8 @@ impl SealedTransport {
             key_shared: 0,
             halves_lost: 0,
         };
-        let receiving = Receiving { opener, halves: BTreeMap::new(), counters };
+        let halves = BTreeMap::new();
+        let receiving = Receiving { opener, halves, counters, refused: BTreeMap::new() };
         Self {
             inner,
             ambient,
@@ -145,6 +162,14 @@ impl SealedTransport {
     pub fn counters(&self) -> SealCounters {
         let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
         SealCounters { sealed: self.sealed.load(Ordering::Relaxed), ..receiving.counters }
+    }
+
+    /// What was refused so far, by the peer as whose it came, in the order of their numbers; of
+    /// 1024 peers at most.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Refused> {
+        let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
+        receiving.refused.values().cloned().collect()
     }
 
     /// Changes the keys that count, while frames come and go.
@@ -169,12 +194,19 @@ impl SealedTransport {
     fn receive(&self, peer: NodeId, frame: &Frame) -> Option<Vec<u8>> {
         let now = self.ambient.unix_time();
         let mut receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
-        let Receiving { opener, halves, counters } = &mut *receiving;
+        let Receiving { opener, halves, counters, refused } = &mut *receiving;
         let opened = opener.open(frame.as_bytes(), now).and_then(|sealed| {
             let is_theirs = sealed.signer == node_name(peer);
             if is_theirs { Ok((sealed.epoch, sealed.body)) } else { Err(Refusal::WrongSender) }
         });
-        let (epoch, body) = opened.map_err(|refusal| counters.count(refusal)).ok()?;
+        let (epoch, body) = match opened {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                counters.count(refusal);
+                note(refused, peer, refusal);
+                return None;
+            }
+        };
         counters.opened += 1;
         match body {
             [WHOLE, content @ ..] => Some(content.to_vec()),
@@ -193,6 +225,16 @@ impl SealedTransport {
             }
         }
     }
+}
+
+/// Takes note of a refusal, while there is room for its peer.
+fn note(refused: &mut BTreeMap<NodeId, Refused>, peer: NodeId, last: Refusal) {
+    if refused.len() >= REFUSED_MAX && !refused.contains_key(&peer) {
+        return;
+    }
+    let refused = refused.entry(peer).or_insert(Refused { peer, frames: 0, last });
+    refused.frames = refused.frames.saturating_add(1);
+    refused.last = last;
 }
 
 /// Both halves in order, if the other one is here; otherwise keeps this one.

@@ -279,6 +279,8 @@ async fn refused(setup: &Setup, other: Arc<impl Transport>) -> SealCounters {
     moment().await;
     assert!(heard.lock().unwrap().is_empty());
     assert_eq!(one.counters().opened, 0);
+    let refused = one.refused();
+    assert_eq!((refused.len(), refused[0].peer, refused[0].frames), (1, NodeId(2), 1));
     one.counters()
 }
 

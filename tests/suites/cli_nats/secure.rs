@@ -12,10 +12,16 @@ use crate::support::{File, Logged, Running, answered, lictor, of, output, reposi
 
 /// The three processes of `examples/cluster.yaml` over these servers, with this security.
 fn topology(servers: &[String], security: &str) -> File {
+    spread(servers, "", security)
+}
+
+/// The same, with more of NATS.
+fn spread(servers: &[String], more: &str, security: &str) -> File {
     let text = std::fs::read_to_string(repository().join("examples/cluster.yaml")).unwrap();
     let (before, rest) = text.split_once("  type: zmq\n").unwrap();
     let (_, rest) = rest.split_once("  membership:\n").unwrap();
-    let transport = format!("  type: nats\n  nats: {{ servers: {servers:?} }}\n  membership:\n");
+    let transport =
+        format!("  type: nats\n  nats: {{ servers: {servers:?}{more} }}\n  membership:\n");
     let security = format!("security: {{ transport: {{ nats: {{ {security} }} }} }}\n");
     File::new(&format!("{before}{transport}{rest}{security}"))
 }
@@ -139,11 +145,17 @@ fn files_that_are_missing_or_no_certificates_are_faults_of_the_file() {
 #[test]
 fn a_key_lets_in_who_has_its_seed() {
     let pairs = [nkeys::KeyPair::new_user(), nkeys::KeyPair::new_user()];
-    let server = Server::configured(|_| {
-        format!("authorization {{ users: [ {{ nkey: {} }} ] }}\n", pairs[0].public_key())
+    let server = Server::configured(|folder| {
+        let users = format!("users: [ {{ nkey: {} }} ]", pairs[0].public_key());
+        format!(
+            "jetstream {{ store_dir: {:?} }}\nauthorization {{ {users} }}\n",
+            folder.join("store")
+        )
     });
     let [right, other] = pairs.map(|pair| pair.seed().unwrap());
-    let mut run = begun(&on(&server, &format!("nkey_seed: {right}")));
+    // The stream has a connection of its own, which shows the same key.
+    let kept = spread(&[server.url()], ", jetstream: true", &format!("nkey_seed: {right}"));
+    let mut run = begun(&kept);
     for security in [format!("nkey_seed: {other}"), String::new()] {
         let line = told(&on(&server, &security));
         assert!(line.contains("authorization violation"), "{line}");

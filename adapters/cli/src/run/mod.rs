@@ -233,7 +233,7 @@ impl Session {
                 }
                 Next::Tick => {
                     self.look();
-                    if let Some(notice) = self.wire.as_mut().and_then(Wire::notice) {
+                    for notice in self.wire.as_mut().map(Wire::notices).unwrap_or_default() {
                         tracing::warn!(target: "lictor::wire", "{notice}");
                     }
                     if self.writer.is_idle() {

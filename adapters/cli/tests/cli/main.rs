@@ -14,6 +14,7 @@ mod policy;
 mod ports;
 mod processes;
 mod run;
+mod signed;
 mod sim;
 mod support;
 mod terminal;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use lictor::topology::{NoEnvironment, Options};
@@ -72,6 +73,8 @@ impl Drop for File {
 pub(crate) struct Running {
     child: Child,
     lines: BufReader<ChildStdout>,
+    /// What it says on standard error, if that is read.
+    log: Option<mpsc::Receiver<String>>,
 }
 
 impl Running {
@@ -82,7 +85,31 @@ impl Running {
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        Self { child, lines, log: None }
+    }
+
+    /// The same, and its log is read.
+    pub(crate) fn logging(mut command: Command) -> Self {
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let (tell, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            errors.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)));
+        });
+        Self { child, lines, log: Some(log) }
+    }
+
+    /// The next line of its log with this in it, those of its workers left out.
+    pub(crate) fn logged(&mut self, word: &str) -> String {
+        let log = self.log.as_ref().expect("its log is read");
+        loop {
+            let line = log.recv_timeout(LONG).unwrap_or_else(|_| panic!("no {word:?}"));
+            if line.contains(word) && !line.contains("lictor::process: [") {
+                return line;
+            }
+        }
     }
 
     /// The next line that is such an event; panics when there is no more, and when none is such for
@@ -111,7 +138,7 @@ impl Running {
 
     /// Closes its standard output and waits for its end.
     pub(crate) fn close_and_wait(self) -> ExitStatus {
-        let Self { mut child, lines } = self;
+        let Self { mut child, lines, log: _ } = self;
         drop(lines);
         child.wait().unwrap()
     }

@@ -20,14 +20,14 @@ use super::{Network, NetworkError};
 /// How long a frame is good after it was sealed, for clocks that agree.
 const VALID_FOR: Duration = Duration::from_secs(30);
 
-/// The wire, with signatures if the topology asks for them.
+/// The wire with signatures, if the topology asks for them.
 pub(super) fn sealed(
     network: &Network,
     security: &Security,
-    wire: Arc<dyn Transport>,
-) -> Result<Arc<dyn Transport>, NetworkError> {
+    wire: &Arc<dyn Transport>,
+) -> Result<Option<Arc<SealedTransport>>, NetworkError> {
     if !security.signing.enabled {
-        return Ok(wire);
+        return Ok(None);
     }
     let broken = |process: &str, error: &dyn std::fmt::Display| NetworkError::Keys {
         process: process.to_owned(),
@@ -45,7 +45,15 @@ pub(super) fn sealed(
         if mode == Mode::Auto && folder.public(process).is_err() {
             folder.open(process, mode).map_err(|error| broken(process, &error))?;
         }
-        trust(&mut keyring, &folder, process, *node).map_err(|error| broken(process, &*error))?;
+        trust(&mut keyring, &folder, process, *node).map_err(|error| {
+            if process == own {
+                return broken(process, &*error);
+            }
+            // A new one would be nobody's: that process has, or makes, its own.
+            let path = folder.path(process).with_extension("pub");
+            let path = path.display();
+            broken(process, &format_args!("{error}; where it is another's, copy it to {path}"))
+        })?;
     }
     let (ambient, name) = (Arc::new(System), node_name(network.node()));
     let now = ambient.unix_time();
@@ -53,7 +61,7 @@ pub(super) fn sealed(
     let sealer = sealer.map_err(|error| broken(own, &error))?;
     let opener = Opener::new(name, keyring, Window::default(), frame_limits(), now);
     let opener = opener.map_err(|error| broken(own, &error))?;
-    Ok(Arc::new(SealedTransport::new(wire, sealer, opener, ambient)))
+    Ok(Some(Arc::new(SealedTransport::new(Arc::clone(wire), sealer, opener, ambient))))
 }
 
 /// The key of a process counts for its node, and so do those that it has replaced.
