@@ -5,11 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a step is not about")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lictor_kernel::remote::{Config, Frame, Host, Hosting, Stamp, State, Ticket, Want};
 use lictor_kernel::supervisor::Event;
-use lictor_kernel::{ExitReason, Instant, NameId, NodeId, Pid, SupervisorId};
+use lictor_kernel::{ExitReason, Instant, NameId, NodeId, Pid, Prng, Signal, SupervisorId};
 
 const OWNER: NodeId = NodeId(1);
 const ONE: NameId = NameId(1);
@@ -129,4 +130,172 @@ fn an_order_that_was_dropped_for_want_of_a_lease_lets_no_older_one_in() {
     // The dropped one itself may come again, once.
     setup.runs(1, ONE, 2);
     assert_eq!(reported(&setup.order(1, ONE, 1, Want::Run)), [(1, State::Gone)]);
+}
+
+/// What a host has been told and has done, as far as its rules speak of it.
+#[derive(Default)]
+struct Book {
+    /// The boot of each owner.
+    boots: BTreeMap<NodeId, u64>,
+    /// Questions for a lease: to which boot, and when.
+    asked: BTreeMap<(NodeId, u64), (u64, Instant)>,
+    /// Until when each owner's present boot lets it go on.
+    leases: BTreeMap<NodeId, Instant>,
+    /// Which orders to run have come, and the last ticket that was started, for each boot.
+    ordered: BTreeSet<(NodeId, u64, NameId, u64)>,
+    started: BTreeMap<(NodeId, u64, NameId), Ticket>,
+    /// What is alive, for whom, and whether it was told to end at once.
+    alive: BTreeMap<NameId, (Pid, NodeId, u64, bool)>,
+    had: BTreeSet<NameId>,
+}
+
+impl Book {
+    /// Boots only grow, and what an older one gave is over.
+    fn boot(&mut self, node: NodeId, boot: u64) {
+        let before = self.boots.entry(node).or_insert(boot);
+        if boot > *before {
+            *before = boot;
+            self.leases.remove(&node);
+        }
+    }
+
+    fn note(&mut self, host: &Host, now: Instant, done: &[Hosting], way: &[String]) {
+        for (at, it) in done.iter().enumerate() {
+            match *it {
+                Hosting::Send(node, Frame::Renew { stamp, seq }) => {
+                    self.asked.insert((node, seq), (stamp.to, now));
+                }
+                Hosting::Send(..) | Hosting::Status(..) => {}
+                Hosting::Take(name) => assert!(self.had.insert(name), "{way:#?}"),
+                Hosting::GiveBack(name) => {
+                    assert!(self.had.remove(&name), "{way:#?}");
+                    assert!(!self.alive.contains_key(&name), "{way:#?}");
+                }
+                Hosting::Start(process) => {
+                    let (pid, name) = (process.pid, NameId(process.pid.child.0));
+                    let (boot, ticket) = host.order_of(name).expect("it was ordered");
+                    let node = host.owner_of(name).expect("it is had");
+                    let lease = self.leases.get(&node).copied();
+                    // Rules: H4, H6, H11
+                    assert_eq!(Some(&boot), self.boots.get(&node), "by its last boot {way:#?}");
+                    let order = (node, boot, name, ticket.incarnation);
+                    assert!(self.ordered.contains(&order), "{way:#?}");
+                    let before = self.started.insert((node, boot, name), ticket);
+                    assert!(before.is_none_or(|before| before < ticket), "once {way:#?}");
+                    assert!(lease.is_some_and(|until| until > now), "leased {way:#?}");
+                    let next = done.get(at + 1).copied();
+                    assert_eq!(next, lease.map(|until| Hosting::Leased(process, until)));
+                    let alone = self.alive.insert(name, (pid, node, boot, false));
+                    assert_eq!(alone, None, "one at a time {way:#?}");
+                }
+                Hosting::Signal(process, signal) => {
+                    let name = NameId(process.pid.child.0);
+                    let alive = self.alive.get_mut(&name).filter(|it| it.0 == process.pid);
+                    alive.expect("it is there").3 |= signal == Signal::Kill;
+                }
+                Hosting::Leased(process, until) => {
+                    let name = NameId(process.pid.child.0);
+                    let (_, node, boot, _) = self.alive[&name];
+                    assert_eq!(self.boots.get(&node), Some(&boot), "{way:#?}");
+                    assert_eq!(self.leases.get(&node), Some(&until), "{way:#?}");
+                }
+            }
+        }
+        // Rules: H7, H11
+        for (_, node, boot, is_killed) in self.alive.values() {
+            let is_over = self.leases.get(node).is_none_or(|until| *until <= now);
+            let is_old = self.boots.get(node) != Some(boot);
+            assert!(*is_killed || !(is_over || is_old), "{way:#?}");
+        }
+    }
+}
+
+// Rules: H4, H6, H7, H11, H13
+#[test]
+fn whatever_two_owners_say_about_two_names() {
+    let mut prng = Prng::new(7);
+    let mut starts = 0;
+    for _ in 0..2_000 {
+        let mut host = Host::new(Config::default(), 7);
+        assert!(host.offer(ONE, Vec::new()) && host.offer(OTHER, Vec::new()));
+        let (mut book, mut now, mut way) = (Book::default(), Instant::ZERO, Vec::new());
+        for _ in 0..60 {
+            let mut out = Vec::new();
+            let mut pick = |most: u64| prng.below(most);
+            let node = NodeId(1 + pick(2));
+            let name = NameId(u32::try_from(1 + pick(2)).unwrap());
+            let newest = book.boots.get(&node).copied().unwrap_or(1);
+            let boot = newest + u64::from(pick(12) == 0);
+            match pick(12) {
+                0..4 => {
+                    // Most are of the present boot, some were held up.
+                    let boot = if pick(6) == 0 { boot.saturating_sub(1).max(1) } else { boot };
+                    let number = 1 + pick(4);
+                    let wants = [Want::Run, Want::Run, Want::Run, Want::Shutdown, Want::Kill];
+                    let wants = [&wants[..], &[Want::Noted, Want::Gone]].concat();
+                    let want = wants[usize::try_from(pick(7)).unwrap()];
+                    way.push(format!("{now:?} {node:?} {boot} orders {name:?} {number} {want:?}"));
+                    if boot >= newest {
+                        book.boot(node, boot);
+                        if want == Want::Run {
+                            book.ordered.insert((node, boot, name, number));
+                        }
+                    }
+                    let ticket = Ticket { supervisor: SupervisorId(1), incarnation: number };
+                    let stamp = Stamp { from: boot, to: 7 };
+                    let frame = Frame::Order { stamp, name, ticket, want };
+                    let is_free = !book.had.contains(&name);
+                    host.hear(now, node, frame, is_free, &mut out);
+                }
+                4..7 => {
+                    let of_node = book.asked.iter().filter(|((to, _), _)| *to == node);
+                    let all: Vec<_> = of_node.map(|(key, to)| (key.1, to.0, to.1)).collect();
+                    let Some((seq, to, at)) =
+                        all.get(all.len().saturating_sub(1 + usize::from(pick(4) == 0)))
+                    else {
+                        continue;
+                    };
+                    way.push(format!("{now:?} {node:?} {to} answers {seq}"));
+                    let until = at.saturating_add(LEASE);
+                    book.asked.remove(&(node, *seq));
+                    let held = book.leases.get(&node).copied();
+                    if *to == newest && until > now && held.is_none_or(|held| held < until) {
+                        book.leases.insert(node, until);
+                    }
+                    let stamp = Stamp { from: *to, to: 7 };
+                    let frame = Frame::Renewed { stamp, seq: *seq, lease: LEASE };
+                    host.hear(now, node, frame, true, &mut out);
+                }
+                7 => {
+                    way.push(format!("{now:?} {node:?} {boot} is up"));
+                    book.boot(node, boot);
+                    host.peer_up(now, node, boot, &mut out);
+                }
+                8 => {
+                    way.push(format!("{now:?} {node:?} is down"));
+                    host.peer_down(now, node, &mut out);
+                }
+                9 | 10 => {
+                    let Some((pid, ..)) = book.alive.get(&name).copied() else { continue };
+                    let fact = match pick(3) {
+                        0 => Event::Started { pid },
+                        _ => Event::Exited { pid, reason: ExitReason::Killed },
+                    };
+                    way.push(format!("{now:?} {fact:?}"));
+                    if matches!(fact, Event::Exited { .. }) {
+                        book.alive.remove(&name);
+                    }
+                    host.fact(now, fact, &mut out);
+                }
+                _ => {
+                    now = now.saturating_add(Duration::from_millis(pick(3_000)));
+                    way.push(format!("{now:?}"));
+                    host.handle_timeout(now, &mut out);
+                }
+            }
+            starts += out.iter().filter(|it| matches!(it, Hosting::Start(_))).count();
+            book.note(&host, now, &out, &way);
+        }
+    }
+    assert!(starts > 2_000, "only {starts} starts");
 }

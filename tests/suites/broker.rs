@@ -5,13 +5,14 @@
 mod support;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lictor::Message;
-use lictor::broker::{Broker, Mesh, MeshConfig};
+use lictor::broker::{Broker, BrokerInbox, Mesh, MeshConfig};
 use lictor::kernel::NodeId;
 use lictor::prelude::*;
+use lictor::transport::{Frame, Inbox, LinkEvent, Transport};
 use lictor_runtime::conformance::{self, Clients, End, Hub};
 use serde_json::json;
 use support::{executor, get, until};
@@ -58,6 +59,35 @@ fn the_mesh_passes_the_suite_of_transports() {
     });
 }
 
+/// A wire's frames are for one node: what is said to all only says that somebody is there.
+#[test]
+fn a_frame_at_the_common_address_is_nobodys() {
+    on_paused(async {
+        let hub = Hub::new();
+        let one = mesh(hub.client(), 1, &[]);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&heard);
+        let inbox = Inbox::new(move |node, event| {
+            sink.lock().unwrap().push((node, event));
+            true
+        });
+        tokio::spawn(Arc::clone(&one).run(inbox));
+        let other = hub.client();
+        tokio::spawn(Arc::clone(&other).run(BrokerInbox::new(|_| true)));
+        tokio::task::yield_now().await;
+        let frame = || Frame::new([0, 0, 0, 0, 0, 0, 0, 2, 42]);
+        other.publish("_lictor.default.all", frame()).unwrap();
+        other.publish("_lictor.default.node.0000000000000001", frame()).unwrap();
+        until("the second is heard", || heard.lock().unwrap().len() >= 2).await;
+        tokio::time::sleep(secs(1)).await;
+        let heard = heard.lock().unwrap();
+        let [(NodeId(2), LinkEvent::Up), (NodeId(2), LinkEvent::Frame(frame))] = &heard[..] else {
+            panic!("{heard:?}");
+        };
+        assert_eq!(frame.as_bytes(), [42]);
+    });
+}
+
 async fn boot(hub: &Arc<Hub>, node: u64, peers: &[u64]) -> Runtime {
     support::boot(mesh(hub.client(), node, peers), node).await
 }
@@ -94,17 +124,17 @@ fn meshes_at_one_broker_are_apart_and_strangers_frames_do_no_harm() {
         let one = boot(&hub, 1, &[]).await;
         let other = MeshConfig { cluster: "other".into(), ..MeshConfig::new(NodeId(2)) };
         let other = Mesh::new(executor(), hub.client(), other).unwrap();
-        let run = lictor::Transport::run(other, lictor::transport::Inbox::new(|_, _| true));
+        let run = lictor::Transport::run(other, Inbox::new(|_, _| true));
         let run = tokio::spawn(run);
         let evil = hub.client();
-        let evil_run = Arc::clone(&evil).run(lictor::broker::BrokerInbox::new(|_| true));
+        let evil_run = Arc::clone(&evil).run(BrokerInbox::new(|_| true));
         let evil_run = tokio::spawn(evil_run);
         tokio::task::yield_now().await;
         let own = "_lictor.default.node.0000000000000001";
         let impostor = [1_u64.to_be_bytes().as_slice(), b"\x01{}"].concat();
         for bytes in [Vec::new(), vec![0; 7], vec![9; 8], vec![0xff; 5000], impostor] {
             for address in [own, "_lictor.default.all"] {
-                evil.publish(address, lictor::transport::Frame::new(bytes.clone())).unwrap();
+                evil.publish(address, Frame::new(bytes.clone())).unwrap();
             }
         }
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -43,7 +43,7 @@ impl Calls {
         callee: Arc<str>,
         asker: Asker,
     ) -> Result<(), Asker> {
-        if self.open.len() >= self.sweep_at.clamp(SWEEP_MIN, limit.max(SWEEP_MIN)) {
+        if self.open.len() >= self.sweep_at.max(SWEEP_MIN).min(limit) {
             self.open.retain(|_, call| call.asker.is_open());
             self.sweep_at = self.open.len() * 2;
         }
@@ -104,6 +104,38 @@ impl Asker {
             // An asker that has given up need not be told.
             Self::Reply(reply_to) => drop(reply_to.fail(failure)),
             Self::Stream(sink) => sink.fail("the producer is gone"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lictor_runtime::reply::reply_slot;
+
+    use super::*;
+
+    fn begin(calls: &mut Calls, limit: usize, number: usize, asker: ReplyTo<Value>) -> bool {
+        let (key, callee) = (number.to_string(), Arc::from("a"));
+        calls.begin(limit, key.clone(), key, callee, Asker::Reply(asker)).is_ok()
+    }
+
+    // Who has given up waiting takes up no room, however little there is.
+    #[test]
+    fn questions_whose_askers_have_gone_make_room() {
+        for limit in [1, 2, SWEEP_MIN, 3 * SWEEP_MIN] {
+            let mut calls = Calls::default();
+            let mut waiting = Vec::new();
+            for number in 0..limit {
+                let (reply_to, reply) = reply_slot();
+                assert!(begin(&mut calls, limit, number, ReplyTo::new(reply_to)));
+                waiting.push(reply);
+            }
+            let (reply_to, _reply) = reply_slot();
+            assert!(!begin(&mut calls, limit, limit, ReplyTo::new(reply_to)), "all are waiting");
+            waiting.clear();
+            let (reply_to, _reply) = reply_slot();
+            assert!(begin(&mut calls, limit, limit + 1, ReplyTo::new(reply_to)), "of {limit}");
+            assert_eq!(calls.len(), 1);
         }
     }
 }

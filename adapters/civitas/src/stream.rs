@@ -220,6 +220,10 @@ mod tests {
         sink.finish(Some(2));
         assert_eq!(end_of(&sink), Some(Err(StreamError::Truncated)));
         let sink = Sink::default();
+        sink.push(None, json!({}));
+        sink.finish(Some(0));
+        assert_eq!(end_of(&sink), Some(Err(StreamError::Truncated)), "more came than there are");
+        let sink = Sink::default();
         sink.push(Some(0), json!({}));
         sink.finish(Some(1));
         sink.fail("too late");

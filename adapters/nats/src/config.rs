@@ -12,11 +12,12 @@ use lictor_runtime::broker::{AddressError, Subscription};
 
 use crate::tls;
 
-/// How a NATS server is reached.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+/// How a NATS server is reached. Secrets are not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct NatsConfig {
-    /// The servers of one cluster, as `nats://host:port`, `tls://host:port` or `host:port`. One of
-    /// them is enough to find the others. By default `nats://localhost:4222`.
+    /// The servers of one cluster, as `nats://host:port`, `tls://host:port` or `host:port`, with
+    /// `user:password@` before the host if need be. One of them is enough to find the others. By
+    /// default `nats://localhost:4222`.
     pub servers: Vec<String>,
     /// What subjects begin with, before the address. By default that of civitas, `civitas.agent.`.
     pub prefix: String,
@@ -62,6 +63,33 @@ impl NatsConfig {
     #[must_use]
     pub fn of<S: Into<String>>(servers: impl IntoIterator<Item = S>) -> Self {
         Self { servers: servers.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+}
+
+impl Debug for NatsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<String> = self.servers.iter().map(|server| shown(server)).collect();
+        f.debug_struct("NatsConfig")
+            .field("servers", &servers)
+            .field("prefix", &self.prefix)
+            .field("name", &self.name)
+            .field("tls", &self.tls)
+            .field("auth", &self.auth)
+            .field("queue_bytes", &self.queue_bytes)
+            .field("inbox_messages", &self.inbox_messages)
+            .field("keep_for", &self.keep_for)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("retry_most", &self.retry_most)
+            .finish()
+    }
+}
+
+/// An address without what may be secret in it: the user, the password, the token.
+fn shown(server: &str) -> String {
+    let Some((before, host)) = server.rsplit_once('@') else { return server.to_owned() };
+    match before.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://..@{host}"),
+        None => format!("..@{host}"),
     }
 }
 
@@ -143,7 +171,7 @@ pub enum NatsError {
     NoServer,
     /// A server's address cannot be read.
     Server {
-        /// The address.
+        /// The address, without a user and a password.
         server: String,
         /// Why.
         detail: String,
@@ -257,7 +285,7 @@ impl NatsConfig {
             return Err(NatsError::NoServer);
         }
         let parse = |server: &String| {
-            let refused = |detail: String| NatsError::Server { server: server.clone(), detail };
+            let refused = |detail: String| NatsError::Server { server: shown(server), detail };
             let address: ServerAddr =
                 server.parse().map_err(|error: std::io::Error| refused(error.to_string()))?;
             if address.host().is_empty() {
@@ -370,6 +398,10 @@ mod tests {
         assert!(matches!(refused(|c| c.auth = creds), NatsError::File { .. }));
     }
 
+    fn why(config: &NatsConfig) -> String {
+        config.check().err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
     #[test]
     fn secrets_are_not_shown() {
         let secret = "SECRET".to_owned();
@@ -380,6 +412,12 @@ mod tests {
         ] {
             let shown = format!("{:?}", NatsConfig { auth, ..NatsConfig::default() });
             assert!(!shown.contains("SECRET"), "{shown}");
+        }
+        // An address may hold a user and a password, or a token.
+        for server in ["nats://u:SE@CRET@host:1", "SECRET@host:1", "ws://u:SECRET@host:1"] {
+            let config = NatsConfig::of([server]);
+            let shown = format!("{config:?} {:?} {}", config.check().err(), why(&config));
+            assert!(!shown.contains("CRET") && shown.contains("host:1"), "{shown}");
         }
     }
 

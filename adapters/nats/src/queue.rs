@@ -318,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn a_new_connection_has_a_window_of_its_own() {
+        let mut queue = running(1 << 30);
+        let mut batch = Vec::new();
+        for connection in 1..4 {
+            for _ in 0..40 {
+                assert_eq!(put(&mut queue, 1 << 17), Ok(()));
+            }
+            batch.clear();
+            (0..100).for_each(|_| queue.batch(&mut batch));
+            assert_eq!(batch.len(), 32, "the window is full");
+            queue.probe(None);
+            assert_eq!(queue.connected(connection), 32, "none of them is confirmed");
+        }
+    }
+
+    #[test]
     fn readiness_is_of_the_newest_wish_and_of_this_connection() {
         let mut queue = running(1000);
         assert_eq!(queue.want(Subscription::address("a")), Ok(true));

@@ -6,6 +6,7 @@
 //! once when the peer is given up. The data path does not pass through the driver: what comes in
 //! goes straight into the mailbox, in the order in which it came.
 
+mod asks;
 mod credit;
 mod flow;
 mod receive;
@@ -17,9 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lictor_kernel::node::Callee;
 use lictor_kernel::{CallId, Instant, NodeId, Route, Router, Status, Undeliverable};
 
+use self::asks::{Asks, TooMany};
 pub(crate) use self::credit::{LANES, Place};
 use self::flow::Flow;
 pub(crate) use self::receive::failure_of;
@@ -95,9 +96,7 @@ struct State {
     /// What was taken from each peer, of its newest boot.
     taken: BTreeMap<NodeId, Window>,
     /// Who waits for the answers to the calls over the wire.
-    asks: BTreeMap<CallId, ReplyTo<Value>>,
-    /// When there are so many, those whose asker has gone are dropped.
-    sweep_at: usize,
+    asks: Asks,
     /// Messages from peers that wait for room or for an answer here.
     waiting: usize,
 }
@@ -108,9 +107,6 @@ const PEERS_MAX: usize = 1 << 12;
 /// Messages of peers that may wait for room or for their answers at one time.
 const WAITING_MAX: usize = 1 << 16;
 
-/// How few open calls are not worth a sweep.
-const SWEEP_MIN: usize = 1024;
-
 /// Where a message to a name goes.
 pub(crate) enum Hop {
     Local(Arc<dyn AnyCell>),
@@ -119,7 +115,7 @@ pub(crate) enum Hop {
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, epoch: u64) -> Self {
-        let state = Mutex::new(State { sweep_at: SWEEP_MIN, ..State::default() });
+        let state = Mutex::new(State::default());
         Self { transport, epoch, state, flow: Flow::default(), counters: Counters::default() }
     }
 
@@ -183,7 +179,7 @@ impl Peers {
 
     /// Takes the asker of a call that has ended.
     pub(crate) fn take_ask(&self, call: CallId) -> Option<ReplyTo<Value>> {
-        self.state().asks.remove(&call)
+        self.state().asks.take(call)
     }
 }
 
@@ -308,16 +304,9 @@ impl Shared {
     ) -> Result<CallId, SendError> {
         let mut world = self.world();
         let mut state = peers.state();
-        if state.asks.len() >= state.sweep_at {
-            let (_, _, _, calls) = world.node.parts();
-            state.asks.retain(|call, asker| asker.is_open() || !calls.cancel(*call));
-            state.sweep_at = SWEEP_MIN.max(state.asks.len() * 2);
-        }
         let (_, _, _, calls) = world.node.parts();
-        let call = calls.begin(Callee::Node(node), Instant::MAX);
-        let call = call.map_err(|_| SendError::WireFull { name: Arc::clone(name) })?;
-        state.asks.insert(call, reply_to);
-        Ok(call)
+        let call = state.asks.begin(calls, node, reply_to);
+        call.map_err(|TooMany| SendError::WireFull { name: Arc::clone(name) })
     }
 
     fn cancel_call(&self, call: CallId) {

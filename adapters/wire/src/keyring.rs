@@ -4,7 +4,7 @@
 //! until a stated time, for what was under way. Who is in here must always sign; it is never enough
 //! that a message has no signature.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
 
@@ -117,6 +117,16 @@ impl Keyring {
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         self.names.contains_key(name) || (is_system(name) && !self.nodes.is_empty())
+    }
+
+    /// Whether this very name has a key, and not only as a system name of some node.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// The bytes of all keys, whether they count at present or not.
+    pub(crate) fn all_keys(&self) -> BTreeSet<[u8; 32]> {
+        self.names.values().flatten().map(|held| *held.key.as_bytes()).collect()
     }
 
     /// The keys that count for a name at a time.

@@ -228,7 +228,12 @@ pub struct Verifier {
     keyring: Keyring,
     policy: Policy,
     seen: BTreeMap<[u8; 32], Seen>,
+    /// When there are so many, those of keys that do not count any more are forgotten.
+    sweep_at: usize,
 }
+
+/// How few keys are not worth a sweep.
+const SWEEP_MIN: usize = 64;
 
 /// What one key has signed lately: timestamps and nonces, and the timestamp below which everything
 /// is forgotten.
@@ -252,10 +257,11 @@ struct SignatureBlock<'a> {
 
 impl Verifier {
     /// Knows these keys, and has opened nothing yet. The memory is at most
-    /// [`Policy::remembered`] envelopes for each key.
+    /// [`Policy::remembered`] envelopes for each key; what keys have left that were removed goes
+    /// when there are twice as many as there were, or 64.
     #[must_use]
     pub const fn new(keyring: Keyring, policy: Policy) -> Self {
-        Self { keyring, policy, seen: BTreeMap::new() }
+        Self { keyring, policy, seen: BTreeMap::new(), sweep_at: 0 }
     }
 
     /// The keys, to add and remove some.
@@ -329,7 +335,12 @@ impl Verifier {
         nonce: [u8; 16],
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        // Keys are those of the keyring, which is bounded; one that was removed is forgotten here.
+        // Keys are those of the keyring, which is bounded; those that were removed go here.
+        if self.seen.len() >= self.sweep_at.max(SWEEP_MIN) && !self.seen.contains_key(&key) {
+            let held = self.keyring.all_keys();
+            self.seen.retain(|key, _| held.contains(key));
+            self.sweep_at = self.seen.len().saturating_mul(2);
+        }
         let seen = self.seen.entry(key).or_default();
         let place = order(timestamp);
         if seen.horizon.is_some_and(|horizon| place <= horizon) {
@@ -433,4 +444,35 @@ fn addressed(message: &Message, signer: &str, arrived_at: Option<&str>) -> Resul
 const fn order(timestamp: Float) -> u64 {
     let bits = timestamp.get().to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::UnixTime;
+    use crate::value::Map;
+    use crate::{Fresh, Uuid};
+
+    #[test]
+    fn what_was_seen_of_a_key_goes_with_it() {
+        let now = UnixTime::from_millis(1_700_000_000_000);
+        let fresh = || Fresh { id: Uuid::v7(now, [7; 10]), timestamp: now.as_seconds() };
+        let mut verifier = Verifier::new(Keyring::new(), Policy::default());
+        for seed in 0..=u8::MAX {
+            let key = SecretKey::from_seed(&[seed; 32]);
+            verifier.keyring_mut().forget("a");
+            verifier.keyring_mut().trust("a", key.public()).unwrap();
+            let mut keys = SigningKeys::new();
+            keys.set("a", key);
+            let message = Message::new(fresh(), "message", Map::new()).between("a", "b");
+            let sealed = keys.seal(&message, [seed; 16], &Limits::DEFAULT).unwrap();
+            assert!(verifier.open(&sealed, Some("b"), now, fresh).is_ok());
+            assert_eq!(
+                verifier.open(&sealed, Some("b"), now, fresh),
+                Err(Refusal::Replayed),
+                "of a key that counts it stays"
+            );
+            assert!(verifier.seen.len() <= SWEEP_MIN);
+        }
+    }
 }

@@ -223,3 +223,16 @@ fn names_and_sizes_are_checked() {
     assert_eq!(written, Err(EncodeError::TooLarge { limit: frame.len() - 1 }));
     assert_eq!(node_name(lictor_kernel::NodeId(7)), "node-7");
 }
+
+// What is remembered of a signer is bounded by the keyring, so it must be in it.
+#[test]
+fn a_nodes_key_seals_for_its_own_name_only() {
+    let mut keyring = Keyring::new();
+    keyring.trust_node("node-1", a_key().public()).unwrap();
+    let mut opener = Opener::new("node-2", keyring, Window::default(), LIMITS, NOW).unwrap();
+    assert!(opener.open(&seal(&sealer(EPOCH), 1), NOW).is_ok());
+    for name in ["_runtime", "_a1", "_a2"] {
+        let sealer = Sealer::new(name, a_key(), EPOCH, Duration::from_secs(30)).unwrap();
+        assert_eq!(opener.open(&seal(&sealer, 1), NOW), Err(Refusal::UnknownSigner), "{name}");
+    }
+}

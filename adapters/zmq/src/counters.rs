@@ -28,7 +28,7 @@ pub struct Counters {
     pub refused_full: u64,
     /// Messages handed to the operating system whole.
     pub sent: u64,
-    /// Messages that were being sent when their connection ended.
+    /// Messages that were being sent when their connection ended, or waited when the client did.
     pub lost: u64,
     /// Messages that came and were handed on.
     pub received: u64,

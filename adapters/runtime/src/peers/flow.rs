@@ -251,3 +251,43 @@ impl Drop for Waiter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::Task;
+    use crate::transport::{self, Frame, Inbox, Transport};
+
+    /// A wire on which nothing may be said.
+    #[derive(Debug)]
+    struct Silent;
+
+    impl Transport for Silent {
+        fn peers(&self) -> Vec<NodeId> {
+            Vec::new()
+        }
+
+        fn send(&self, _: NodeId, frame: Frame) -> Result<(), transport::SendError> {
+            panic!("{:?}", Body::decode(&frame))
+        }
+
+        fn run(self: Arc<Self>, _: Inbox) -> Task {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn a_question_of_an_older_boot_spoils_no_books() {
+        let (peers, node) = (Arc::new(Peers::new(Arc::new(Silent), 1)), NodeId(7));
+        let place = |number| Place { lane: 3, number };
+        let waits = peers.arrive(node, 5, place(2));
+        assert_eq!(peers.flow.losses(), (1, 0), "the first has not come");
+        // Held up on the way; and for an older boot of this node.
+        peers.how_far(node, &Credit::new(4, 1, &[place(90)]));
+        peers.how_far(node, &Credit::new(5, 0, &[place(90)]));
+        assert_eq!(peers.flow.losses(), (1, 0));
+        drop(waits);
+        let mut books = peers.flow.0.lock();
+        assert_eq!(books.incoming(node, 5).tell(), [place(2)], "what had come is settled");
+    }
+}

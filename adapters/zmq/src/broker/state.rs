@@ -145,8 +145,9 @@ impl Shared {
         state.publishing_open = false;
         state.wishes.remove(FORWARDER);
         state.probe = Probe::default();
-        let waiting = state.outbox.waiting(FORWARDER).0 as u64;
-        state.counters.lost = state.counters.lost.saturating_add(waiting);
+        // What waits, and what was being written.
+        let left = state.put.saturating_sub(state.done);
+        state.counters.lost = state.counters.lost.saturating_add(left);
         state.outbox = State::new_outbox(state.outbox_limits);
         state.done = state.put;
         drop(state);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use lictor_runtime::broker::{AddressError, Broker, BrokerEvent, Subscription};
 use lictor_runtime::transport::SendError;
 use lictor_zmq::{Endpoint, TokioNetwork, ZmqConfig};
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::support::{Client, Forwarder, PATIENCE, config, curve, until};
@@ -138,6 +140,43 @@ async fn a_flush_is_over_when_all_has_left_and_a_stop_ends_it() {
     timeout(PATIENCE, flush).await.expect("it cannot leave any more").unwrap();
     until("it has ended", || two.publish("last", b"x") == Err(SendError::Closed)).await;
     assert_eq!(two.broker.counters().lost, 1);
+}
+
+/// A forwarder that greets and reads nothing more.
+async fn deaf() -> (Endpoint, JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut hello = vec![0; 64];
+        hello[..12].copy_from_slice(b"\xff\0\0\0\0\0\0\0\0\x7f\x03\x01");
+        hello[12..16].copy_from_slice(b"NULL");
+        hello.extend(b"\x04\x1a\x05READY\x0bSocket-Type\0\0\0\x04XSUB");
+        stream.write_all(&hello).await.unwrap();
+        std::future::pending().await
+    });
+    (at, task)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_half_written_when_a_client_is_stopped_is_lost_and_counted() {
+    let mut config = config();
+    config.queue_bytes = 128 << 20;
+    let (at, forwarder) = deaf().await;
+    config.pub_addr = at;
+    let client = Client::start(TokioNetwork, &config, &[]);
+    until("it is connected", || client.broker.counters().opened == 1).await;
+    let frame = vec![7; 1 << 20];
+    for _ in 0..64 {
+        client.publish("a", &frame).unwrap();
+    }
+    until("some have left", || client.broker.counters().sent > 0).await;
+    client.task.abort();
+    until("it has ended", || client.publish("a", b"x") == Err(SendError::Closed)).await;
+    let counters = client.broker.counters();
+    assert!(counters.sent < counters.accepted, "{counters:?}");
+    assert_eq!(counters.sent + counters.lost, counters.accepted, "{counters:?}");
+    forwarder.abort();
 }
 
 /// A process whose inbox is full loses what comes then, and hears on.
@@ -279,7 +318,7 @@ async fn a_peer_that_has_vanished_is_noticed_and_its_place_is_free() {
     hello[12..16].copy_from_slice(b"NULL");
     hello.extend(b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB");
     hello.extend(b"\x04\x0b\x09SUBSCRIBEa");
-    tokio::io::AsyncWriteExt::write_all(&mut stream, &hello).await.unwrap();
+    AsyncWriteExt::write_all(&mut stream, &hello).await.unwrap();
     until("it is there", || forwarder.proxy.counters().opened == 1).await;
     until("it is given up", || forwarder.proxy.counters().silent == 1).await;
 }
