@@ -89,3 +89,17 @@ fn many_slow_children_have_the_time_to_start() {
     let knobs = "knobs: { start: [47ms, 50ms], lease: 100ms, heartbeat_threshold: 1 }";
     holds(&format!("{text}horizon: 1s\n{knobs}\n"));
 }
+
+// Invariant: S3. A child that a sweep had started again crashed once more before the sweep came to
+// its sibling; the sweep was taken for an answer to that crash, and the budget for overdrawn.
+#[test]
+fn a_sweep_answers_the_crash_that_began_it() {
+    holds(include_str!("found/s3_sweep.yaml"));
+}
+
+// Invariant: S6. What fell due before a fact came is done at the last instant before it: a wait
+// counts from there.
+#[test]
+fn a_wait_may_count_from_a_nanosecond_before() {
+    holds(include_str!("found/s6_moment.yaml"));
+}

@@ -92,6 +92,8 @@ pub(super) struct ChildBook {
     pub(super) told: Option<Signal>,
     pub(super) told_at: Instant,
     pub(super) end: Option<End>,
+    /// The end that the newest start has answered.
+    pub(super) end_before: Option<End>,
     /// Starts under the supervisor's present incarnation.
     pub(super) starts: u32,
     /// The restart that was promised: at which instant, and by how much put off.
@@ -214,6 +216,7 @@ impl Books {
                 told: None,
                 told_at: Instant::ZERO,
                 end: None,
+                end_before: None,
                 starts: 0,
                 waits: None,
                 rests: agent.is_some_and(|agent| agent.pool),
@@ -354,7 +357,7 @@ impl Books {
         let book = &mut self.child[usize::from(process.who.0)];
         book.newest = Some(process);
         book.life = Life::Starting;
-        book.begun = index;
+        (book.begun, book.end_before) = (index, book.end);
         book.up_by = book.start_timeout.map_or(Instant::MAX, |within| now.saturating_add(within));
         book.late = false;
         book.by_command = by_command;
@@ -469,6 +472,7 @@ impl Books {
             if child.node == node {
                 (child.newest, child.life, child.told) = (None, Life::None, None);
                 (child.end, child.starts, child.waits) = (None, 0, None);
+                child.end_before = None;
                 (child.rests, child.terminated, child.status) = (child.pool, false, None);
                 child.suspended = false;
                 (supervisor.id, supervisor.ready, supervisor.exit) = (None, false, None);

@@ -153,7 +153,8 @@ impl Windows {
         if !exact && end.index < budget.last_counted {
             return Ok(());
         }
-        let counted = if exact { (end.at, end.at) } else { span(books, process, &end) };
+        let last = budget.last_counted;
+        let counted = if exact { (end.at, end.at) } else { span(books, process, &end, last) };
         budget.last_counted = index;
         budget.counted.push_back(counted.0);
         let Some(Intensity { max_restarts, period }) = budget.intensity else { return Ok(()) };
@@ -207,16 +208,19 @@ impl Windows {
 }
 
 /// The span in which the crash lies that a sweep answers: from the first to the last end, of the
-/// children of this supervisor, that nobody asked for and that came after the last sweep.
-fn span(books: &Books, process: Process, own: &End) -> (Instant, Instant) {
+/// children of this supervisor, that nobody asked for and that came after the last sweep. A child
+/// that this sweep has started again, since the record `last`, may have ended once more meanwhile:
+/// then it is its end before that counts.
+fn span(books: &Books, process: Process, own: &End, last: u64) -> (Instant, Instant) {
     let Some(boss) = books.boss(process.who) else { return (own.at, own.at) };
     let mut span = (own.at, own.at);
     for child in &boss.children {
-        if let Some(end) = books.of(*child).end
-            && end.supervisor == process.supervisor
-            && !end.told
-        {
-            span = (span.0.min(end.at), span.1.max(end.at));
+        let book = books.of(*child);
+        let answered = book.end_before.filter(|_| book.begun > last);
+        for end in [book.end, answered].into_iter().flatten() {
+            if end.supervisor == process.supervisor && !end.told {
+                span = (span.0.min(end.at), span.1.max(end.at));
+            }
         }
     }
     span
