@@ -75,6 +75,21 @@ pub(crate) struct Running {
     lines: BufReader<ChildStdout>,
     /// What it says on standard error, if that is read.
     log: Option<mpsc::Receiver<String>>,
+    /// Ends it, however silent it is, if the test takes too long.
+    _watch: mpsc::Sender<()>,
+}
+
+/// Kills a process that outlives every test, unless the test is over before: whoever waits for its
+/// next word then reads its end.
+fn watch(child: &Child) -> mpsc::Sender<()> {
+    let (over, is_over) = mpsc::channel();
+    let pid = child.id();
+    std::thread::spawn(move || {
+        if is_over.recv_timeout(4 * LONG) == Err(mpsc::RecvTimeoutError::Timeout) {
+            kill_hard(pid);
+        }
+    });
+    over
 }
 
 impl Running {
@@ -85,7 +100,8 @@ impl Running {
     pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines, log: None }
+        let _watch = watch(&child);
+        Self { child, lines, log: None, _watch }
     }
 
     /// The same, and its log is read.
@@ -98,7 +114,8 @@ impl Running {
         std::thread::spawn(move || {
             errors.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)));
         });
-        Self { child, lines, log: Some(log) }
+        let _watch = watch(&child);
+        Self { child, lines, log: Some(log), _watch }
     }
 
     /// The next line of its log with this in it, those of its workers left out.
@@ -113,7 +130,7 @@ impl Running {
     }
 
     /// The next line that is such an event; panics when there is no more, and when none is such for
-    /// long: statistics come all the time.
+    /// long.
     pub(crate) fn wait_for(&mut self, is_it: impl Fn(&Value) -> bool) -> Value {
         let until = Instant::now() + 2 * LONG;
         loop {
@@ -138,7 +155,7 @@ impl Running {
 
     /// Closes its standard output and waits for its end.
     pub(crate) fn close_and_wait(self) -> ExitStatus {
-        let Self { mut child, lines, log: _ } = self;
+        let Self { mut child, lines, .. } = self;
         drop(lines);
         child.wait().unwrap()
     }
