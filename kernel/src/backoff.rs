@@ -139,7 +139,8 @@ impl Backoff {
 /// What a backoff remembers of one child between crashes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub struct BackoffState {
-    previous: Duration,
+    /// In nanoseconds: each child has one.
+    previous: u64,
 }
 
 impl BackoffState {
@@ -159,10 +160,10 @@ impl BackoffState {
         };
         let n = if stable { 1 } else { occupancy };
         if n <= 1 {
-            self.previous = Duration::ZERO;
+            self.previous = 0;
         }
         let delay = self.spread(backoff, n, prng);
-        self.previous = delay;
+        self.previous = nanos(delay);
         delay
     }
 
@@ -179,7 +180,7 @@ impl BackoffState {
             (_, Jitter::Full) => prng.below(delay.saturating_add(1)),
             (_, Jitter::Decorrelated) => {
                 let low = nanos(backoff.base).min(max);
-                let high = nanos(self.previous).saturating_mul(3).clamp(low, max);
+                let high = self.previous.saturating_mul(3).clamp(low, max);
                 low.saturating_add(prng.below(high.saturating_sub(low).saturating_add(1)))
             }
         };

@@ -41,6 +41,7 @@ mod restart_window;
 mod router;
 mod scratch;
 pub mod supervisor;
+mod table;
 mod time;
 pub mod tree;
 
@@ -71,5 +72,6 @@ pub use registry::{
 pub use restart_window::{Intensity, RestartWindow, Verdict};
 pub use router::{Choice, ROUND_ROBINS_MAX, Route, Router, Undeliverable};
 pub use supervisor::{AutoShutdown, Strategy, Supervisor};
+pub use table::{Number, Table};
 pub use time::{Deadlines, Instant};
 pub use tree::Tree;

@@ -6,11 +6,12 @@
 //! id then resolves to nothing rather than to a stranger (Erlang's atoms are never freed at all).
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 use core::fmt;
 use core::ops::Bound;
 
-use crate::NameId;
+use crate::{NameId, Table};
 
 /// The greatest length of a name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -90,7 +91,7 @@ pub struct Names {
     limit: usize,
     next: Option<u32>,
     ids: BTreeMap<Arc<str>, NameId>,
-    texts: BTreeMap<NameId, Arc<str>>,
+    texts: Table<NameId, Arc<str>>,
 }
 
 impl Names {
@@ -103,7 +104,7 @@ impl Names {
     /// An empty table whose first id is `first`, holding at most `limit` names at once.
     #[must_use]
     pub const fn starting_at(first: NameId, limit: usize) -> Self {
-        Self { limit, next: Some(first.0), ids: BTreeMap::new(), texts: BTreeMap::new() }
+        Self { limit, next: Some(first.0), ids: BTreeMap::new(), texts: Table::new() }
     }
 
     /// Says whether a user may give `name` to an agent, a group or a capability. (N1, N2)
@@ -185,6 +186,19 @@ impl Names {
         self.insert(tag)
     }
 
+    /// As [`Names::intern`], for a name that is likely to be new: its text is copied first, so that
+    /// one walk through the table finds its place and puts it there.
+    ///
+    /// # Errors
+    /// As [`Names::intern`].
+    pub(crate) fn intern_new(&mut self, name: &str) -> Result<NameId, InternError> {
+        Self::check(name)?;
+        if self.ids.len() >= self.limit || self.next.is_none() {
+            return self.insert(name);
+        }
+        self.enter(Arc::from(name))
+    }
+
     fn insert(&mut self, name: &str) -> Result<NameId, InternError> {
         if let Some(id) = self.ids.get(name) {
             return Ok(*id);
@@ -192,11 +206,18 @@ impl Names {
         if self.ids.len() >= self.limit {
             return Err(InternError::TooManyNames);
         }
+        self.enter(Arc::from(name))
+    }
+
+    fn enter(&mut self, text: Arc<str>) -> Result<NameId, InternError> {
+        let free = match self.ids.entry(text) {
+            Entry::Occupied(known) => return Ok(*known.get()),
+            Entry::Vacant(free) => free,
+        };
         let id = NameId(self.next.ok_or(InternError::IdsExhausted)?);
         self.next = id.0.checked_add(1);
-        let text: Arc<str> = Arc::from(name);
-        self.ids.insert(Arc::clone(&text), id);
-        self.texts.insert(id, text);
+        self.texts.insert(id, Arc::clone(free.key()));
+        free.insert(id);
         assert!(self.ids.len() == self.texts.len());
         Ok(id)
     }
@@ -210,14 +231,20 @@ impl Names {
     /// The name that `id` stands for, unless it was removed. `O(log n)`.
     #[must_use]
     pub fn resolve(&self, id: NameId) -> Option<&str> {
-        self.texts.get(&id).map(|text| &**text)
+        self.texts.get(id).map(|text| &**text)
+    }
+
+    /// As [`Names::resolve`], to be kept: whoever keeps it has the same text, and no copy of it.
+    #[must_use]
+    pub fn shared(&self, id: NameId) -> Option<Arc<str>> {
+        self.texts.get(id).cloned()
     }
 
     /// Forgets a name and says whether it was there. Its id is never used again: the same text
     /// interned later has a new one. The caller removes an id only when nothing refers to it.
     /// `O(log n)`. (N4)
     pub fn remove(&mut self, id: NameId) -> bool {
-        let Some(text) = self.texts.remove(&id) else { return false };
+        let Some(text) = self.texts.remove(id) else { return false };
         self.ids.remove(&text);
         assert!(self.ids.len() == self.texts.len());
         true

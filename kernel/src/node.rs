@@ -12,6 +12,7 @@
 //! and will be back in a moment; after it, the same state means that nobody will start it. So a
 //! name whose process ended is in limbo until the supervisor concerned has settled.
 
+mod groups;
 mod peers;
 mod remote;
 mod settle;
@@ -31,8 +32,9 @@ use crate::tree::{self, Body, Machine, Plan, PlannedChild, Tree};
 use crate::{
     Calls, Change, ChildId, ChildKind, Declaration, DeclareError, Detection, Ended, Instant,
     InternError, Membership, NameId, Names, NodeId, Pid, ProcessId, Registry, RegistryLimits,
-    Router, Shutdown, Status, SupervisorId, UpdateError,
+    Router, Shutdown, Status, SupervisorId, Table, UpdateError,
 };
+use groups::Groups;
 
 /// How a node works.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -214,16 +216,16 @@ pub struct Node {
     released: BTreeSet<NameId>,
     /// Names whose process ended and whose fate is not known yet, by the supervisor concerned: one
     /// that is busy is looked at once, however many names wait for it.
-    limbo: BTreeSet<(SupervisorId, NameId)>,
-    /// (name of a supervisor, name of a child of it) for all that is in a plan or was ever started,
-    /// and still has its name; `None` is the root.
-    below: BTreeSet<(Option<NameId>, NameId)>,
+    limbo: Groups<SupervisorId>,
+    /// The names of the children, by that of their supervisor, for all that is in a plan or was
+    /// ever started, and still has its name; `None` is the root.
+    below: Groups<Option<NameId>>,
     /// What each supervisor that runs is called, `None` for the root. The tree would say so too,
     /// but within one step of it a supervisor may end, and what it did before is carried on after
     /// that.
     called: BTreeMap<SupervisorId, Option<NameId>>,
     /// Names that are in a plan: they start with their supervisor, again and again.
-    planned: BTreeSet<NameId>,
+    planned: Table<NameId, ()>,
     tree_actions: Scratch<Vec<tree::Action>>,
     changes: Scratch<Vec<Change>>,
     ended: Scratch<Vec<Ended>>,
@@ -249,10 +251,10 @@ impl Node {
             host: Host::new(config.remote, config.membership.epoch),
             sets: TagSets::new(config.limits.names),
             released: BTreeSet::new(),
-            limbo: BTreeSet::new(),
-            below: BTreeSet::new(),
+            limbo: Groups::new(),
+            below: Groups::new(),
             called: BTreeMap::new(),
-            planned: BTreeSet::new(),
+            planned: Table::new(),
             tree_actions: Scratch::default(),
             changes: Scratch::default(),
             ended: Scratch::default(),
@@ -278,7 +280,7 @@ impl Node {
         for capability in capabilities {
             tags.push(self.tags.intern_tag(capability).map_err(DeclareNameError::Capability)?);
         }
-        let id = self.names.intern(name).map_err(DeclareNameError::Name)?;
+        let id = self.names.intern_new(name).map_err(DeclareNameError::Name)?;
         if self.placement.node_of(id).is_some() {
             return Err(DeclareNameError::Registry(DeclareError::Taken));
         }
@@ -453,11 +455,12 @@ impl Node {
         how: Option<Shutdown>,
         actions: &mut Vec<Action>,
     ) -> Result<(), TerminateChildError> {
-        self.limbo.insert((supervisor, NameId(id.0)));
+        self.limbo.insert(supervisor, NameId(id.0));
         if let Some(Machine::Static(machine)) = self.tree.supervisor(supervisor) {
             // Its siblings may be down only because they wait for its restart.
-            let siblings = machine.which_children().map(|(id, _)| (supervisor, NameId(id.0)));
-            self.limbo.extend(siblings);
+            for (id, _) in machine.which_children() {
+                self.limbo.insert(supervisor, NameId(id.0));
+            }
         }
         let act = |tree: &mut Tree, out: &mut Vec<tree::Action>| {
             tree.terminate_child(now, supervisor, id, how, out)
@@ -500,7 +503,7 @@ impl Node {
         self.carry_remote(now, actions);
         let name = NameId(id.0);
         // What is in the plan of a supervisor comes back with it; only the root never does.
-        let stays = self.planned.contains(&name) && self.tree.name_of(supervisor).is_some();
+        let stays = self.planned.contains_key(name) && self.tree.name_of(supervisor).is_some();
         if deleted.is_ok() && !stays {
             self.give_back(supervisor, name, actions);
         }

@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::time::Deadlines;
-use crate::{Glob, Instant, NameId, Names, NodeId, ProcessId};
+use crate::{Glob, Instant, NameId, Names, NodeId, ProcessId, Table};
 
 pub use entry::{
     AnnounceError, Announcement, CAPABILITIES_MAX, Change, ChangeKind, Declaration, DeclareError,
@@ -40,7 +40,7 @@ struct Peer {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Registry {
     limits: RegistryLimits,
-    locals: BTreeMap<NameId, Local>,
+    locals: Table<NameId, Local>,
     claims: BTreeMap<(NameId, NodeId), Claim>,
     peers: BTreeMap<NodeId, Peer>,
     leases: Deadlines<(NameId, NodeId)>,
@@ -69,7 +69,7 @@ impl Registry {
     pub fn new(limits: RegistryLimits) -> Self {
         Self {
             limits,
-            locals: BTreeMap::new(),
+            locals: Table::new(),
             claims: BTreeMap::new(),
             peers: BTreeMap::new(),
             leases: Deadlines::default(),
@@ -95,7 +95,7 @@ impl Registry {
         changes: &mut Vec<Change>,
     ) -> Result<Option<NodeId>, DeclareError> {
         let Declaration { process, status, kind, capabilities } = declaration;
-        if self.locals.contains_key(&name) {
+        if self.locals.contains_key(name) {
             return Err(DeclareError::Taken);
         }
         if process.is_none() && matches!(status, Status::Up | Status::Suspended) {
@@ -105,8 +105,8 @@ impl Registry {
             return Err(DeclareError::TooManyNames);
         }
         let capabilities = sorted(capabilities).ok_or(DeclareError::TooManyCapabilities)?;
-        let process_now = process.filter(|_| status.has_process());
-        let local = Local { newest: process, process: process_now, status, kind, capabilities };
+        let is_alive = process.is_some() && status.has_process();
+        let local = Local { newest: process, is_alive, status, kind, capabilities };
         let hidden = self.greatest_claim(name).map(|(node, _)| node);
         self.edit(name, changes, |registry| registry.locals.insert(name, local));
         self.note_local(name);
@@ -126,10 +126,10 @@ impl Registry {
         status: Status,
         changes: &mut Vec<Change>,
     ) -> Result<(), UpdateError> {
-        let local = self.locals.get(&name).ok_or(UpdateError::NoSuchName)?;
+        let local = self.locals.get(name).ok_or(UpdateError::NoSuchName)?;
         let age = |process: ProcessId| (process.supervisor, process.pid.incarnation);
         if let Some(newest) = local.newest {
-            let ended = local.process.is_none();
+            let ended = !local.is_alive;
             let revived = age(process) == age(newest) && ended && status.has_process();
             if age(process) < age(newest) || revived {
                 return Err(UpdateError::Stale);
@@ -137,7 +137,7 @@ impl Registry {
         }
         self.edit_status(name, changes, |local| {
             local.newest = Some(process);
-            local.process = status.has_process().then_some(process);
+            local.is_alive = status.has_process();
             local.status = status;
         });
         Ok(())
@@ -154,13 +154,13 @@ impl Registry {
         status: Status,
         changes: &mut Vec<Change>,
     ) -> Result<(), UpdateError> {
-        let local = self.locals.get(&name).ok_or(UpdateError::NoSuchName)?;
-        if local.process.is_none() && matches!(status, Status::Up | Status::Suspended) {
+        let local = self.locals.get(name).ok_or(UpdateError::NoSuchName)?;
+        if !local.is_alive && matches!(status, Status::Up | Status::Suspended) {
             return Err(UpdateError::NoProcess);
         }
         self.edit_status(name, changes, |local| {
             local.status = status;
-            local.process = local.process.filter(|_| status.has_process());
+            local.is_alive &= status.has_process();
         });
         Ok(())
     }
@@ -175,7 +175,7 @@ impl Registry {
         capabilities: &[NameId],
         changes: &mut Vec<Change>,
     ) -> Result<(), UpdateError> {
-        if !self.locals.contains_key(&name) {
+        if !self.locals.contains_key(name) {
             return Err(UpdateError::NoSuchName);
         }
         let capabilities = sorted(capabilities).ok_or(UpdateError::TooManyCapabilities)?;
@@ -187,7 +187,7 @@ impl Registry {
     /// otherwise the name leaves its groups. (R1, R10)
     pub fn unregister(&mut self, name: NameId, changes: &mut Vec<Change>) -> bool {
         self.note_local(name);
-        self.edit(name, changes, |registry| registry.locals.remove(&name).is_some())
+        self.edit(name, changes, |registry| registry.locals.remove(name).is_some())
     }
 
     /// Merges what another node says of one of its names. (R4, R5, R6)
@@ -226,7 +226,7 @@ impl Registry {
             None => new,
         };
         self.edit(name, changes, |registry| registry.insert_claim(name, node, merged));
-        let shown = !self.locals.contains_key(&name)
+        let shown = !self.locals.contains_key(name)
             && self.greatest_claim(name).is_some_and(|(shown, _)| shown == node);
         Ok(if shown { Merge::Visible } else { Merge::Hidden })
     }
@@ -293,10 +293,10 @@ impl Registry {
     /// `O(log n + claims to the name)`. (R4)
     #[must_use]
     pub fn lookup(&self, name: NameId) -> Option<Entry> {
-        if let Some(local) = self.locals.get(&name) {
-            let Local { newest: _, process, status, kind, ref capabilities } = *local;
-            let capabilities = Arc::clone(capabilities);
-            return Some(Entry { owner: Owner::Local(process), status, kind, capabilities });
+        if let Some(local) = self.locals.get(name) {
+            let (owner, status) = local.shown();
+            let capabilities = Arc::clone(&local.capabilities);
+            return Some(Entry { owner, status, kind: local.kind, capabilities });
         }
         let (node, claim) = self.greatest_claim(name)?;
         let &Claim { epoch, incarnation, lease_until, status, kind, .. } = claim;
@@ -308,7 +308,7 @@ impl Registry {
     /// often. `O(log n + claims to the name)`. (R4)
     #[must_use]
     pub fn owner(&self, name: NameId) -> Option<(Owner, Status)> {
-        if let Some(local) = self.locals.get(&name) {
+        if let Some(local) = self.locals.get(name) {
             return Some(local.shown());
         }
         let (node, claim) = self.greatest_claim(name)?;
@@ -319,7 +319,7 @@ impl Registry {
     /// Whether there is such a name, local or remote, whatever its status.
     #[must_use]
     pub fn contains(&self, name: NameId) -> bool {
-        self.locals.contains_key(&name) || self.claims_to(name).next().is_some()
+        self.locals.contains_key(name) || self.claims_to(name).next().is_some()
     }
 
     /// Pushes the names that match, in byte order. `O(names with the glob's prefix)`. (R11)
@@ -408,7 +408,7 @@ impl Registry {
 
     /// The names declared on this node, in the order of ids.
     pub fn locals(&self) -> impl Iterator<Item = NameId> {
-        self.locals.keys().copied()
+        self.locals.keys()
     }
 
     /// Tells a watcher of changes from now on, and says whether that is new. (R12)
@@ -523,7 +523,7 @@ impl Registry {
         edit: impl FnOnce(&mut Local),
     ) {
         self.note_local(name);
-        self.edit(name, changes, |registry| registry.locals.get_mut(&name).map(edit));
+        self.edit(name, changes, |registry| registry.locals.get_mut(name).map(edit));
     }
 
     /// As `edit_local`, for an edit of the process and the status alone: what is shown is compared
@@ -535,7 +535,7 @@ impl Registry {
         edit: impl FnOnce(&mut Local),
     ) {
         self.note_local(name);
-        let Some(local) = self.locals.get_mut(&name) else { return };
+        let Some(local) = self.locals.get_mut(name) else { return };
         let before = local.shown();
         edit(local);
         if let Some(kind) = moved(before, local.shown()) {

@@ -22,7 +22,8 @@ mod config;
 mod deaths;
 mod sweep;
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -36,7 +37,7 @@ pub(crate) use self::config::{allows, check_policy};
 pub(crate) use self::sweep::is_expected;
 use crate::{
     ChildId, ChildKind, ChildSpec, Deadlines, ExitReason, Instant, Pid, Prng, Restart,
-    RestartWindow, Signal,
+    RestartWindow, Signal, Table,
 };
 
 /// What happened outside.
@@ -218,9 +219,9 @@ struct Death {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Supervisor {
     config: Config,
-    children: BTreeMap<ChildId, Child>,
+    children: Table<ChildId, Child>,
     /// Start order: place -> child. Places only grow, so a late child is always last.
-    order: BTreeMap<u64, ChildId>,
+    order: Table<u64, ChildId>,
     next_place: u64,
     next_incarnation: u64,
     window: RestartWindow,
@@ -240,10 +241,16 @@ impl Supervisor {
     /// Any [`ConfigError`]; all specifications are checked before anything can be started.
     pub fn new(config: Config, specs: &[(ChildId, ChildSpec)]) -> Result<Self, ConfigError> {
         Self::check(&config, specs.iter().copied())?;
-        // Each map from one list: many children at once go in faster than one after the other.
         let placed = || (0_u64..).zip(specs);
+        let mut last: Option<Arc<ChildSpec>> = None;
+        let mut shared = |spec: &ChildSpec| match &last {
+            Some(last) if **last == *spec => Arc::clone(last),
+            _ => Arc::clone(last.insert(Arc::new(*spec))),
+        };
         Ok(Self {
-            children: placed().map(|(at, (id, spec))| (*id, Child::new(*spec, at))).collect(),
+            children: placed()
+                .map(|(at, (id, spec))| (*id, Child::new(shared(spec), at)))
+                .collect(),
             order: placed().map(|(at, (id, _))| (at, *id)).collect(),
             next_place: u64::try_from(specs.len()).unwrap_or(u64::MAX),
             next_incarnation: config.first_incarnation,
@@ -395,19 +402,19 @@ impl Supervisor {
     pub fn which_children(&self) -> impl DoubleEndedIterator<Item = (ChildId, ChildState)> {
         self.order
             .values()
-            .filter_map(|id| self.children.get(id).map(|child| (*id, child.process.state())))
+            .filter_map(|id| self.children.get(*id).map(|child| (*id, child.process.state())))
     }
 
     /// The state of one child, `None` if it is unknown.
     #[must_use]
     pub fn child(&self, id: ChildId) -> Option<ChildState> {
-        self.children.get(&id).map(|child| child.process.state())
+        self.children.get(id).map(|child| child.process.state())
     }
 
     /// The specification of one child, `None` if it is unknown.
     #[must_use]
     pub fn child_spec(&self, id: ChildId) -> Option<&ChildSpec> {
-        self.children.get(&id).map(|child| &child.spec)
+        self.children.get(id).map(|child| &*child.spec)
     }
 
     /// Numbers of children. `O(children)`.
@@ -478,19 +485,19 @@ impl Supervisor {
         let place = self.next_place;
         self.next_place = self.next_place.saturating_add(1);
         self.order.insert(place, id);
-        self.children.insert(id, Child::new(spec, place));
+        self.children.insert(id, Child::new(Arc::new(spec), place));
     }
 
     fn remove(&mut self, id: ChildId, actions: &mut Vec<Action>) {
-        if let Some(child) = self.children.remove(&id) {
-            self.order.remove(&child.place);
+        if let Some(child) = self.children.remove(id) {
+            self.order.remove(child.place);
             actions.push(Action::Removed { child: id });
         }
     }
 
     /// A child that has no process any more: temporary ones are forgotten, others stay as down.
     fn put_down(&mut self, id: ChildId, actions: &mut Vec<Action>) {
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         child.process = Process::Down;
         if child.spec.restart == Restart::Temporary {
             self.remove(id, actions);

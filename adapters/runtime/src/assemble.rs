@@ -1,13 +1,15 @@
 //! From specifications to a world that can be started: everything is checked before anything runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use lictor_kernel::node::DeclareNameError;
 use lictor_kernel::remote::PlaceError;
 use lictor_kernel::tree::{Body, Plan, PlannedChild};
-use lictor_kernel::{ChildId, ChildKind, ChildSpec, DeclareError, Names, NodeId};
+use lictor_kernel::{ChildId, ChildKind, ChildSpec, DeclareError, NameId, Names, NodeId, Table};
 
+use crate::directory::NameHasher;
 use crate::driver::{Elsewhere, Place, Role, World};
 use crate::error::StartError;
 use crate::runtime::Shared;
@@ -28,7 +30,7 @@ impl World {
         self.root = Some(id);
         let plan = Arc::new(plan);
         plan.check().map_err(|error| StartError::BadSupervisor {
-            name: self.places.get(&id).map(|place| place.name.to_string()).unwrap_or_default(),
+            name: self.places.get(id).map(|place| place.name.to_string()).unwrap_or_default(),
             detail: error.to_string(),
         })?;
         Ok(plan)
@@ -46,12 +48,8 @@ impl World {
         let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let strategy = config.strategy;
         // It has its place before anything below it can fail: only what has one is given back.
-        self.place(
-            id,
-            Arc::from(name.as_str()),
-            parent,
-            Role::Supervisor { strategy, children: Vec::new() },
-        );
+        let spelled = self.spelled_once(id, name);
+        self.place(id, spelled, parent, Role::supervisor(strategy));
         let mut planned = Vec::with_capacity(children.len());
         for child in children {
             planned.push(self.add_child(shared, child, id)?);
@@ -60,10 +58,8 @@ impl World {
         check_one(name, &plan, &self.places)?;
         let Plan::Static { children: planned, .. } = &plan else { unreachable!("made above") };
         let ids = planned.iter().map(|child| child.id).collect();
-        if let Some(Place { role: Role::Supervisor { children, .. }, .. }) =
-            self.places.get_mut(&id)
-        {
-            *children = ids;
+        if let Some(Place { role: Role::Supervisor(fixed), .. }) = self.places.get_mut(id) {
+            fixed.children = ids;
         }
         Ok((plan, id))
     }
@@ -97,8 +93,8 @@ impl World {
         let DynamicSupervisor { name, config, child: spec, template } = supervisor;
         let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let plan = Plan::Dynamic(config.clone());
-        let role = Role::Dynamic { template: *template, children: BTreeSet::new() };
-        self.place(id, Arc::from(name.as_str()), Some(parent), role);
+        let spelled = self.spelled_once(id, name);
+        self.place(id, spelled, Some(parent), Role::dynamic(*template));
         check_one(name, &plan, &self.places)?;
         Ok(PlannedChild { id, spec: *spec, body: Body::Supervisor(Arc::new(plan)) })
     }
@@ -127,9 +123,9 @@ impl World {
                 return Err(error);
             }
         };
-        let launch = build(agent, Arc::clone(shared));
+        let name = self.spelled_once(id, &agent.name);
+        let launch = build(agent, Arc::clone(&name), Arc::clone(shared));
         let cell = launch.cell();
-        let name = Arc::clone(&cell.core().name);
         // The registry has just accepted the name, and the directory follows the registry.
         let _ = self.directory.insert(Arc::clone(&name), cell);
         self.place(id, name, Some(parent), Role::Agent(launch));
@@ -154,8 +150,9 @@ impl World {
             recorder.name(id, name);
         }
         let id = ChildId(id.0);
-        let role = Role::Placed(Elsewhere { node: called, starts: 0 });
-        self.place(id, Arc::from(name), Some(parent), role);
+        let role = Role::Placed(Box::new(Elsewhere { node: called, starts: 0 }));
+        let spelled = self.spelled_once(id, name);
+        self.place(id, spelled, Some(parent), role);
         Ok(id)
     }
 
@@ -177,7 +174,8 @@ impl World {
                 if let Some(recorder) = &self.recorder {
                     recorder.name(id, &name);
                 }
-                let launch = build(agent, Arc::clone(shared));
+                let spelled = self.spelled_once(ChildId(id.0), &name);
+                let launch = build(agent, spelled, Arc::clone(shared));
                 self.hosting.offers.insert(ChildId(id.0), launch);
                 Ok(())
             }
@@ -186,6 +184,11 @@ impl World {
                 Err(error)
             }
         }
+    }
+
+    /// The name as the kernel has it, so that there is one copy of it.
+    fn spelled_once(&self, id: ChildId, name: &str) -> Arc<str> {
+        self.node.names().shared(NameId(id.0)).unwrap_or_else(|| Arc::from(name))
     }
 
     fn place(&mut self, id: ChildId, name: Arc<str>, parent: Option<ChildId>, role: Role) {
@@ -222,7 +225,7 @@ const DEPTH_MAX: usize = 256;
 
 /// Checks all names before the first is declared: the grammar, and that each is used once.
 fn check_names(root: &Supervisor) -> Result<(), StartError> {
-    let mut seen = BTreeSet::new();
+    let mut seen = Seen::default();
     let mut rest = vec![(root, 1)];
     while let Some((supervisor, depth)) = rest.pop() {
         check_name(&mut seen, &supervisor.name)?;
@@ -241,7 +244,10 @@ fn check_names(root: &Supervisor) -> Result<(), StartError> {
     Ok(())
 }
 
-fn check_name<'a>(seen: &mut BTreeSet<&'a str>, name: &'a str) -> Result<(), StartError> {
+/// Only asked whether a name is in it.
+type Seen<'a> = HashSet<&'a str, BuildHasherDefault<NameHasher>>;
+
+fn check_name<'a>(seen: &mut Seen<'a>, name: &'a str) -> Result<(), StartError> {
     Names::check(name).map_err(|error| StartError::BadName {
         name: name.to_owned(),
         detail: error.to_string(),
@@ -253,13 +259,13 @@ fn check_name<'a>(seen: &mut BTreeSet<&'a str>, name: &'a str) -> Result<(), Sta
 }
 
 /// Checks one supervisor, so that an error can name it and its child.
-fn check_one(name: &str, plan: &Plan, places: &BTreeMap<ChildId, Place>) -> Result<(), StartError> {
+fn check_one(name: &str, plan: &Plan, places: &Table<ChildId, Place>) -> Result<(), StartError> {
     use lictor_kernel::supervisor::ConfigError;
     // Only the supervisor itself: what is below has been checked, and is not looked at again.
     plan.check_alone().map_err(|error| {
         let mut detail = error.to_string();
         if let ConfigError::BadCombination(id) = error {
-            let child = places.get(&id).map_or("?", |place| &*place.name);
+            let child = places.get(id).map_or("?", |place| &*place.name);
             detail = format!(
                 "child {child:?} is significant, so it must not be permanent and the \
                  supervisor's auto_shutdown must not be never"

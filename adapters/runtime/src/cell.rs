@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use lictor_kernel::{Instant, ProcessId};
+use lictor_kernel::Instant;
 
 pub(crate) use self::control::{Control, WISHES_MAX};
 pub(crate) use self::sending::Sending;
@@ -119,7 +119,7 @@ impl Way {
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
     pub(crate) kind: AgentKind,
-    pub(crate) capabilities: Vec<String>,
+    pub(crate) capabilities: Box<[String]>,
     pub(crate) shared: Arc<Shared>,
     overflow: Overflow,
     status: AtomicU8,
@@ -233,14 +233,14 @@ impl<P: Protocol> Cell<P> {
     pub(crate) fn new(
         name: Arc<str>,
         kind: AgentKind,
-        capabilities: Vec<String>,
+        capabilities: &[String],
         mailbox: MailboxConfig,
         shared: Arc<Shared>,
     ) -> Self {
         let core = Core {
             name,
             kind,
-            capabilities,
+            capabilities: capabilities.into(),
             shared,
             overflow: mailbox.overflow,
             status: AtomicU8::new(Status::Initializing.code()),
@@ -574,5 +574,5 @@ impl<P> Debug for Cell<P> {
 pub(crate) trait Launch: Send + Sync {
     fn cell(&self) -> Arc<dyn AnyCell>;
     /// The body of one incarnation.
-    fn launch(&self, process: ProcessId, life: Arc<Life>) -> Task;
+    fn launch(self: Arc<Self>, life: Arc<Life>) -> Task;
 }

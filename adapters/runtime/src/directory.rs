@@ -204,7 +204,7 @@ impl std::hash::Hash for Name {
 
 /// A fixed hasher: eight bytes at a time, each folded in by a wide multiplication.
 #[derive(Clone, Copy)]
-struct NameHasher(u64);
+pub(crate) struct NameHasher(u64);
 
 impl NameHasher {
     fn fold(&mut self, word: u64) {

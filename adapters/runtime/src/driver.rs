@@ -27,6 +27,7 @@ use lictor_kernel::supervisor::{self};
 use lictor_kernel::tree::{self, Machine};
 use lictor_kernel::{
     CallId, ChildId, Deadlines, ExitReason, Instant, NameId, Node, NodeId, ProcessId, SupervisorId,
+    Table,
 };
 
 use crate::cell::{AnyCell, Control, Launch};
@@ -104,12 +105,13 @@ pub(crate) enum StopHow {
 /// Everything the driver knows. Others may look, under the lock.
 pub(crate) struct World {
     pub(crate) node: Node,
-    pub(crate) places: BTreeMap<ChildId, Place>,
+    pub(crate) places: Table<ChildId, Place>,
     pub(crate) root: Option<ChildId>,
     pub(crate) phase: Phase,
     /// The supervisors that run now, by their place.
     running: BTreeMap<ChildId, SupervisorId>,
-    lives: BTreeMap<ProcessId, Arc<Life>>,
+    /// The process of each child that has one; there is never a second.
+    lives: Table<ChildId, Arc<Life>>,
     killed: Deadlines<ProcessId>,
     /// Killed processes that block their threads.
     stuck: BTreeSet<ProcessId>,
@@ -147,10 +149,12 @@ pub(crate) enum Effect {
     Reopen(Arc<dyn AnyCell>),
     /// Refuse what is new, handle what is queued.
     Drain(Arc<dyn AnyCell>),
+    /// The name is given back: close its mailbox, and drop what launches into it.
+    GiveBack(Arc<dyn Launch>),
     /// Drop it: what the user's factory holds is none of ours.
     Discard(Arc<dyn Launch>),
     /// As well: a specification, refused or used up.
-    Forget(AgentSpec),
+    Forget(Box<AgentSpec>),
     /// Commands that came too late learn so by their dropped answers.
     TooLate(VecDeque<Input>),
     Event(EventKind),
@@ -161,7 +165,7 @@ pub(crate) enum Effect {
     /// runtime is as it was before.
     Ended(Option<Terminated>, Phase),
     /// To a peer.
-    Say(NodeId, Body),
+    Say(NodeId, Box<Body>),
     /// A call over the wire has nobody to answer it any more.
     CallEnded(CallId),
     /// The transport must end.
@@ -199,15 +203,15 @@ async fn run(shared: &Arc<Shared>) {
         wait(shared, deadline, &mut inputs).await;
         {
             let mut world = shared.world();
+            // One look at the clock for all that has come by now.
+            let now = shared.executor.now();
             while let Some(input) = inputs.pop_front() {
-                let now = shared.executor.now();
                 world.input(shared, now, input);
                 if world.is_over() {
                     // Of those behind it only commands matter; they must not stir what is over.
                     world.effects.push_back(Effect::TooLate(std::mem::take(&mut inputs)));
                 }
             }
-            let now = shared.executor.now();
             world.timeout(now);
             world.give_up_stuck(now);
             std::mem::swap(&mut world.effects, &mut effects);
@@ -272,11 +276,8 @@ fn carry_out_one(shared: &Arc<Shared>, effect: Effect) {
         Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
         Effect::Kill(life) => life.kill(),
         Effect::Control(cell, control) => cell.control(control),
-        Effect::Close(cell, failure) => {
-            // Nothing more is taken off the stream before what is queued goes back to it.
-            shared.end_service(&cell.core().name);
-            cell.close(failure);
-        }
+        Effect::Close(cell, failure) => close(shared, &*cell, failure),
+        Effect::GiveBack(launch) => close(shared, &*launch.cell(), ReplyFailure::Down),
         Effect::Reopen(cell) => {
             cell.reopen();
             shared.begin_service(&cell.core().name);
@@ -310,6 +311,12 @@ fn carry_out_one(shared: &Arc<Shared>, effect: Effect) {
     }
 }
 
+fn close(shared: &Shared, cell: &dyn AnyCell, failure: ReplyFailure) {
+    // Nothing more is taken off the stream before what is queued goes back to it.
+    shared.end_service(&cell.core().name);
+    cell.close(failure);
+}
+
 impl World {
     pub(crate) fn new(
         node: Node,
@@ -320,11 +327,11 @@ impl World {
     ) -> Self {
         Self {
             node,
-            places: BTreeMap::new(),
+            places: Table::new(),
             root: None,
             phase: Phase::New,
             running: BTreeMap::new(),
-            lives: BTreeMap::new(),
+            lives: Table::new(),
             killed: Deadlines::default(),
             stuck: BTreeSet::new(),
             details: BTreeMap::new(),
@@ -399,7 +406,13 @@ impl World {
             Input::Fact(fact) => self.fact(now, fact),
             Input::Link(node, is_up) => self.link(now, node, is_up),
             Input::Peer(node, body) => self.hear(now, node, *body),
-            Input::Command(Command::Stop { deadline, answer }) => {
+            Input::Command(command) => self.command(shared, now, *command),
+        }
+    }
+
+    fn command(&mut self, shared: &Arc<Shared>, now: Instant, command: Command) {
+        match command {
+            Command::Stop { deadline, answer } => {
                 self.stops.push(answer);
                 self.phase = Phase::Stopping;
                 let mut actions = std::mem::take(&mut self.actions);
@@ -407,17 +420,17 @@ impl World {
                 self.node.shutdown(now, deadline, &mut actions);
                 self.perform(now, &mut actions);
             }
-            Input::Command(Command::Spawn { supervisor, spawner, agent, answer }) => {
+            Command::Spawn { supervisor, spawner, agent, answer } => {
                 self.spawn(shared, now, &supervisor, spawner.as_deref(), agent, answer);
             }
-            Input::Command(Command::StopChild { name, how, answer }) => {
+            Command::StopChild { name, how, answer } => {
                 self.stop_child(now, &name, &how, answer);
             }
-            Input::Command(Command::Control { name, wish, answer }) => {
+            Command::Control { name, wish, answer } => {
                 let result = self.control(&name, wish);
                 self.effects.push_back(Effect::Answer(answer, result));
             }
-            Input::Command(Command::FixedChild { name, start, answer }) => {
+            Command::FixedChild { name, start, answer } => {
                 let result = self.fixed_child(now, &name, start);
                 self.effects.push_back(Effect::Answer(answer, result));
             }
@@ -427,13 +440,13 @@ impl World {
     /// Something a process did: tell the watchers, then the kernel.
     fn fact(&mut self, now: Instant, fact: Fact) {
         let Fact { process, outcome } = fact;
-        if !self.lives.contains_key(&process) {
+        if self.life(process).is_none() {
             // It was given up because it blocked its thread, and its end has been told. By now
             // another may have its name.
             return;
         }
         let (supervisor, pid) = (process.supervisor, process.pid);
-        let Some(place) = self.places.get(&pid.child) else { return };
+        let Some(place) = self.places.get(pid.child) else { return };
         let name = Arc::clone(&place.name);
         let cell = place.cell();
         let event = match outcome {
@@ -476,8 +489,13 @@ impl World {
         }
     }
 
+    /// The hold on a process, while it is alive.
+    fn life(&self, process: ProcessId) -> Option<&Arc<Life>> {
+        self.lives.get(process.pid.child).filter(|life| life.process == process)
+    }
+
     fn ended(&mut self, process: ProcessId, cell: Option<Arc<dyn AnyCell>>, status: Status) {
-        self.lives.remove(&process);
+        self.lives.remove(process.pid.child);
         self.stuck.remove(&process);
         if let Some(cell) = cell {
             cell.core().set_status(status);
@@ -521,7 +539,7 @@ impl World {
         }
         use supervisor::Phase as Machines;
         let tree = self.node.tree();
-        let mut place = self.places.get(&process.pid.child);
+        let mut place = self.places.get(process.pid.child);
         while let Some(parent) = place.and_then(|place| place.parent) {
             let machine = self.running.get(&parent).and_then(|id| tree.supervisor(*id));
             let ending = match machine {
@@ -538,7 +556,7 @@ impl World {
             if !ending {
                 return false;
             }
-            place = self.places.get(&parent);
+            place = self.places.get(parent);
         }
         true
     }
@@ -550,7 +568,7 @@ impl World {
     fn give_up_stuck(&mut self, now: Instant) {
         while let Some(process) = self.stuck.iter().find(|p| self.is_ending(**p)).copied() {
             self.stuck.remove(&process);
-            if self.lives.contains_key(&process) {
+            if self.life(process).is_some() {
                 let outcome = Outcome::Exited { reason: ExitReason::Killed, detail: None };
                 self.fact(now, Fact { process, outcome });
             }

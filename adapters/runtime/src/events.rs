@@ -223,13 +223,14 @@ impl EventHub {
         Events(watcher)
     }
 
-    pub(crate) fn emit(&self, at: Instant, kind: EventKind) {
+    /// The clock is read only if somebody watches.
+    pub(crate) fn emit(&self, now: impl FnOnce() -> Instant, kind: EventKind) {
         trace(&kind);
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
         #[expect(clippy::cast_precision_loss, reason = "for display")]
-        let event = RuntimeEvent { at: at.as_nanos() as f64 / 1e9, kind };
+        let event = RuntimeEvent { at: now().as_nanos() as f64 / 1e9, kind };
         self.each(|waiting| {
             if waiting.events.len() == WATCHER_LIMIT {
                 waiting.events.pop_front();

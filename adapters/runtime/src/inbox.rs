@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
 
 pub(crate) enum Input {
     Fact(Fact),
-    Command(Command),
+    Command(Box<Command>),
     /// The link to a peer is there, or gone.
     Link(NodeId, bool),
     /// A peer has said something of its membership.
@@ -59,7 +59,7 @@ impl Inbox {
 
     /// Hands a command to the driver; `false` if there is none (any more).
     pub(crate) fn command(&self, command: Command) -> bool {
-        self.push(Input::Command(command))
+        self.push(Input::Command(Box::new(command)))
     }
 
     /// Hands over what came from a peer; `false` if there is no driver, or too much waits for it.

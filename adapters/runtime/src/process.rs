@@ -6,6 +6,7 @@
 
 mod borrowed;
 mod hand;
+mod life;
 
 use std::any::Any;
 use std::fmt::{self, Debug};
@@ -13,27 +14,27 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState, ProcessId};
+use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState};
 
 use pin_project_lite::pin_project;
 
 use self::borrowed::Borrowed;
 use self::hand::Hand;
+pub(crate) use self::life::Life;
 use crate::agent::{Agent, InHandPolicy};
 use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::events::EventKind;
-use crate::executor::{Executor, Task};
-use crate::inbox::{Fact, Inbox, Outcome};
-use crate::mailbox::{Accept, Lane, Popped};
+use crate::executor::Task;
+use crate::inbox::{Fact, Outcome};
+use crate::mailbox::{Accept, Popped};
 use crate::reply::ReplyFailure;
+use crate::runtime::Shared;
 use crate::spans;
-use crate::sync::{Mutex, wake};
 
 /// How an agent's incarnations work.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -49,73 +50,6 @@ pub(crate) struct Work {
 /// After this many messages in one poll the agent lets others run.
 const MESSAGES_PER_POLL: u32 = 128;
 
-/// The outside's hold on an incarnation: kill it.
-#[derive(Debug)]
-pub(crate) struct Life {
-    killed: AtomicBool,
-    /// From this instant on, in nanoseconds, it handles nothing: it runs here for another node,
-    /// which may start it elsewhere then. At the end of time for all others.
-    lease: AtomicU64,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Life {
-    pub(crate) fn new() -> Self {
-        let lease = AtomicU64::new(Instant::MAX.as_nanos());
-        Self { killed: AtomicBool::new(false), lease, waker: Mutex::new(None) }
-    }
-
-    pub(crate) fn lease_until(&self, until: Instant) {
-        self.lease.store(until.as_nanos(), Ordering::Release);
-    }
-
-    /// Whether its lease is over. The driver kills it then; but after a pause of the whole
-    /// operating-system process, the agent may be polled before the driver is. Only what is leased
-    /// reads the clock.
-    fn is_over(&self, now: impl FnOnce() -> Instant) -> bool {
-        let until = self.lease.load(Ordering::Acquire);
-        until < Instant::MAX.as_nanos() && until <= now().as_nanos()
-    }
-
-    /// Ends the incarnation at its next await.
-    pub(crate) fn kill(&self) {
-        self.killed.store(true, Ordering::Release);
-        let waker = self.waker.lock().take();
-        if let Some(waker) = waker {
-            wake(waker);
-        }
-    }
-
-    fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
-    }
-
-    fn register(&self, cx: &TaskContext<'_>) {
-        let mut waker = self.waker.lock();
-        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            let stale = waker.replace(cx.waker().clone());
-            drop(waker);
-            drop(stale);
-        }
-    }
-}
-
-/// How an incarnation ended.
-#[derive(Debug)]
-struct End {
-    outcome: Outcome,
-}
-
-impl End {
-    const fn exited(reason: ExitReason, detail: Option<Arc<str>>) -> Self {
-        Self { outcome: Outcome::Exited { reason, detail } }
-    }
-}
-
-const fn start_failed(detail: Arc<str>) -> End {
-    End { outcome: Outcome::StartFailed { detail } }
-}
-
 pin_project! {
     /// Reports one end, and ends at once when killed. The body lives inside: an incarnation is one
     /// allocation.
@@ -125,9 +59,7 @@ pin_project! {
         life: Arc<Life>,
         // The waker that the life was told last.
         registered: Option<Waker>,
-        inbox: Arc<Inbox>,
-        process: ProcessId,
-        executor: Arc<dyn Executor>,
+        shared: Arc<Shared>,
     }
 
     impl<F> PinnedDrop for Guarded<F> {
@@ -146,11 +78,11 @@ impl<F> Guarded<F> {
         // The body goes first: what it holds (a message in hand) is settled before the driver
         // hears of the end and starts the next incarnation. Where its drop panics it is gone, too.
         let _ = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().set(None)));
-        this.inbox.fact(Fact { process: *this.process, outcome });
+        this.shared.inbox.fact(Fact { process: this.life.process, outcome });
     }
 }
 
-impl<F: Future<Output = End>> Future for Guarded<F> {
+impl<F: Future<Output = Outcome>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
@@ -163,15 +95,15 @@ impl<F: Future<Output = End>> Future for Guarded<F> {
             self.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
             return Poll::Ready(());
         }
-        if this.life.is_over(|| this.executor.now()) {
+        if this.life.is_over(|| this.shared.executor.now()) {
             self.end(Outcome::Exited { reason: ExitReason::NoConnection, detail: None });
             return Poll::Ready(());
         }
         let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
         match catch_unwind(AssertUnwindSafe(|| body.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(end)) => {
-                self.end(end.outcome);
+            Ok(Poll::Ready(outcome)) => {
+                self.end(outcome);
                 Poll::Ready(())
             }
             Err(panic) => {
@@ -197,7 +129,8 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Arc<str> {
 /// Makes incarnations of `A` for one cell.
 pub(crate) struct Launcher<A: Agent> {
     pub(crate) cell: Arc<Cell<A::Message>>,
-    pub(crate) factory: Arc<dyn Fn() -> A + Send + Sync>,
+    /// In a box of its own: most factories capture nothing, and such a box is no allocation.
+    pub(crate) factory: Box<dyn Fn() -> A + Send + Sync>,
     pub(crate) work: Work,
 }
 
@@ -206,20 +139,21 @@ impl<A: Agent> Launch for Launcher<A> {
         Arc::<Cell<A::Message>>::clone(&self.cell)
     }
 
-    fn launch(&self, process: ProcessId, life: Arc<Life>) -> Task {
-        let cell = Arc::clone(&self.cell);
-        let inbox = Arc::clone(&cell.core.shared.inbox);
-        let incarnation = Incarnation {
-            cell,
-            inbox: Arc::clone(&inbox),
-            life: Arc::clone(&life),
-            process,
-            work: self.work,
-            factory: Arc::clone(&self.factory),
-        };
-        let executor = Arc::clone(&self.cell.core.shared.executor);
+    fn launch(self: Arc<Self>, life: Arc<Life>) -> Task {
+        let shared = Arc::clone(&self.cell.core.shared);
+        let incarnation = Incarnation { launcher: self, life: Arc::clone(&life) };
         let body = Some(incarnation.run());
-        Box::pin(Guarded { body, life, registered: None, inbox, process, executor })
+        Box::pin(Guarded { body, life, registered: None, shared })
+    }
+}
+
+/// What a start has led to, if not to an agent that is up, and whether its `stop` is called then.
+fn not_up<A: Agent>(started: Handling, cx: &Context<A>) -> Option<(Outcome, bool)> {
+    match started {
+        Ok(Ok(())) if cx.ending == Ending::Ignore => Some((Outcome::Ignored, false)),
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some((Outcome::StartFailed { detail: error.to_string().into() }, true)),
+        Err(panic) => Some((Outcome::StartFailed { detail: panic }, false)),
     }
 }
 
@@ -233,12 +167,8 @@ fn asked_end<A: Agent>(cx: &Context<A>) -> Option<Next> {
 }
 
 struct Incarnation<A: Agent> {
-    cell: Arc<Cell<A::Message>>,
-    inbox: Arc<Inbox>,
+    launcher: Arc<Launcher<A>>,
     life: Arc<Life>,
-    process: ProcessId,
-    work: Work,
-    factory: Arc<dyn Fn() -> A + Send + Sync>,
 }
 
 /// Where the loop goes after a message or a control.
@@ -251,129 +181,76 @@ enum Next {
     Panicked(Arc<str>),
 }
 
+/// What the loop has got: one place for all of it, since a future keeps room for each value that
+/// may live across one of its waits, also for what has been moved out of.
+enum Turn<'a, A: Agent> {
+    Message(Hand<'a, A>),
+    Next(Next),
+}
+
 impl<A: Agent> Incarnation<A> {
     /// The life of one incarnation.
+    ///
+    /// One future with all waits in it, and each value in the smallest block that will do: what an
+    /// idle agent keeps of memory is decided here more than anywhere else.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep `self` twice")]
-    fn run(self) -> impl Future<Output = End> {
+    #[expect(clippy::too_many_lines, reason = "each future inside costs every agent its room")]
+    fn run(self) -> impl Future<Output = Outcome> {
         async move {
-            let incarnation = self.cell.core.begin_incarnation();
-            let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
+            let incarnation = self.cell().core.begin_incarnation();
+            let mut lifecycle = Lifecycle::new(incarnation, self.launcher.work.max_retries);
             self.show(&lifecycle);
-            let span = spans::start(&self.cell.core.name, incarnation);
-            let make = || span.in_scope(|| (self.factory)());
-            let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
-                Ok(agent) => agent,
-                Err(panic) => {
-                    return start_failed(panic_text(&*panic));
+            let mut agent;
+            let mut cx;
+            {
+                let started = {
+                    let span = spans::start(&self.cell().core.name, incarnation);
+                    let make = || span.in_scope(|| (self.launcher.factory)());
+                    agent = match catch_unwind(AssertUnwindSafe(make)) {
+                        Ok(agent) => agent,
+                        Err(panic) => return Outcome::StartFailed { detail: panic_text(&*panic) },
+                    };
+                    cx = Context::new(Arc::clone(self.cell()), incarnation);
+                    let mut start = pin!(agent.start(&mut cx));
+                    poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
+                };
+                let failed = not_up(started, &cx);
+                if let Some((_, true)) = &failed {
+                    let _ = self.stop(&mut agent, &mut cx).await;
                 }
-            };
-            let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
-            let started = {
-                // Here and below a future is pinned where it is made: each further one around it
-                // would be room that an idle agent keeps.
-                let mut start = pin!(agent.start(&mut cx));
-                poll_fn(|task| span.in_scope(|| poll_caught(start.as_mut(), task))).await
-            };
-            drop(span);
-            let (end, may_stop) = match started {
-                Ok(Ok(())) if cx.ending == Ending::Ignore => {
-                    (Ok(End { outcome: Outcome::Ignored }), false)
+                if let Some((outcome, _)) = failed {
+                    return outcome;
                 }
-                Ok(Ok(())) => {
-                    let end = self.work_as(incarnation, &mut agent, &mut cx, &mut lifecycle).await;
-                    let may_stop = !matches!(end, Next::Panicked(_));
-                    (Err(end), may_stop)
-                }
-                Ok(Err(error)) => (Ok(start_failed(error.to_string().into())), true),
-                Err(panic) => (Ok(start_failed(panic)), false),
-            };
-            let stopped = if may_stop {
-                let span = spans::stop(&self.cell.core.name, incarnation);
-                let mut stop = pin!(agent.stop(&mut cx));
-                poll_fn(|task| span.in_scope(|| poll_caught(stop.as_mut(), task))).await
-            } else {
-                Ok(())
-            };
-            match (end, stopped) {
-                (Ok(end), _) => end,
-                (Err(Next::Panicked(detail) | Next::Crash(detail)), _) | (Err(_), Err(detail)) => {
-                    End::exited(ExitReason::Crashed, Some(detail))
-                }
-                (Err(Next::Stop(reason)), Ok(())) => End::exited(reason, None),
-                (Err(Next::Go), Ok(())) => End::exited(ExitReason::Normal, None),
             }
-        }
-    }
-
-    /// From the end of the start to the beginning of the stop.
-    async fn work_as(
-        &self,
-        incarnation: u64,
-        agent: &mut A,
-        cx: &mut Context<A>,
-        lifecycle: &mut Lifecycle,
-    ) -> Next {
-        // A refusal of the machine is no fault from here on, but says that it is there already.
-        let _ = lifecycle.started();
-        if self.cell.core.is_suspended() {
-            let _ = lifecycle.suspend();
-        }
-        self.show(lifecycle);
-        let outcome = Outcome::Started { incarnation };
-        self.inbox.fact(Fact { process: self.process, outcome });
-        let end = self.work(agent, cx, lifecycle).await;
-        let _ = match &end {
-            Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
-            Next::Go | Next::Stop(_) => lifecycle.stop(),
-        };
-        self.show(lifecycle);
-        end
-    }
-
-    /// Makes the state visible from outside.
-    fn show(&self, lifecycle: &Lifecycle) {
-        self.cell.core.set_status(lifecycle.state().into());
-    }
-
-    /// Handles controls and messages until something ends the incarnation.
-    async fn work(&self, agent: &mut A, cx: &mut Context<A>, lifecycle: &mut Lifecycle) -> Next {
-        let mut in_this_poll = 0;
-        let mut mailbox = Borrowed::of(&self.cell);
-        if let Some(end) = asked_end(cx) {
-            return end;
-        }
-        loop {
-            if self.life.is_killed() || self.life.is_over(|| self.cell.core.shared.executor.now()) {
-                // It may have been while a method blocked the thread. What is queued is not for
-                // us any more; the guard ends us as soon as we let it.
-                mailbox.give_back();
-                std::future::pending::<()>().await;
-            }
-            let accept = accepted(lifecycle.state());
-            let claimed = if accept == Accept::All { mailbox.claim() } else { None };
-            let popped = match claimed {
-                Some(envelope) => Popped::Message(Lane::Normal, envelope),
-                None => poll_fn(|cx| mailbox.poll_pop(cx, accept)).await,
-            };
-            let next = match popped {
-                Popped::Control(control) => self.control(agent, lifecycle, control),
-                Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
-                    self.cell.dead_letter(envelope, ReplyFailure::Expired);
-                    Next::Go
+            self.came_up(&mut lifecycle);
+            let end = 'working: {
+                let mut in_this_poll = 0;
+                let mut mailbox = Borrowed::of(self.cell());
+                if let Some(end) = asked_end(&cx) {
+                    break 'working end;
                 }
-                Popped::Message(lane, mut envelope) => {
+                loop {
+                    if self.must_not_go_on() {
+                        // It may have been told while a method blocked the thread. What is queued
+                        // is not for us any more; the guard ends us as soon as we let it.
+                        mailbox.give_back();
+                        std::future::pending::<()>().await;
+                    }
+                    let accept = accepted(lifecycle.state());
+                    let mut turn = Turn::Next(Next::Go);
+                    let popped = poll_fn(|task| mailbox.poll_next(task, accept)).await;
+                    self.begin(popped, &mut agent, &cx, &mut lifecycle, &mut turn);
                     // All in this one future: what is moved through several on the way of each
                     // message costs more than the message.
-                    let mut hand = Hand::take(self, lifecycle, lane, &mut envelope);
-                    let mut message = envelope.message;
-                    loop {
+                    while let Turn::Message(hand) = &mut turn {
+                        let message = hand.message();
                         let handled = if self.is_watched() {
                             mailbox.give_back();
-                            Box::pin(self.handle_watched(agent, cx, message)).await
+                            Box::pin(self.handle_watched(&mut agent, &mut cx, message)).await
                         } else {
-                            let mut handle = pin!(agent.handle(message, cx));
-                            poll_fn(|cx| {
-                                let handled = poll_caught(handle.as_mut(), cx);
+                            let mut handle = pin!(agent.handle(message, &mut cx));
+                            poll_fn(|task| {
+                                let handled = poll_caught(handle.as_mut(), task);
                                 if handled.is_pending() {
                                     mailbox.give_back();
                                 }
@@ -381,56 +258,137 @@ impl<A: Agent> Incarnation<A> {
                             })
                             .await
                         };
-                        if let Ok(Ok(())) = handled {
+                        let next = if let Ok(Ok(())) = handled {
                             hand.done();
-                            break Next::Go;
-                        }
-                        // The message may go back, in front of what was behind it.
-                        mailbox.give_back();
-                        match self.failed(agent, &mut hand, handled) {
-                            Ok(next) => break next,
-                            Err(again) => message = again,
+                            Some(Next::Go)
+                        } else {
+                            // The message may go back, in front of what was behind it.
+                            mailbox.give_back();
+                            self.failed(&mut agent, hand, handled)
+                        };
+                        if let Some(next) = next {
+                            turn = Turn::Next(next);
                         }
                     }
+                    if let Turn::Next(next @ (Next::Stop(_) | Next::Crash(_) | Next::Panicked(_))) =
+                        turn
+                    {
+                        break 'working next;
+                    }
+                    if let Some(end) = asked_end(&cx) {
+                        break 'working end;
+                    }
+                    in_this_poll += 1;
+                    if in_this_poll == MESSAGES_PER_POLL {
+                        in_this_poll = 0;
+                        mailbox.give_back();
+                        yield_now().await;
+                    }
                 }
-                Popped::Drained => Next::Stop(ExitReason::Shutdown),
             };
-            if !matches!(next, Next::Go) {
-                return next;
-            }
-            if let Some(end) = asked_end(cx) {
-                return end;
-            }
-            in_this_poll += 1;
-            if in_this_poll == MESSAGES_PER_POLL {
-                in_this_poll = 0;
-                mailbox.give_back();
-                yield_now().await;
+            let _ = match &end {
+                Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
+                Next::Go | Next::Stop(_) => lifecycle.stop(),
+            };
+            self.show(&lifecycle);
+            let stopped = if matches!(end, Next::Panicked(_)) {
+                Ok(())
+            } else {
+                self.stop(&mut agent, &mut cx).await
+            };
+            match (end, stopped) {
+                (Next::Panicked(detail) | Next::Crash(detail), _) | (_, Err(detail)) => {
+                    Outcome::Exited { reason: ExitReason::Crashed, detail: Some(detail) }
+                }
+                (Next::Stop(reason), Ok(())) => Outcome::Exited { reason, detail: None },
+                (Next::Go, Ok(())) => Outcome::Exited { reason: ExitReason::Normal, detail: None },
             }
         }
+    }
+
+    fn cell(&self) -> &Arc<Cell<A::Message>> {
+        &self.launcher.cell
+    }
+
+    /// The agent's last method.
+    async fn stop(&self, agent: &mut A, cx: &mut Context<A>) -> Result<(), Arc<str>> {
+        if spans::handles_wanted() {
+            let span = spans::stop(&self.cell().core.name, cx.incarnation());
+            // In a box, so that those whom nobody watches need not keep room for it.
+            return Box::pin(spans::within(span, caught(agent.stop(cx)))).await;
+        }
+        let mut stop = pin!(agent.stop(cx));
+        poll_fn(|task| poll_caught(stop.as_mut(), task)).await
+    }
+
+    /// The end of the start: from here on it works.
+    fn came_up(&self, lifecycle: &mut Lifecycle) {
+        // A refusal of the machine is no fault from here on, but says that it is there already.
+        let _ = lifecycle.started();
+        let core = &self.cell().core;
+        if core.is_suspended() {
+            let _ = lifecycle.suspend();
+        }
+        self.show(lifecycle);
+        let outcome = Outcome::Started { incarnation: lifecycle.incarnation() };
+        core.shared.inbox.fact(Fact { process: self.life.process, outcome });
+    }
+
+    /// Whether it was killed, or its lease is over.
+    fn must_not_go_on(&self) -> bool {
+        self.life.is_killed() || self.life.is_over(|| self.cell().core.shared.executor.now())
+    }
+
+    /// Takes what has come.
+    #[inline]
+    fn begin<'a>(
+        &'a self,
+        popped: Popped<Control, Envelope<A::Message>>,
+        agent: &mut A,
+        cx: &Context<A>,
+        lifecycle: &'a mut Lifecycle,
+        turn: &mut Turn<'a, A>,
+    ) {
+        match popped {
+            Popped::Control(control) => {
+                *turn = Turn::Next(self.control(agent, lifecycle, control));
+            }
+            Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
+                self.cell().dead_letter(envelope, ReplyFailure::Expired);
+            }
+            Popped::Message(lane, envelope) => {
+                *turn = Turn::Message(Hand::take(self, lifecycle, lane, envelope));
+            }
+            Popped::Drained => *turn = Turn::Next(Next::Stop(ExitReason::Shutdown)),
+        }
+    }
+
+    /// Makes the state visible from outside.
+    fn show(&self, lifecycle: &Lifecycle) {
+        self.cell().core.set_status(lifecycle.state().into());
     }
 
     /// Whether the message's time to live is over, or that of the incarnation whose timer sent it.
     fn is_over(&self, cx: &Context<A>, envelope: &Envelope<A::Message>) -> bool {
         let is_for_another =
             envelope.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
-        let now = || self.cell.core.shared.executor.now();
+        let now = || self.cell().core.shared.executor.now();
         is_for_another || (envelope.expires < Instant::MAX && envelope.expires <= now())
     }
 
     fn control(&self, agent: &mut A, lifecycle: &mut Lifecycle, control: Control) -> Next {
-        let core = &self.cell.core;
+        let core = &self.cell().core;
         if control.is_wish() {
             core.wish_taken();
         }
         let name = Arc::clone(&core.name);
         let hook = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).err();
         let (panic, next) = match control {
-            Control::Shutdown { process } if process != self.process => (None, Next::Go),
+            Control::Shutdown { process } if process != self.life.process => (None, Next::Go),
             // While it drains, the end of the queue stops it.
             Control::Shutdown { .. } if core.drains() => (None, Next::Go),
             Control::Shutdown { .. } => (None, Next::Stop(ExitReason::Shutdown)),
-            Control::Restart { process, .. } if process != self.process => (None, Next::Go),
+            Control::Restart { process, .. } if process != self.life.process => (None, Next::Go),
             Control::Restart { by, .. } => {
                 (None, Next::Crash(format!("restart asked by {by}").into()))
             }
@@ -460,7 +418,7 @@ impl<A: Agent> Incarnation<A> {
     /// Whether somebody listens to each delivery, or the time for it is bounded.
     #[inline]
     fn is_watched(&self) -> bool {
-        self.work.handle_timeout.is_some() || spans::handles_wanted()
+        self.launcher.work.handle_timeout.is_some() || spans::handles_wanted()
     }
 
     /// One delivery of a message, where somebody listens or the time for it is bounded. Most are
@@ -472,10 +430,10 @@ impl<A: Agent> Incarnation<A> {
         message: A::Message,
     ) -> Handling {
         let handle = caught(async {
-            let Some(timeout) = self.work.handle_timeout else {
+            let Some(timeout) = self.launcher.work.handle_timeout else {
                 return agent.handle(message, cx).await;
             };
-            let shared = Arc::clone(&self.cell.core.shared);
+            let shared = Arc::clone(&self.cell().core.shared);
             let deadline = shared.executor.now().saturating_add(timeout);
             let handled = shared.timers.timeout(deadline, agent.handle(message, cx)).await;
             handled.unwrap_or_else(|_| {
@@ -483,27 +441,22 @@ impl<A: Agent> Incarnation<A> {
             })
         });
         if spans::handles_wanted() {
-            let core = &self.cell.core;
+            let core = &self.cell().core;
             return spans::within(spans::handle(&core.name, core.starts()), handle).await;
         }
         handle.await
     }
 
-    /// A delivery that has not gone well: what the agent and the kernel make of it. `Err` is the
-    /// message once more.
+    /// A delivery that has not gone well: what the agent and the kernel make of it. `None` if the
+    /// message is in hand once more.
     #[cold]
-    fn failed(
-        &self,
-        agent: &mut A,
-        hand: &mut Hand<'_, A>,
-        handled: Handling,
-    ) -> Result<Next, A::Message> {
+    fn failed(&self, agent: &mut A, hand: &mut Hand<'_, A>, handled: Handling) -> Option<Next> {
         let error = match handled {
-            Ok(Ok(())) => return Ok(Next::Go),
+            Ok(Ok(())) => return Some(Next::Go),
             Ok(Err(error)) => error,
             Err(panic) => {
                 hand.failed(ReplyFailure::Crashed);
-                return Ok(Next::Panicked(panic));
+                return Some(Next::Panicked(panic));
             }
         };
         let attempt = hand.attempt();
@@ -511,13 +464,13 @@ impl<A: Agent> Incarnation<A> {
             Ok(action) => action,
             Err(panic) => {
                 hand.failed(ReplyFailure::Crashed);
-                return Ok(Next::Panicked(panic_text(&*panic)));
+                return Some(Next::Panicked(panic_text(&*panic)));
             }
         };
-        Ok(match hand.on_error(action) {
+        Some(match hand.on_error(action) {
             ErrorDecision::Redeliver { .. } => {
-                if let Some(again) = hand.again() {
-                    return Err(again);
+                if hand.again() {
+                    return None;
                 }
                 hand.failed(ReplyFailure::Crashed);
                 Next::Crash(error.to_string().into())
@@ -586,6 +539,6 @@ pub(crate) async fn yield_now() {
 
 impl<A: Agent> Debug for Incarnation<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Incarnation({:?})", self.process)
+        write!(f, "Incarnation({:?})", self.life.process)
     }
 }

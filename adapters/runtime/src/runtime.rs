@@ -77,7 +77,7 @@ impl Shared {
     }
 
     pub(crate) fn emit(&self, kind: EventKind) {
-        self.events.emit(self.executor.now(), kind);
+        self.events.emit(|| self.executor.now(), kind);
     }
 
     /// The tree has ended; called by the driver as its last act.

@@ -18,7 +18,8 @@ use crate::runtime::{Runtime, Shared};
 use crate::started::Tree;
 use crate::view::AgentKind;
 
-type Build = Box<dyn FnOnce(&AgentSpec, Arc<Shared>) -> Arc<dyn Launch> + Send>;
+/// Makes the cell, under the name that is shared with all who know it, and what launches into it.
+type Build = Box<dyn FnOnce(&AgentSpec, Arc<str>, Arc<Shared>) -> Arc<dyn Launch> + Send>;
 
 /// An agent, before it runs: a name, a factory, and how it is supervised.
 ///
@@ -42,11 +43,10 @@ pub fn agent<A: Agent>(
     name: impl Into<String>,
     factory: impl Fn() -> A + Send + Sync + 'static,
 ) -> AgentSpec {
-    let factory = Arc::new(factory);
-    let build = move |spec: &AgentSpec, shared: Arc<Shared>| -> Arc<dyn Launch> {
-        let name = Arc::from(spec.name.as_str());
-        let capabilities = spec.capabilities.clone();
-        let cell = Cell::<A::Message>::new(name, spec.kind, capabilities, spec.mailbox, shared);
+    let build = move |spec: &AgentSpec, name: Arc<str>, shared: Arc<Shared>| -> Arc<dyn Launch> {
+        let tags = &spec.capabilities;
+        let cell = Cell::<A::Message>::new(name, spec.kind, tags, spec.mailbox, shared);
+        let factory = Box::new(factory);
         Arc::new(Launcher::<A> { cell: Arc::new(cell), factory, work: spec.work })
     };
     AgentSpec {

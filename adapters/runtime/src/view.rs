@@ -126,16 +126,16 @@ pub const fn strategy_name(strategy: Strategy) -> &'static str {
 impl World {
     pub(crate) fn agents(&self) -> Vec<AgentInfo> {
         let mut agents: Vec<AgentInfo> = Vec::new();
-        for (id, place) in &self.places {
-            let supervisor = place.parent.and_then(|parent| self.places.get(&parent));
+        for (id, place) in self.places.iter() {
+            let supervisor = place.parent.and_then(|parent| self.places.get(parent));
             let supervisor = supervisor.map_or_else(|| Arc::from(""), |s| Arc::clone(&s.name));
             let launch = match &place.role {
                 Role::Agent(launch) => launch,
                 Role::Placed(elsewhere) => {
-                    agents.push(self.elsewhere(*id, place, elsewhere, supervisor));
+                    agents.push(self.elsewhere(id, place, elsewhere, supervisor));
                     continue;
                 }
-                Role::Supervisor { .. } | Role::Dynamic { .. } => continue,
+                Role::Supervisor(_) | Role::Dynamic(_) => continue,
             };
             let cell = launch.cell();
             let core = cell.core();
@@ -144,7 +144,7 @@ impl World {
                 name: Arc::clone(&core.name),
                 kind: core.kind,
                 status: core.status(),
-                capabilities: core.capabilities.clone(),
+                capabilities: core.capabilities.to_vec(),
                 supervisor,
                 on: None,
                 starts: core.starts(),
@@ -198,7 +198,7 @@ impl World {
         let mut lines = Vec::new();
         let mut rest = vec![(root, String::new(), None)];
         while let Some((id, prefix, last)) = rest.pop() {
-            let Some(place) = self.places.get(&id) else { continue };
+            let Some(place) = self.places.get(id) else { continue };
             let (connector, indent) = match last {
                 None => ("", ""),
                 Some(true) => ("└── ", "    "),
@@ -216,13 +216,13 @@ impl World {
     }
 
     fn label(&self, id: ChildId) -> String {
-        let Some(place) = self.places.get(&id) else { return String::new() };
+        let Some(place) = self.places.get(id) else { return String::new() };
         let name = &place.name;
         match &place.role {
-            Role::Supervisor { strategy, .. } => {
-                format!("[sup] {name} ({})", strategy_name(*strategy))
+            Role::Supervisor(fixed) => {
+                format!("[sup] {name} ({})", strategy_name(fixed.strategy))
             }
-            Role::Dynamic { .. } => format!("[dyn] {name} ({})", self.supervisor_status(id).name()),
+            Role::Dynamic(_) => format!("[dyn] {name} ({})", self.supervisor_status(id).name()),
             Role::Placed(elsewhere) => {
                 format!("[agent] {name} ({}) on {}", self.placed_status(id).name(), elsewhere.node)
             }

@@ -1,13 +1,11 @@
 //! The machinery: what one part of the node does is a fact to the others.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use super::{Action, Callee, Node};
 use crate::supervisor::{self, ChildState};
 use crate::tree::{self, Body, Plan, Stage, Tree};
-use crate::{ChildId, ExitReason, Instant, NameId, Owner, ProcessId, Status, SupervisorId};
+use crate::{ChildId, ExitReason, Instant, NameId, Owner, ProcessId, Status, SupervisorId, Table};
 
 impl Node {
     /// Lets the tree act, and carries what it did into the registry.
@@ -73,7 +71,7 @@ impl Node {
 
     fn ended_process(&mut self, process: ProcessId, reason: ExitReason, actions: &mut Vec<Action>) {
         self.set_process(process, Status::Restarting, actions);
-        self.limbo.insert((process.supervisor, NameId(process.pid.child.0)));
+        self.limbo.insert(process.supervisor, NameId(process.pid.child.0));
         self.calls.callee_down(Callee::Process(process), reason, &mut self.ended.0);
         actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
     }
@@ -90,7 +88,7 @@ impl Node {
                 self.go_down(name, actions);
                 // A static supervisor forgets a temporary child, but its plan does not: the child
                 // is started again with the whole supervisor, and must have its name then.
-                if !self.planned.contains(&name) {
+                if !self.planned.contains_key(name) {
                     self.give_back(supervisor, name, actions);
                 }
             }
@@ -122,7 +120,7 @@ impl Node {
             (Stage::Exited(reason), process) => {
                 self.called.remove(&supervisor);
                 // What becomes of the names below is settled with what becomes of this one.
-                drop(self.take_limbo(supervisor));
+                drop(self.limbo.take(supervisor));
                 match process {
                     Some(process) => self.ended_process(process, reason, actions),
                     None => self.all_below_go_down(None, actions),
@@ -133,7 +131,7 @@ impl Node {
 
     fn starting(&mut self, process: ProcessId, actions: &mut Vec<Action>) {
         if let Some(parent) = self.called.get(&process.supervisor) {
-            self.below.insert((*parent, NameId(process.pid.child.0)));
+            self.below.insert(*parent, NameId(process.pid.child.0));
         }
         self.set_process(process, Status::Starting, actions);
     }
@@ -145,8 +143,8 @@ impl Node {
             let Plan::Static { children, .. } = plan else { continue };
             for child in children {
                 let name = NameId(child.id.0);
-                self.below.insert((parent, name));
-                self.planned.insert(name);
+                self.below.insert(parent, name);
+                self.planned.insert(name, ());
                 if let Body::Supervisor(plan) = &child.body {
                     rest.push((Some(name), plan));
                 }
@@ -191,16 +189,15 @@ impl Node {
         while let Some((parent, name)) = rest.pop() {
             rest.extend(self.children_of(Some(name)).map(|child| (Some(name), child)));
             // Once: a number that was used twice could lie below itself.
-            if self.below.remove(&(parent, name)) {
-                self.planned.remove(&name);
+            if self.below.remove(parent, name) {
+                self.planned.remove(name);
                 self.retract(name, actions);
             }
         }
     }
 
     fn children_of(&self, parent: Option<NameId>) -> impl Iterator<Item = NameId> {
-        let range = (parent, NameId(0))..=(parent, NameId(u32::MAX));
-        self.below.range(range).map(|(_, name)| *name)
+        self.below.of(parent)
     }
 
     /// A name is down for good, and so is everything below it.
@@ -212,9 +209,9 @@ impl Node {
     fn all_below_go_down(&mut self, name: Option<NameId>, actions: &mut Vec<Action>) {
         let mut rest: Vec<NameId> = self.children_of(name).collect();
         // A number that a caller used twice, against the convention, could lie below itself.
-        let mut seen = BTreeSet::new();
+        let mut seen = Table::new();
         while let Some(name) = rest.pop() {
-            if seen.insert(name) {
+            if seen.insert(name, ()).is_none() {
                 self.put_status(name, Status::Down, actions);
                 rest.extend(self.children_of(Some(name)));
             }
@@ -257,35 +254,25 @@ impl Node {
     /// supervisors that have such names, and `O(log n)` for each name that is decided.
     fn settle_names(&mut self, actions: &mut Vec<Action>) {
         let mut down = Vec::new();
-        let mut next = self.limbo.first().copied();
-        while let Some((supervisor, _)) = next {
+        let mut next = self.limbo.next(None);
+        while let Some(supervisor) = next {
             let machine = self.tree.supervisor(supervisor);
-            if machine.is_none_or(|machine| !machine.is_busy()) {
-                let names = self.take_limbo(supervisor);
+            if machine.is_none_or(|machine| !machine.is_busy())
+                && let Some(names) = self.limbo.take(supervisor)
+            {
                 let machine = self.tree.supervisor(supervisor);
-                down.extend(names.into_iter().filter(|name| {
+                down.extend(names.keys().filter(|name| {
                     let child = machine.and_then(|machine| machine.child(ChildId(name.0)));
                     matches!(child, Some(ChildState::Down))
                 }));
             }
-            let behind = (Bound::Excluded((supervisor, NameId(u32::MAX))), Bound::Unbounded);
-            next = self.limbo.range(behind).next().copied();
+            next = self.limbo.next(Some(supervisor));
         }
         // In the order of the names, whoever supervises them.
         down.sort_unstable();
         for name in down {
             self.go_down(name, actions);
         }
-    }
-
-    /// Takes the names in limbo of one supervisor, in their order.
-    fn take_limbo(&mut self, supervisor: SupervisorId) -> Vec<NameId> {
-        let all = (supervisor, NameId(0))..=(supervisor, NameId(u32::MAX));
-        let names: Vec<NameId> = self.limbo.range(all).map(|(_, name)| *name).collect();
-        for name in &names {
-            self.limbo.remove(&(supervisor, *name));
-        }
-        names
     }
 
     pub(super) fn fire_all_but_tree(&mut self, now: Instant, actions: &mut Vec<Action>) {

@@ -272,17 +272,24 @@ pub enum Match {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Local {
+    /// The newest process that is known.
     pub(super) newest: Option<ProcessId>,
-    pub(super) process: Option<ProcessId>,
+    /// Whether that has not ended.
+    pub(super) is_alive: bool,
     pub(super) status: Status,
     pub(super) kind: ChildKind,
     pub(super) capabilities: Arc<[NameId]>,
 }
 
 impl Local {
+    /// The process, if there is one at present.
+    pub(super) const fn process(&self) -> Option<ProcessId> {
+        if self.is_alive { self.newest } else { None }
+    }
+
     /// Who answers for the name, and how it is doing.
     pub(super) const fn shown(&self) -> (Owner, Status) {
-        (Owner::Local(self.process), self.status)
+        (Owner::Local(self.process()), self.status)
     }
 }
 
@@ -355,6 +362,10 @@ pub(super) fn members(
 pub(super) fn sorted(capabilities: &[NameId]) -> Option<Arc<[NameId]>> {
     if capabilities.len() > CAPABILITIES_MAX {
         return None;
+    }
+    if capabilities.is_empty() {
+        // Most have none, and share that.
+        return Some(Arc::default());
     }
     let set: BTreeSet<NameId> = capabilities.iter().copied().collect();
     Some(set.into_iter().collect())

@@ -1,5 +1,7 @@
 //! What a supervisor knows of one child.
 
+use alloc::sync::Arc;
+
 use crate::backoff::BackoffState;
 use crate::{ChildSpec, Instant, Pid};
 
@@ -23,7 +25,8 @@ pub enum ChildState {
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Child {
-    pub(super) spec: ChildSpec,
+    /// Shared by children made alike: there may be very many of them.
+    pub(super) spec: Arc<ChildSpec>,
     /// Position in the start order.
     pub(super) place: u64,
     pub(super) process: Process,
@@ -74,7 +77,7 @@ pub(super) enum Retry {
 }
 
 impl Child {
-    pub(super) fn new(spec: ChildSpec, place: u64) -> Self {
+    pub(super) fn new(spec: Arc<ChildSpec>, place: u64) -> Self {
         Self { spec, place, process: Process::Down, backoff: BackoffState::default() }
     }
 }

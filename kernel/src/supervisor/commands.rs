@@ -114,7 +114,7 @@ impl Supervisor {
         if !allows(self.config.auto_shutdown, &spec) {
             return Err(StartChildError::BadCombination);
         }
-        if let Some(child) = self.children.get(&id) {
+        if let Some(child) = self.children.get(id) {
             return Err(match child.process {
                 Process::Up { pid, .. }
                 | Process::Dead { pid, .. }
@@ -145,7 +145,7 @@ impl Supervisor {
             NotServed::Busy => TerminateChildError::Busy,
             NotServed::NotRunning => TerminateChildError::NotRunning,
         })?;
-        let child = self.children.get(&id).ok_or(TerminateChildError::NotFound)?;
+        let child = self.children.get(id).ok_or(TerminateChildError::NotFound)?;
         let pid = child.process.pid();
         self.sweep.stop_only(child.place);
         self.phase = Phase::Command { child: id };
@@ -169,7 +169,7 @@ impl Supervisor {
             NotServed::Busy => RestartChildError::Busy,
             NotServed::NotRunning => RestartChildError::NotRunning,
         })?;
-        let child = self.children.get(&id).ok_or(RestartChildError::NotFound)?;
+        let child = self.children.get(id).ok_or(RestartChildError::NotFound)?;
         match child.process {
             Process::Down => Ok(self.command_start(now, id, false, actions)),
             Process::Restarting { .. } => Err(RestartChildError::Restarting),
@@ -194,7 +194,7 @@ impl Supervisor {
             NotServed::Busy => DeleteChildError::Busy,
             NotServed::NotRunning => DeleteChildError::NotRunning,
         })?;
-        let child = self.children.get(&id).ok_or(DeleteChildError::NotFound)?;
+        let child = self.children.get(id).ok_or(DeleteChildError::NotFound)?;
         match child.process {
             Process::Down => self.remove(id, actions),
             Process::Restarting { .. } => return Err(DeleteChildError::Restarting),
@@ -225,7 +225,7 @@ impl Supervisor {
         added: bool,
         actions: &mut Vec<Action>,
     ) -> Pid {
-        let place = self.children.get(&id).map_or(0, |child| child.place);
+        let place = self.children.get(id).map_or(0, |child| child.place);
         let pid = Pid { child: id, incarnation: self.next_incarnation };
         self.phase = Phase::Command { child: id };
         self.sweep.start_only(place);

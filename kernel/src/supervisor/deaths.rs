@@ -32,7 +32,7 @@ impl Supervisor {
     pub(super) fn died(&mut self, now: Instant, death: Death, actions: &mut Vec<Action>) {
         let Death { pid, reason, at } = death;
         let id = pid.child;
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         let since = match child.process {
             Process::Dead { since, .. } => Some(since),
             Process::Down
@@ -68,7 +68,7 @@ impl Supervisor {
         id: ChildId,
         actions: &mut Vec<Action>,
     ) {
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         let Process::Restarting { retry, .. } = child.process else { return };
         child.process = Process::Down;
         match retry {
@@ -91,7 +91,7 @@ impl Supervisor {
             self.stop_all(now, self.config.exhausted, actions);
             return;
         };
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         let backoff = &self.config.backoff;
         let delay = child.backoff.next_delay(backoff, occupancy, up_since, at, &mut self.prng);
         if delay.is_zero() {
@@ -107,7 +107,7 @@ impl Supervisor {
 
     /// Carries out the strategy for a child that is down.
     fn restart(&mut self, now: Instant, id: ChildId, actions: &mut Vec<Action>) {
-        let Some(place) = self.children.get(&id).map(|child| child.place) else { return };
+        let Some(place) = self.children.get(id).map(|child| child.place) else { return };
         self.phase = Phase::Restarting;
         match self.config.strategy {
             Strategy::OneForOne => self.sweep.start_only(place),

@@ -99,8 +99,8 @@ impl Supervisor {
 
     /// Stops the highest child in `from .. below`, or turns to starting when there is none.
     fn walk_down(&mut self, now: Instant, from: u64, below: u64, actions: &mut Vec<Action>) {
-        let Some((place, id)) = self.order.range(from..below).next_back().map(|(p, id)| (*p, *id))
-        else {
+        let last = self.order.last_before(below).filter(|(place, _)| *place >= from);
+        let Some((place, id)) = last.map(|(place, id)| (place, *id)) else {
             let (next, last) = self.sweep.start;
             let starts = self.phase == Phase::Restarting && next <= last;
             self.sweep.step = if starts { Step::Start { next, last } } else { Step::Idle };
@@ -112,14 +112,14 @@ impl Supervisor {
 
     /// Starts the lowest child in `next ..= last`, or ends the walk when there is none.
     fn walk_up(&mut self, now: Instant, next: u64, last: u64, actions: &mut Vec<Action>) {
-        let found = if next <= last { self.order.range(next..=last).next() } else { None };
-        let Some((place, id)) = found.map(|(place, id)| (*place, *id)) else {
+        let found = self.order.first_from(next).filter(|(place, _)| *place <= last);
+        let Some((place, id)) = found.map(|(place, id)| (place, *id)) else {
             self.sweep.step = Step::Idle;
             return;
         };
         self.sweep.step = Step::Start { next: place.saturating_add(1), last };
         let incarnation = self.next_incarnation;
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         if child.process != Process::Down {
             return;
         }
@@ -146,7 +146,7 @@ impl Supervisor {
 
     /// Brings one child down: asks it, or takes its death out of the queue, or cancels its restart.
     fn stop(&mut self, now: Instant, id: ChildId, actions: &mut Vec<Action>) {
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         match child.process {
             // It was killed when it missed its start deadline: nothing is left but to wait.
             Process::Starting { pid, late: true, was_up } => {
@@ -206,7 +206,7 @@ impl Supervisor {
     fn brought_down(&mut self, id: ChildId, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Stopping { .. }) {
             // The whole supervisor goes: its specifications go with it, without a word each.
-            if let Some(child) = self.children.get_mut(&id) {
+            if let Some(child) = self.children.get_mut(id) {
                 child.process = Process::Down;
             }
         } else {
@@ -215,7 +215,7 @@ impl Supervisor {
     }
 
     fn report_stop(&self, pid: Pid, reason: ExitReason, actions: &mut Vec<Action>) {
-        let Some(child) = self.children.get(&pid.child) else { return };
+        let Some(child) = self.children.get(pid.child) else { return };
         if !is_expected(&child.spec, reason) {
             actions.push(Action::Report(Report::ShutdownError { pid, reason }));
         }
@@ -226,12 +226,12 @@ impl Supervisor {
         self.phase = Phase::Stopping { reason };
         // A restart that will never be made must not be seen as coming.
         while let Some((_, (_, id))) = self.retries.pop_due(Instant::MAX) {
-            if let Some(child) = self.children.get_mut(&id) {
+            if let Some(child) = self.children.get_mut(id) {
                 child.process = Process::Down;
             }
         }
         self.sweep.step = Step::Stop { from: 0, below: u64::MAX };
-        let in_progress = self.sweep.at.and_then(|id| self.children.get(&id));
+        let in_progress = self.sweep.at.and_then(|id| self.children.get(id));
         if in_progress.is_none_or(|child| matches!(child.process, Process::Starting { .. })) {
             // One that is being started has its turn in the walk; one that is being stopped is
             // waited for first.
@@ -245,7 +245,7 @@ impl Supervisor {
         self.sweep = Sweep { step: Step::Killed, ..Sweep::default() };
         self.retries = crate::Deadlines::default();
         for id in self.order.values().rev() {
-            let Some(child) = self.children.get_mut(id) else { continue };
+            let Some(child) = self.children.get_mut(*id) else { continue };
             match child.process {
                 Process::Up { pid, .. } => {
                     child.process = Process::Stopping { pid, killed: true, was_up: true };
@@ -297,7 +297,7 @@ impl Supervisor {
             return true;
         }
         self.sweep.until = None;
-        if let Some(child) = self.sweep.at.and_then(|id| self.children.get_mut(&id))
+        if let Some(child) = self.sweep.at.and_then(|id| self.children.get_mut(id))
             && let Process::Starting { pid, late: told, .. }
             | Process::Stopping { pid, killed: told, .. } = &mut child.process
             && !*told
@@ -373,7 +373,7 @@ impl Supervisor {
         reason: ExitReason,
         actions: &mut Vec<Action>,
     ) {
-        let Some(child) = self.children.get_mut(&pid.child) else { return };
+        let Some(child) = self.children.get_mut(pid.child) else { return };
         child.process = Process::Down;
         self.wait_ends(pid.child);
         let reason = if late { ExitReason::StartTimeout } else { reason };
@@ -399,7 +399,7 @@ impl Supervisor {
 
     /// The retry goes behind what is already in at this instant (OTP sends it to itself).
     fn retry_failed_start(&mut self, now: Instant, id: ChildId) {
-        let Some(child) = self.children.get_mut(&id) else { return };
+        let Some(child) = self.children.get_mut(id) else { return };
         let order = self.next_incarnation;
         child.process = Process::Restarting { at: now, order, retry: Retry::FailedStart };
         self.retries.set(now, (order, id));
@@ -408,7 +408,7 @@ impl Supervisor {
 
     /// The child whose live process `pid` is; anything else is a stale event.
     pub(super) fn known(&mut self, pid: Pid, actions: &mut Vec<Action>) -> Option<&mut Child> {
-        let child = self.children.get_mut(&pid.child);
+        let child = self.children.get_mut(pid.child);
         let live = child.filter(|child| child.process.pid() == Some(pid));
         if live.is_none() {
             actions.push(Action::Report(Report::StaleEvent { pid }));

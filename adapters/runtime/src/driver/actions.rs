@@ -9,7 +9,7 @@ use lictor_kernel::node::Action;
 use lictor_kernel::supervisor::Report;
 use lictor_kernel::tree::{self, Stage};
 use lictor_kernel::{
-    ChildId, Deadlines, ExitReason, Instant, NameId, ProcessId, Signal, SupervisorId,
+    ChildId, Deadlines, ExitReason, Instant, NameId, ProcessId, Signal, SupervisorId, Table,
 };
 
 use super::{Effect, Place, Role, World};
@@ -35,7 +35,7 @@ impl World {
                 Action::Status { name, status } => self.status(ChildId(name.0), status),
                 Action::Send(node, frame) => {
                     if let Some(body) = self.spelled(frame) {
-                        self.effects.push_back(Effect::Say(node, body));
+                        self.effects.push_back(Effect::Say(node, Box::new(body)));
                     }
                 }
                 Action::Peer(node, change) => self.peer_changed(node, change),
@@ -44,13 +44,13 @@ impl World {
                 Action::Watch(_) | Action::Diverted(_) => {}
                 Action::Remote(node, frame) => {
                     if let Some(body) = self.spelled_remote(frame) {
-                        self.effects.push_back(Effect::Say(node, body));
+                        self.effects.push_back(Effect::Say(node, Box::new(body)));
                     }
                 }
                 Action::Placed { process, stage, .. } => self.placed(process, stage),
                 Action::Hosted { name, here } => self.hosted(ChildId(name.0), here),
                 Action::Leased { process, until } => {
-                    if let Some(life) = self.lives.get(&process) {
+                    if let Some(life) = self.life(process) {
                         life.lease_until(until);
                     }
                 }
@@ -74,15 +74,15 @@ impl World {
 
     fn launch(&mut self, process: ProcessId) {
         let Some(Place { name, role: Role::Agent(launch), .. }) =
-            self.places.get(&process.pid.child)
+            self.places.get(process.pid.child)
         else {
             return;
         };
-        let life = Arc::new(Life::new());
-        let task = launch.launch(process, Arc::clone(&life));
+        let life = Arc::new(Life::new(process));
+        let task = Arc::clone(launch).launch(Arc::clone(&life));
         self.effects.push_back(Effect::Reopen(launch.cell()));
         self.effects.push_back(Effect::Launch(Arc::clone(name), task));
-        self.lives.insert(process, life);
+        self.lives.insert(process.pid.child, life);
     }
 
     pub(super) fn signal(&mut self, now: Instant, process: ProcessId, signal: Signal) {
@@ -94,7 +94,7 @@ impl World {
                 }
             }
             Signal::Kill => {
-                if let Some(life) = self.lives.get(&process) {
+                if let Some(life) = self.life(process) {
                     self.effects.push_back(Effect::Kill(Arc::clone(life)));
                     self.killed.set(now.saturating_add(UNRESPONSIVE_AFTER), process);
                 }
@@ -104,10 +104,10 @@ impl World {
 
     /// A process that was killed has not gone: it blocks its thread.
     pub(super) fn unresponsive(&mut self, process: ProcessId) {
-        if !self.lives.contains_key(&process) {
+        if self.life(process).is_none() {
             return;
         }
-        if let Some(place) = self.places.get(&process.pid.child) {
+        if let Some(place) = self.places.get(process.pid.child) {
             let name = Arc::clone(&place.name);
             self.event(EventKind::Unresponsive { name });
         }
@@ -122,7 +122,7 @@ impl World {
         stage: Stage,
     ) {
         let Some(id) = process.map(|process| process.pid.child).or(self.root) else { return };
-        let Some(name) = self.places.get(&id).map(|place| Arc::clone(&place.name)) else { return };
+        let Some(name) = self.places.get(id).map(|place| Arc::clone(&place.name)) else { return };
         match stage {
             Stage::Initializing => {
                 self.running.insert(id, supervisor);
@@ -208,7 +208,7 @@ impl World {
     /// dropped without the lock.
     pub(super) fn abandon(&mut self) -> (VecDeque<Effect>, VecDeque<Effect>) {
         let undone = std::mem::take(&mut self.effects);
-        for life in std::mem::take(&mut self.lives).into_values() {
+        while let Some((_, life)) = self.lives.pop_first() {
             self.effects.push_back(Effect::Kill(life));
         }
         let late = self.inbox.set_closed(true);
@@ -228,12 +228,12 @@ impl World {
 
     /// Gives every name back. What is still queued becomes dead letters.
     pub(crate) fn tear_down(&mut self) {
-        for (id, place) in std::mem::take(&mut self.places) {
+        self.effects.reserve(self.places.len());
+        while let Some((id, place)) = self.places.pop_first() {
             if let Role::Agent(launch) = place.role {
                 // The name goes now, with the node's; its mailbox may hold what is the user's.
                 drop(self.directory.remove(&place.name));
-                self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
-                self.effects.push_back(Effect::Discard(launch));
+                self.effects.push_back(Effect::GiveBack(launch));
             }
             self.node.retract(NameId(id.0), &mut Vec::new());
         }
@@ -246,7 +246,7 @@ impl World {
         self.details.clear();
         self.killed = Deadlines::default();
         self.stuck.clear();
-        self.lives.clear();
+        self.lives = Table::new();
         self.first_failure = None;
     }
 
@@ -273,17 +273,16 @@ impl World {
         // A temporary child of a static supervisor keeps its name and its place: it comes again
         // when that supervisor is restarted.
         let Some(why) = why else { return };
-        let Some(place) = self.places.remove(&id) else { return };
-        let parent = place.parent.and_then(|parent| self.places.get_mut(&parent));
-        if let Some(Place { role: Role::Dynamic { children, .. }, .. }) = parent {
-            children.remove(&id);
+        let Some(place) = self.places.remove(id) else { return };
+        let parent = place.parent.and_then(|parent| self.places.get_mut(parent));
+        if let Some(Place { role: Role::Dynamic(spawning), .. }) = parent {
+            spawning.children.remove(&id);
         }
         let detail = self.details.remove(&id);
         let reason = removal_name(why);
         if let Role::Agent(launch) = place.role {
             drop(self.directory.remove(&place.name));
-            self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
-            self.effects.push_back(Effect::Discard(launch));
+            self.effects.push_back(Effect::GiveBack(launch));
         }
         if let Some(answer) = self.spawns.remove(&id) {
             let detail = detail.map_or_else(|| reason.to_owned(), |detail| detail.to_string());
@@ -308,7 +307,7 @@ impl World {
     fn forget_spawners(&mut self, gone: ChildId, spawner: Option<SpawnerId>) {
         self.node.forget_spawner(SpawnerId(u64::from(gone.0)));
         let is_gone = |spawner: &SpawnerId| {
-            u32::try_from(spawner.0).is_ok_and(|id| !self.places.contains_key(&ChildId(id)))
+            u32::try_from(spawner.0).is_ok_and(|id| !self.places.contains_key(ChildId(id)))
         };
         if let Some(spawner) = spawner.filter(is_gone) {
             self.node.forget_spawner(spawner);
@@ -317,7 +316,7 @@ impl World {
 
     fn report(&mut self, now: Instant, supervisor: SupervisorId, report: Report) {
         let name_of =
-            |world: &Self, id: &ChildId| world.places.get(id).map(|place| Arc::clone(&place.name));
+            |world: &Self, id: &ChildId| world.places.get(*id).map(|place| Arc::clone(&place.name));
         let kind = match report {
             Report::RestartScheduled { child, at } => name_of(self, &child).map(|name| {
                 let delay = display_delay(at.saturating_since(now));

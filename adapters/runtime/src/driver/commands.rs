@@ -26,7 +26,7 @@ impl World {
         answer: Answer<ControlError>,
     ) {
         let spawned = self.try_spawn(shared, now, supervisor, spawner, &mut agent);
-        self.effects.push_back(Effect::Forget(agent));
+        self.effects.push_back(Effect::Forget(Box::new(agent)));
         match spawned {
             // The process may have come up or failed within this very step only in virtual
             // executors that run tasks at once; ours never do, so the waiter is in time.
@@ -49,11 +49,10 @@ impl World {
         let Some(running) = self.running.get(&parent).copied() else {
             return Err(refused("its dynamic supervisor is not running".to_owned()));
         };
-        let Some(Place { role: Role::Dynamic { template, .. }, .. }) = self.places.get(&parent)
-        else {
+        let Some(Place { role: Role::Dynamic(spawning), .. }) = self.places.get(parent) else {
             return Err(refused("its supervisor is not a dynamic one".to_owned()));
         };
-        let template = *template;
+        let template = spawning.template;
         let spawner = spawner.and_then(|name| self.id_of(name));
         let spawner = spawner.map(|id| SpawnerId(u64::from(id.0)));
         let id = self.add_agent(shared, agent, parent).map_err(|error| {
@@ -66,7 +65,7 @@ impl World {
         let mut actions = std::mem::take(&mut self.actions);
         let spawned = self.node.spawn(now, running, spawned(template, id), spawner, &mut actions);
         if let Err(error) = spawned {
-            if let Some(Place { role: Role::Agent(launch), .. }) = self.places.remove(&id) {
+            if let Some(Place { role: Role::Agent(launch), .. }) = self.places.remove(id) {
                 drop(self.directory.remove(&name));
                 self.effects.push_back(Effect::Discard(launch));
             }
@@ -74,10 +73,8 @@ impl World {
             self.perform(now, &mut actions);
             return Err(ControlError::Refused { name, detail: error.to_string() });
         }
-        if let Some(Place { role: Role::Dynamic { children, .. }, .. }) =
-            self.places.get_mut(&parent)
-        {
-            children.insert(id);
+        if let Some(Place { role: Role::Dynamic(spawning), .. }) = self.places.get_mut(parent) {
+            spawning.children.insert(id);
         }
         self.perform(now, &mut actions);
         Ok(id)
@@ -97,14 +94,14 @@ impl World {
 
     /// The first dynamic supervisor among the siblings, in the closest supervisor that has one.
     fn nearest_dynamic(&self, name: &str) -> Option<ChildId> {
-        let mut at = self.places.get(&self.id_of(name)?)?.parent;
+        let mut at = self.places.get(self.id_of(name)?)?.parent;
         while let Some(id) = at {
-            let place = self.places.get(&id)?;
-            if matches!(place.role, Role::Dynamic { .. }) {
+            let place = self.places.get(id)?;
+            if matches!(place.role, Role::Dynamic(_)) {
                 return Some(id);
             }
             let is_dynamic = |id: &ChildId| {
-                matches!(self.places.get(id), Some(Place { role: Role::Dynamic { .. }, .. }))
+                matches!(self.places.get(*id), Some(Place { role: Role::Dynamic(_), .. }))
             };
             if let Some(found) = place.role.children().find(is_dynamic) {
                 return Some(found);
@@ -151,9 +148,9 @@ impl World {
     fn dynamic_child(&self, name: &str) -> Result<(ChildId, SupervisorId), ControlError> {
         let unknown = || ControlError::Unknown { name: name.to_owned() };
         let id = self.id_of(name).ok_or_else(unknown)?;
-        let parent = self.places.get(&id).and_then(|place| place.parent);
-        let is_dynamic = parent.and_then(|parent| self.places.get(&parent));
-        let (Some(parent), Some(Place { role: Role::Dynamic { .. }, .. })) = (parent, is_dynamic)
+        let parent = self.places.get(id).and_then(|place| place.parent);
+        let is_dynamic = parent.and_then(|parent| self.places.get(parent));
+        let (Some(parent), Some(Place { role: Role::Dynamic(_), .. })) = (parent, is_dynamic)
         else {
             let detail = "it is not a child of a dynamic supervisor".to_owned();
             return Err(ControlError::Refused { name: name.to_owned(), detail });
@@ -172,9 +169,9 @@ impl World {
         let unknown = || ControlError::Unknown { name: name.to_owned() };
         let refused = |detail: String| ControlError::Refused { name: name.to_owned(), detail };
         let id = self.id_of(name).ok_or_else(unknown)?;
-        let parent = self.places.get(&id).and_then(|place| place.parent);
-        let role = parent.and_then(|parent| self.places.get(&parent)).map(|place| &place.role);
-        let (Some(parent), Some(Role::Supervisor { .. })) = (parent, role) else {
+        let parent = self.places.get(id).and_then(|place| place.parent);
+        let role = parent.and_then(|parent| self.places.get(parent)).map(|place| &place.role);
+        let (Some(parent), Some(Role::Supervisor(_))) = (parent, role) else {
             return Err(refused("it is not a child of a static supervisor".to_owned()));
         };
         let supervisor = self.running.get(&parent).copied();
@@ -201,7 +198,7 @@ impl World {
             name: name.to_owned(),
             detail: detail.to_owned(),
         };
-        if matches!(self.places.get(&id), Some(Place { role: Role::Placed(_), .. })) {
+        if matches!(self.places.get(id), Some(Place { role: Role::Placed(_), .. })) {
             return Err(refused("it runs on another node, whose runtime takes this"));
         }
         let cell = self.cell(id).ok_or_else(|| refused("it is a supervisor"))?;
@@ -252,7 +249,7 @@ impl World {
 
     /// The live process of a child.
     fn process_of(&self, id: ChildId) -> Option<ProcessId> {
-        let parent = self.places.get(&id)?.parent?;
+        let parent = self.places.get(id)?.parent?;
         let supervisor = *self.running.get(&parent)?;
         match self.node.tree().supervisor(supervisor)?.child(id)? {
             ChildState::Starting(pid) | ChildState::Up(pid) | ChildState::Stopping(pid) => {
@@ -263,12 +260,12 @@ impl World {
     }
 
     pub(crate) fn cell(&self, id: ChildId) -> Option<Arc<dyn AnyCell>> {
-        self.places.get(&id)?.cell()
+        self.places.get(id)?.cell()
     }
 
     pub(super) fn id_of(&self, name: &str) -> Option<ChildId> {
         let id = ChildId(self.node.names().lookup(name)?.0);
-        self.places.contains_key(&id).then_some(id)
+        self.places.contains_key(id).then_some(id)
     }
 
     pub(crate) fn supervisor_status(&self, id: ChildId) -> Status {

@@ -53,7 +53,7 @@ impl World {
         };
         let Some(frame) = said.frame(id) else { return };
         if let (Some(id), Some(detail)) = (id, said.detail())
-            && matches!(self.places.get(&ChildId(id.0)), Some(Place { role: Role::Placed(_), .. }))
+            && matches!(self.places.get(ChildId(id.0)), Some(Place { role: Role::Placed(_), .. }))
         {
             self.details.insert(ChildId(id.0), Arc::from(detail));
         }
@@ -77,7 +77,7 @@ impl World {
     /// A child on another node has come one step further.
     pub(super) fn placed(&mut self, process: ProcessId, stage: Stage) {
         let child = process.pid.child;
-        let Some(Place { name, role: Role::Placed(elsewhere), .. }) = self.places.get_mut(&child)
+        let Some(Place { name, role: Role::Placed(elsewhere), .. }) = self.places.get_mut(child)
         else {
             return;
         };
@@ -132,8 +132,7 @@ impl World {
             // The kernel has found it free, and the directory follows the kernel.
             let _ = self.directory.insert(Arc::clone(&name), cell);
             self.places.insert(id, Place { name, parent: None, role: Role::Agent(launch) });
-        } else if let Some(Place { name, role: Role::Agent(launch), .. }) = self.places.remove(&id)
-        {
+        } else if let Some(Place { name, role: Role::Agent(launch), .. }) = self.places.remove(id) {
             drop(self.directory.remove(&name));
             self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
             self.details.remove(&id);

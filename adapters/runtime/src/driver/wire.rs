@@ -156,7 +156,7 @@ impl World {
             if let Action::Send(node, frame) = action
                 && let Some(body) = self.spelled(frame)
             {
-                self.effects.push_back(Effect::Say(node, body));
+                self.effects.push_back(Effect::Say(node, Box::new(body)));
             }
         }
         self.actions = actions;

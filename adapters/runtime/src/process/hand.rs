@@ -26,6 +26,8 @@ pub(super) struct Hand<'a, A: Agent> {
     receipt: Option<Receipt>,
     /// A spare, if one may be needed.
     copy: Option<A::Message>,
+    /// Until it is handed over. Here, so that the loop need not keep a second place for it.
+    message: Option<A::Message>,
     settled: bool,
 }
 
@@ -34,16 +36,23 @@ impl<'a, A: Agent> Hand<'a, A> {
         incarnation: &'a Incarnation<A>,
         lifecycle: &'a mut Lifecycle,
         lane: Lane,
-        envelope: &mut Envelope<A::Message>,
+        envelope: Envelope<A::Message>,
     ) -> Self {
         let Envelope { message, attempt, expires, receipt, .. } = envelope;
-        let work = incarnation.work;
+        let work = incarnation.launcher.work;
         let wanted = work.max_retries > 0 || work.in_hand != InHandPolicy::Drop;
-        let copy = if wanted { copy_of(message) } else { None };
+        let copy = if wanted { copy_of(&message) } else { None };
         let hold = message.in_hand();
-        lifecycle.received(*attempt);
-        let (expires, receipt) = (*expires, receipt.take());
-        Self { incarnation, lifecycle, lane, expires, hold, receipt, copy, settled: false }
+        lifecycle.received(attempt);
+        let message = Some(message);
+        Self { incarnation, lifecycle, lane, expires, hold, receipt, copy, message, settled: false }
+    }
+
+    /// The message, for a delivery: once after [`Hand::take`], and once after each
+    /// [`Hand::again`] that has found one.
+    pub(super) fn message(&mut self) -> A::Message {
+        let Some(message) = self.message.take() else { unreachable!("it is handed over once") };
+        message
     }
 
     /// How often it was handled before.
@@ -57,20 +66,21 @@ impl<'a, A: Agent> Hand<'a, A> {
         self.lifecycle.on_error(action).unwrap_or(ErrorDecision::Crash)
     }
 
-    /// The message once more, for the next attempt.
-    pub(super) fn again(&mut self) -> Option<A::Message> {
-        let message = self.copy.take()?;
+    /// Has the message once more, for the next attempt, if there is a copy.
+    pub(super) fn again(&mut self) -> bool {
+        let Some(message) = self.copy.take() else { return false };
         self.copy = copy_of(&message);
         // The new hold is taken before the old one ends, so that the question stays open.
         let hold = message.in_hand();
         drop(std::mem::replace(&mut self.hold, hold));
-        Some(message)
+        self.message = Some(message);
+        true
     }
 
     pub(super) fn done(&mut self) {
         self.settled = true;
         self.lifecycle.handled();
-        self.incarnation.cell.core.count_handled();
+        self.incarnation.cell().core.count_handled();
         if let Some(hold) = self.hold.take() {
             hold.release(None);
         }
@@ -82,13 +92,13 @@ impl<'a, A: Agent> Hand<'a, A> {
     pub(super) fn skipped(&mut self) {
         self.settled = true;
         self.tell(ReplyFailure::Skipped);
-        self.incarnation.cell.core.count_dead(1, ReplyFailure::Skipped);
+        self.incarnation.cell().core.count_dead(1, ReplyFailure::Skipped);
     }
 
     pub(super) fn stopped(&mut self) {
         self.settled = true;
         self.tell(ReplyFailure::Stopped);
-        self.incarnation.cell.core.count_dead(1, ReplyFailure::Stopped);
+        self.incarnation.cell().core.count_dead(1, ReplyFailure::Stopped);
     }
 
     fn tell(&mut self, failure: ReplyFailure) {
@@ -103,8 +113,8 @@ impl<'a, A: Agent> Hand<'a, A> {
     /// The incarnation ends with the message in hand: what becomes of it is the agent's policy.
     pub(super) fn failed(&mut self, failure: ReplyFailure) {
         self.settled = true;
-        let work = self.incarnation.work;
-        let cell = &self.incarnation.cell;
+        let work = self.incarnation.launcher.work;
+        let cell = self.incarnation.cell();
         let redeliver = work.in_hand == InHandPolicy::Redeliver && self.lifecycle.may_retry();
         if redeliver && let Some(message) = self.copy.take() {
             // Held while the old hold ends, so that the question stays open.
