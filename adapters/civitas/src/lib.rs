@@ -189,8 +189,8 @@ impl Civitas {
     }
 }
 
-/// Follows what happens to our agents: of each runtime that is served, until it has ended or another
-/// one is.
+/// Follows what happens to our agents: of each runtime that is served, until it has ended or
+/// another one is.
 async fn changes(hub: &Arc<Hub>) {
     loop {
         let runtime = poll_fn(|cx| {
