@@ -41,10 +41,24 @@ use crate::spans;
 pub(crate) struct Work {
     /// Redeliveries of one message before it counts as failed for good.
     pub(crate) max_retries: u32,
-    /// How long one delivery may take.
-    pub(crate) handle_timeout: Option<Duration>,
+    /// How long one delivery may take, in nanoseconds; [`Work::NO_LIMIT`] if that is not bounded.
+    pub(crate) handle_timeout: u64,
     /// What becomes of the message in hand at a crash.
     pub(crate) in_hand: InHandPolicy,
+}
+
+impl Work {
+    /// 584 years.
+    pub(crate) const NO_LIMIT: u64 = u64::MAX;
+
+    /// What an agent does of which nothing else is said.
+    pub(crate) const DEFAULT: Self =
+        Self { max_retries: 3, handle_timeout: Self::NO_LIMIT, in_hand: InHandPolicy::Drop };
+
+    /// How long one delivery may take, if that is bounded.
+    fn time(self) -> Option<Duration> {
+        (self.handle_timeout < Self::NO_LIMIT).then(|| Duration::from_nanos(self.handle_timeout))
+    }
 }
 
 /// After this many messages in one poll the agent lets others run.
@@ -418,7 +432,7 @@ impl<A: Agent> Incarnation<A> {
     /// Whether somebody listens to each delivery, or the time for it is bounded.
     #[inline]
     fn is_watched(&self) -> bool {
-        self.launcher.work.handle_timeout.is_some() || spans::handles_wanted()
+        self.launcher.work.handle_timeout < Work::NO_LIMIT || spans::handles_wanted()
     }
 
     /// One delivery of a message, where somebody listens or the time for it is bounded. Most are
@@ -430,7 +444,7 @@ impl<A: Agent> Incarnation<A> {
         message: A::Message,
     ) -> Handling {
         let handle = caught(async {
-            let Some(timeout) = self.launcher.work.handle_timeout else {
+            let Some(timeout) = self.launcher.work.time() else {
                 return agent.handle(message, cx).await;
             };
             let shared = Arc::clone(&self.cell().core.shared);
