@@ -5,6 +5,7 @@
 //! loop still knows which message was in hand; the guard around the loop catches what is left.
 
 mod borrowed;
+mod desk;
 mod hand;
 
 use std::any::Any;
@@ -17,21 +18,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState, ProcessId};
+use lictor_kernel::{ExitReason, Instant, Lifecycle, ProcessId};
 
 use pin_project_lite::pin_project;
 
-use self::borrowed::Borrowed;
-use self::hand::Hand;
+use self::desk::{Desk, End as Ended};
 use crate::agent::{Agent, InHandPolicy};
-use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor};
+use crate::cell::{AnyCell, Cell, Launch};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
-use crate::events::EventKind;
 use crate::executor::{Executor, Task};
 use crate::inbox::{Fact, Inbox, Outcome};
-use crate::mailbox::{Accept, Lane, Popped};
-use crate::reply::ReplyFailure;
 use crate::spans;
 use crate::sync::{Mutex, wake};
 
@@ -45,9 +42,6 @@ pub(crate) struct Work {
     /// What becomes of the message in hand at a crash.
     pub(crate) in_hand: InHandPolicy,
 }
-
-/// After this many messages in one poll the agent lets others run.
-const MESSAGES_PER_POLL: u32 = 128;
 
 /// The outside's hold on an incarnation: kill it.
 #[derive(Debug)]
@@ -223,15 +217,6 @@ impl<A: Agent> Launch for Launcher<A> {
     }
 }
 
-/// The end that the agent has asked for.
-fn asked_end<A: Agent>(cx: &Context<A>) -> Option<Next> {
-    match &cx.ending {
-        Ending::No | Ending::Ignore => None,
-        Ending::Stop => Some(Next::Stop(ExitReason::Normal)),
-        Ending::Fail(reason) => Some(Next::Crash(Arc::clone(reason))),
-    }
-}
-
 struct Incarnation<A: Agent> {
     cell: Arc<Cell<A::Message>>,
     inbox: Arc<Inbox>,
@@ -241,24 +226,14 @@ struct Incarnation<A: Agent> {
     factory: Arc<dyn Fn() -> A + Send + Sync>,
 }
 
-/// Where the loop goes after a message or a control.
-enum Next {
-    Go,
-    Stop(ExitReason),
-    /// The agent has failed, by an error of its own or because somebody said so.
-    Crash(Arc<str>),
-    /// The state is not to be trusted: no `stop` hook.
-    Panicked(Arc<str>),
-}
-
 impl<A: Agent> Incarnation<A> {
     /// The life of one incarnation.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep `self` twice")]
     fn run(self) -> impl Future<Output = End> {
         async move {
             let incarnation = self.cell.core.begin_incarnation();
-            let mut lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
-            self.show(&lifecycle);
+            let lifecycle = Lifecycle::new(incarnation, self.work.max_retries);
+            self.cell.core.set_status(lifecycle.state().into());
             let span = spans::start(&self.cell.core.name, incarnation);
             let make = || span.in_scope(|| (self.factory)());
             let mut agent = match catch_unwind(AssertUnwindSafe(make)) {
@@ -268,6 +243,7 @@ impl<A: Agent> Incarnation<A> {
                 }
             };
             let mut cx = Context::new(Arc::clone(&self.cell), incarnation);
+            let mut desk = Desk::of(&self, lifecycle);
             let started = {
                 // Here and below a future is pinned where it is made: each further one around it
                 // would be room that an idle agent keeps.
@@ -280,8 +256,10 @@ impl<A: Agent> Incarnation<A> {
                     (Ok(End { outcome: Outcome::Ignored }), false)
                 }
                 Ok(Ok(())) => {
-                    let end = self.work_as(incarnation, &mut agent, &mut cx, &mut lifecycle).await;
-                    let may_stop = !matches!(end, Next::Panicked(_));
+                    desk.started(incarnation);
+                    let end = desk.work(&mut agent, &mut cx).await;
+                    desk.ended(&end);
+                    let may_stop = !matches!(end, Ended::Panicked(_));
                     (Err(end), may_stop)
                 }
                 Ok(Err(error)) => (Ok(start_failed(error.to_string().into())), true),
@@ -296,165 +274,11 @@ impl<A: Agent> Incarnation<A> {
             };
             match (end, stopped) {
                 (Ok(end), _) => end,
-                (Err(Next::Panicked(detail) | Next::Crash(detail)), _) | (Err(_), Err(detail)) => {
-                    End::exited(ExitReason::Crashed, Some(detail))
-                }
-                (Err(Next::Stop(reason)), Ok(())) => End::exited(reason, None),
-                (Err(Next::Go), Ok(())) => End::exited(ExitReason::Normal, None),
+                (Err(Ended::Panicked(detail) | Ended::Crash(detail)), _)
+                | (Err(_), Err(detail)) => End::exited(ExitReason::Crashed, Some(detail)),
+                (Err(Ended::Stop(reason)), Ok(())) => End::exited(reason, None),
             }
         }
-    }
-
-    /// From the end of the start to the beginning of the stop.
-    async fn work_as(
-        &self,
-        incarnation: u64,
-        agent: &mut A,
-        cx: &mut Context<A>,
-        lifecycle: &mut Lifecycle,
-    ) -> Next {
-        // A refusal of the machine is no fault from here on, but says that it is there already.
-        let _ = lifecycle.started();
-        if self.cell.core.is_suspended() {
-            let _ = lifecycle.suspend();
-        }
-        self.show(lifecycle);
-        let outcome = Outcome::Started { incarnation };
-        self.inbox.fact(Fact { process: self.process, outcome });
-        let end = self.work(agent, cx, lifecycle).await;
-        let _ = match &end {
-            Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
-            Next::Go | Next::Stop(_) => lifecycle.stop(),
-        };
-        self.show(lifecycle);
-        end
-    }
-
-    /// Makes the state visible from outside.
-    fn show(&self, lifecycle: &Lifecycle) {
-        self.cell.core.set_status(lifecycle.state().into());
-    }
-
-    /// Handles controls and messages until something ends the incarnation.
-    async fn work(&self, agent: &mut A, cx: &mut Context<A>, lifecycle: &mut Lifecycle) -> Next {
-        let mut in_this_poll = 0;
-        let mut mailbox = Borrowed::of(&self.cell);
-        if let Some(end) = asked_end(cx) {
-            return end;
-        }
-        loop {
-            if self.life.is_killed() || self.life.is_over(|| self.cell.core.shared.executor.now()) {
-                // It may have been while a method blocked the thread. What is queued is not for
-                // us any more; the guard ends us as soon as we let it.
-                mailbox.give_back();
-                std::future::pending::<()>().await;
-            }
-            let accept = accepted(lifecycle.state());
-            let claimed = if accept == Accept::All { mailbox.claim() } else { None };
-            let popped = match claimed {
-                Some(envelope) => Popped::Message(Lane::Normal, envelope),
-                None => poll_fn(|cx| mailbox.poll_pop(cx, accept)).await,
-            };
-            let next = match popped {
-                Popped::Control(control) => self.control(agent, lifecycle, control),
-                Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
-                    self.cell.dead_letter(envelope, ReplyFailure::Expired);
-                    Next::Go
-                }
-                Popped::Message(lane, mut envelope) => {
-                    // All in this one future: what is moved through several on the way of each
-                    // message costs more than the message.
-                    let mut hand = Hand::take(self, lifecycle, lane, &mut envelope);
-                    let mut message = envelope.message;
-                    loop {
-                        let handled = if self.is_watched() {
-                            mailbox.give_back();
-                            Box::pin(self.handle_watched(agent, cx, message)).await
-                        } else {
-                            let mut handle = pin!(agent.handle(message, cx));
-                            poll_fn(|cx| {
-                                let handled = poll_caught(handle.as_mut(), cx);
-                                if handled.is_pending() {
-                                    mailbox.give_back();
-                                }
-                                handled
-                            })
-                            .await
-                        };
-                        if let Ok(Ok(())) = handled {
-                            hand.done();
-                            break Next::Go;
-                        }
-                        // The message may go back, in front of what was behind it.
-                        mailbox.give_back();
-                        match self.failed(agent, &mut hand, handled) {
-                            Ok(next) => break next,
-                            Err(again) => message = again,
-                        }
-                    }
-                }
-                Popped::Drained => Next::Stop(ExitReason::Shutdown),
-            };
-            if !matches!(next, Next::Go) {
-                return next;
-            }
-            if let Some(end) = asked_end(cx) {
-                return end;
-            }
-            in_this_poll += 1;
-            if in_this_poll == MESSAGES_PER_POLL {
-                in_this_poll = 0;
-                mailbox.give_back();
-                yield_now().await;
-            }
-        }
-    }
-
-    /// Whether the message's time to live is over, or that of the incarnation whose timer sent it.
-    fn is_over(&self, cx: &Context<A>, envelope: &Envelope<A::Message>) -> bool {
-        let is_for_another =
-            envelope.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
-        let now = || self.cell.core.shared.executor.now();
-        is_for_another || (envelope.expires < Instant::MAX && envelope.expires <= now())
-    }
-
-    fn control(&self, agent: &mut A, lifecycle: &mut Lifecycle, control: Control) -> Next {
-        let core = &self.cell.core;
-        if control.is_wish() {
-            core.wish_taken();
-        }
-        let name = Arc::clone(&core.name);
-        let hook = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).err();
-        let (panic, next) = match control {
-            Control::Shutdown { process } if process != self.process => (None, Next::Go),
-            // While it drains, the end of the queue stops it.
-            Control::Shutdown { .. } if core.drains() => (None, Next::Go),
-            Control::Shutdown { .. } => (None, Next::Stop(ExitReason::Shutdown)),
-            Control::Restart { process, .. } if process != self.process => (None, Next::Go),
-            Control::Restart { by, .. } => {
-                (None, Next::Crash(format!("restart asked by {by}").into()))
-            }
-            Control::Suspend { reason } => {
-                // One that began suspended still hears why.
-                let _ = lifecycle.suspend();
-                self.show(lifecycle);
-                let panic = hook(&mut || agent.on_suspend(&reason));
-                core.shared.emit(EventKind::Suspended { name, reason });
-                (panic, Next::Go)
-            }
-            Control::Resume { approver } => {
-                // One that began after the suspension was lifted still hears who did it.
-                let _ = lifecycle.resume(&approver);
-                self.show(lifecycle);
-                let panic = hook(&mut || agent.on_resume(&approver));
-                core.shared.emit(EventKind::Resumed { name, approver });
-                (panic, Next::Go)
-            }
-            Control::ChildTerminated { child, reason } => {
-                (hook(&mut || agent.on_child_terminated(&child, reason)), Next::Go)
-            }
-        };
-        panic.map_or(next, |panic| Next::Panicked(panic_text(&*panic)))
     }
 
     /// Whether somebody listens to each delivery, or the time for it is bounded.
@@ -487,66 +311,6 @@ impl<A: Agent> Incarnation<A> {
             return spans::within(spans::handle(&core.name, core.starts()), handle).await;
         }
         handle.await
-    }
-
-    /// A delivery that has not gone well: what the agent and the kernel make of it. `Err` is the
-    /// message once more.
-    #[cold]
-    fn failed(
-        &self,
-        agent: &mut A,
-        hand: &mut Hand<'_, A>,
-        handled: Handling,
-    ) -> Result<Next, A::Message> {
-        let error = match handled {
-            Ok(Ok(())) => return Ok(Next::Go),
-            Ok(Err(error)) => error,
-            Err(panic) => {
-                hand.failed(ReplyFailure::Crashed);
-                return Ok(Next::Panicked(panic));
-            }
-        };
-        let attempt = hand.attempt();
-        let action = match catch_unwind(AssertUnwindSafe(|| agent.on_error(&error, attempt))) {
-            Ok(action) => action,
-            Err(panic) => {
-                hand.failed(ReplyFailure::Crashed);
-                return Ok(Next::Panicked(panic_text(&*panic)));
-            }
-        };
-        Ok(match hand.on_error(action) {
-            ErrorDecision::Redeliver { .. } => {
-                if let Some(again) = hand.again() {
-                    return Err(again);
-                }
-                hand.failed(ReplyFailure::Crashed);
-                Next::Crash(error.to_string().into())
-            }
-            ErrorDecision::Crash => {
-                hand.failed(ReplyFailure::Crashed);
-                Next::Crash(error.to_string().into())
-            }
-            ErrorDecision::Discard => {
-                hand.skipped();
-                Next::Go
-            }
-            ErrorDecision::Stop => {
-                hand.stopped();
-                Next::Stop(ExitReason::Normal)
-            }
-        })
-    }
-}
-
-/// What a suspended agent takes, and any other.
-const fn accepted(state: LifecycleState) -> Accept {
-    match state {
-        LifecycleState::Suspended => Accept::ControlOnly,
-        LifecycleState::Initializing
-        | LifecycleState::Running
-        | LifecycleState::Stopping
-        | LifecycleState::Stopped
-        | LifecycleState::Crashed => Accept::All,
     }
 }
 
