@@ -226,12 +226,12 @@ impl<C, T> Mailbox<C, T> {
 
     /// As [`Mailbox::try_push`], but a message for a full lane that senders may wait for is no
     /// refusal: whoever offers it waits next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn offer(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
         self.push_now(lane, message, false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_now(
         &self,
         lane: Lane,

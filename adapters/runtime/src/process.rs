@@ -323,13 +323,14 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> 
     poll_fn(|cx| poll_caught(future.as_mut(), cx)).await
 }
 
+#[inline]
 fn poll_caught<F: Future>(
     future: Pin<&mut F>,
     cx: &mut TaskContext<'_>,
 ) -> Poll<Result<F::Output, Arc<str>>> {
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+    let mut polled = Poll::Pending;
+    match catch_unwind(AssertUnwindSafe(|| polled = future.poll(cx))) {
+        Ok(()) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
     }
 }

@@ -279,7 +279,7 @@ impl State {
         let (wait, call) = (self.waits.first(), self.calls.first());
         let first = wait.into_iter().chain(call).min().filter(|(deadline, _)| *deadline <= now)?;
         if call == Some(first) {
-            return self.calls.pop().map(Due::Call);
+            return self.calls.take(first).map(Due::Call);
         }
         self.waits.remove(first).map(Due::Wait)
     }

@@ -282,7 +282,8 @@ fn all(mailbox: &Box8) -> Vec<u8> {
             }
         }
     }));
-    assert!(mailbox.give_back(&mut loan).is_empty());
+    // What was lent when the mailbox was closed.
+    seen.extend(mailbox.give_back(&mut loan));
     seen
 }
 

@@ -70,7 +70,7 @@ pub(super) type Entry<T> = (Key, Arc<T>);
 
 /// Names and what they stand for.
 pub(super) struct Table<T: ?Sized> {
-    /// None, or a power of two of which at least one is free.
+    /// Some of them are free, if there are any.
     slots: Box<[Option<Entry<T>>]>,
     len: usize,
 }
@@ -91,8 +91,20 @@ impl<T: ?Sized> Table<T> {
     /// Where the search for a name begins.
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        // The lowest bits; the shard is chosen by others.
-        usize::try_from(hash & (self.slots.len() as u64).wrapping_sub(1)).unwrap_or(0)
+        // Of the hash's lower half the part that the slots are of all numbers; the shard is chosen
+        // by the other half.
+        let home = ((hash & u64::from(u32::MAX)) * self.slots.len() as u64) >> 32;
+        usize::try_from(home).unwrap_or(0)
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 < self.slots.len() { at + 1 } else { 0 }
+    }
+
+    /// How many steps it is from one slot to another.
+    fn steps(&self, from: usize, to: usize) -> usize {
+        if to >= from { to - from } else { to + self.slots.len() - from }
     }
 
     /// The slot of a name, or the free one that the search for it has come to.
@@ -103,7 +115,7 @@ impl<T: ?Sized> Table<T> {
             if key.bytes() == name {
                 return Ok(at);
             }
-            at = (at + 1) & (self.slots.len() - 1);
+            at = self.after(at);
         }
         Err(at)
     }
@@ -141,8 +153,9 @@ impl<T: ?Sized> Table<T> {
 
     #[cold]
     fn grow(&mut self) {
+        // By a half only: the more of the table a cache can hold, the better.
         const FIRST: usize = 4;
-        let more = (2 * self.slots.len()).max(FIRST);
+        let more = (self.slots.len() * 3 / 2).max(FIRST);
         let slots = std::mem::replace(&mut self.slots, (0..more).map(|_| None).collect());
         for entry in slots.into_iter().flatten() {
             self.put(hash_of(entry.0.bytes()), entry);
@@ -154,13 +167,12 @@ impl<T: ?Sized> Table<T> {
         let (_, removed) = self.slots[gap].take()?;
         self.len -= 1;
         // Those behind it move up, unless they would come before where their search begins.
-        let mask = self.slots.len() - 1;
         let mut at = gap;
         loop {
-            at = (at + 1) & mask;
+            at = self.after(at);
             let Some((key, _)) = &self.slots[at] else { return Some(removed) };
             let home = self.home(hash_of(key.bytes()));
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(gap) & mask {
+            if self.steps(home, at) >= self.steps(gap, at) {
                 self.slots.swap(gap, at);
                 gap = at;
             }

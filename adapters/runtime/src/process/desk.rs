@@ -109,9 +109,11 @@ impl<'a, A: Agent> Desk<'a, A> {
                     },
                 };
                 loop {
-                    let handled = if self.incarnation.is_watched() {
+                    // What has failed is boxed: the others pay for no room that they do not need.
+                    let failed = if self.incarnation.is_watched() {
                         self.mailbox.give_back();
-                        Box::pin(self.incarnation.handle_watched(agent, cx, message)).await
+                        let handle = self.incarnation.handle_watched(agent, cx, message);
+                        failure(Box::pin(handle).await)
                     } else {
                         let mut handle = pin!(agent.handle(message, cx));
                         poll_fn(|task| {
@@ -119,15 +121,15 @@ impl<'a, A: Agent> Desk<'a, A> {
                             if handled.is_pending() {
                                 self.mailbox.give_back();
                             }
-                            handled
+                            handled.map(failure)
                         })
                         .await
                     };
-                    if let Ok(Ok(())) = handled {
+                    let Some(failed) = failed else {
                         self.done();
                         break;
-                    }
-                    match self.failed(agent, handled) {
+                    };
+                    match self.failed(agent, *failed) {
                         Next::Handle(again) => message = again,
                         Next::Go => break,
                         Next::End(end) => return end,
@@ -311,6 +313,11 @@ impl<A: Agent> Drop for Desk<'_, A> {
             self.broken_off(ReplyFailure::Killed);
         }
     }
+}
+
+#[inline]
+fn failure(handled: Handling) -> Option<Box<Handling>> {
+    if matches!(handled, Ok(Ok(()))) { None } else { Some(Box::new(handled)) }
 }
 
 /// The end that the agent has asked for.
