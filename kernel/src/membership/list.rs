@@ -57,9 +57,9 @@ impl Membership {
             } else if size(most, list.halved) > 1 {
                 // What is more than all is no size of a burst: halving it would change nothing.
                 while size(most, list.halved) > all.max(1) {
-                    list.halved += 1;
+                    list.halved = list.halved.saturating_add(1);
                 }
-                list.halved += 1;
+                list.halved = list.halved.saturating_add(1);
             }
         }
         list.left = all;
@@ -99,7 +99,7 @@ fn size(most: usize, halved: u32) -> usize {
 
 /// The smallest burst with which a list of so many names takes no more than half a lease.
 fn least(all: usize, pause: Duration, lease: Duration) -> usize {
-    let takes = pause.as_nanos().saturating_mul(all as u128);
-    let least = takes.div_ceil((lease / 2).as_nanos().max(1));
+    let takes = pause.as_nanos().saturating_mul(u128::try_from(all).unwrap_or(u128::MAX));
+    let least = takes.div_ceil((lease.as_nanos() >> 1).max(1));
     usize::try_from(least).unwrap_or(usize::MAX)
 }
