@@ -7,7 +7,7 @@
 //! a sleep. So a clock that only advances when everybody sleeps is bothered at most once per
 //! armed sleep, and never while nothing has been registered.
 //!
-//! A call is bounded rather than waited for ([`Bounded`]): the one waker of its asker is in its
+//! A call is bounded rather than waited for (`Bounded`): the one waker of its asker is in its
 //! slot, and when it is over nobody comes here to say so. What is over is swept out by those that
 //! come later.
 

@@ -118,3 +118,63 @@ impl Ord for Call {
         self.0.cmp(&other.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use lictor_kernel::Instant;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Over(AtomicBool);
+
+    impl Bounded for Over {
+        fn is_over(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn due(&self) -> Option<Waker> {
+            None
+        }
+    }
+
+    fn insert(calls: &mut Calls, at: u64, number: u64) -> Arc<Over> {
+        let call = Arc::new(Over::default());
+        calls.insert((Instant::from_nanos(at), number), Arc::<Over>::clone(&call));
+        call
+    }
+
+    #[test]
+    fn they_come_in_order_and_those_that_are_over_do_not() {
+        let mut calls = Calls::default();
+        let deadlines = [5, 9, 7, 9, 1, 20];
+        let held: Vec<_> =
+            (0..).zip(deadlines).map(|(at, by)| insert(&mut calls, by, at)).collect();
+        for over in [0, 4, 5] {
+            held[over].0.store(true, Ordering::Relaxed);
+        }
+        assert_eq!(calls.len(), 3);
+        let mut seen = Vec::new();
+        while let Some(first) = calls.first() {
+            seen.push((first.0.as_nanos(), first.1));
+            assert!(calls.take(first).is_some());
+        }
+        assert_eq!(seen, [(7, 2), (9, 1), (9, 3)]);
+        assert_eq!(calls.all(), 0, "nothing that is over is kept");
+    }
+
+    #[test]
+    fn of_those_that_are_over_few_are_kept() {
+        let mut calls = Calls::default();
+        let live = [insert(&mut calls, 1_000_000, 0), insert(&mut calls, 500_000, 1)];
+        for number in 2..10_000 {
+            // In order, and out of it.
+            let at = if number % 2 == 0 { 1_000_000 + number } else { number };
+            insert(&mut calls, at, number).0.store(true, Ordering::Relaxed);
+            assert!(calls.all() <= FEW.max(2 * live.len()), "{} are kept", calls.all());
+        }
+        assert_eq!(calls.len(), live.len());
+    }
+}
