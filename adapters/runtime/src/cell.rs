@@ -4,12 +4,12 @@
 //! survives every restart, and so does what is queued in it. References point here.
 
 mod control;
+mod envelope;
 mod sending;
 
 use std::any::Any;
 use std::fmt::{self, Debug};
 use std::future::poll_fn;
-use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 
 pub(crate) use self::control::{Control, WISHES_MAX};
+pub(crate) use self::envelope::{Envelope, OnlyFor};
 pub(crate) use self::sending::Sending;
 use crate::durable::Receipt;
 use crate::error::SendError;
@@ -32,44 +33,6 @@ use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
 use crate::view::{AgentKind, Status};
-
-/// A message in a mailbox.
-#[derive(Debug)]
-pub(crate) struct Envelope<P> {
-    pub(crate) message: P,
-    /// How often it was delivered before.
-    pub(crate) attempt: u32,
-    /// Another incarnation does not handle it.
-    pub(crate) only_for: Option<OnlyFor>,
-    /// It is not handled after this.
-    pub(crate) expires: Instant,
-    /// Whom to tell what became of it, if a stream waits for that.
-    pub(crate) receipt: Option<Receipt>,
-}
-
-impl<P: Protocol> Envelope<P> {
-    /// Drops it, telling its asker and its stream why.
-    pub(crate) fn refuse(self, reason: ReplyFailure) {
-        refuse(self.message, reason);
-        if let Some(receipt) = self.receipt {
-            receipt.failed(reason);
-        }
-    }
-}
-
-/// The incarnation that a message is for alone: that of the timer that sent it.
-///
-/// It fits where an envelope has room to spare. After four billion restarts it no longer tells one
-/// incarnation from the next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct OnlyFor(NonZeroU32);
-
-impl OnlyFor {
-    pub(crate) fn of(incarnation: u64) -> Self {
-        let number = u32::try_from(incarnation).unwrap_or(u32::MAX);
-        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
-    }
-}
 
 /// How a message is sent.
 #[derive(Clone, Copy, Debug)]
@@ -458,17 +421,6 @@ impl<P: Protocol> Cell<P> {
             name: Arc::clone(&self.core.name),
             detail: error.0,
         })
-    }
-}
-
-/// Drops a message, telling its asker why.
-fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
-    // What the message does when it is asked or dropped is not ours, and some of those who drop it
-    // must not die of it: the driver does when it closes a mailbox.
-    let hold = catch_unwind(AssertUnwindSafe(|| message.in_hand())).ok().flatten();
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(message)));
-    if let Some(hold) = hold {
-        hold.release(Some(reason));
     }
 }
 
