@@ -8,9 +8,13 @@ use lictor_sim::plan::{Plan, Reading};
 
 /// Runs a plan on the engine `kernel`; every invariant must hold.
 fn holds(text: &str) {
+    holds_on(Engine::Kernel, text);
+}
+
+fn holds_on(engine: Engine, text: &str) {
     let plan = Plan::read("plan.yaml", text.as_bytes(), &Reading::default());
     let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
-    let ran = Engine::Kernel.run(&plan, Options::default()).unwrap();
+    let ran = engine.run(&plan, Options::default()).unwrap();
     assert!(ran.violation.is_none(), "{:?}", ran.violation);
 }
 
@@ -102,4 +106,11 @@ fn a_sweep_answers_the_crash_that_began_it() {
 #[test]
 fn a_wait_may_count_from_a_nanosecond_before() {
     holds(include_str!("found/s6_moment.yaml"));
+}
+
+// Invariant: S12. The books of the runtime had a message that its forwarder held at its crash, and
+// that waited for room further on, as a dead letter of the one that it was on its way to.
+#[test]
+fn what_a_forwarder_holds_at_its_crash_is_its_own_dead_letter() {
+    holds_on(Engine::Virtual, include_str!("found/s12_forwarder.yaml"));
 }

@@ -301,12 +301,13 @@ impl Ledger {
         let plan = std::sync::Arc::clone(&self.plan);
         let Some(facts) = plan.scenario.agent(who) else { return };
         let Some(letter) = self.letters.get_mut(&id) else { return };
+        // Also one that it was passing on, and that waited for room: it ends with who had it.
+        letter.to = who;
         match facts.in_hand {
             InHand::Redeliver if letter.attempt < facts.max_retries => {
                 letter.attempt += 1;
                 letter.place = Place::Queued;
                 letter.only_for = None;
-                letter.to = who;
                 self.agent(who).mailbox.push_front(id);
                 self.put(node, What::PutBack(id, who));
             }
