@@ -114,3 +114,14 @@ fn a_wait_may_count_from_a_nanosecond_before() {
 fn what_a_forwarder_holds_at_its_crash_is_its_own_dead_letter() {
     holds_on(Engine::Virtual, include_str!("found/s12_forwarder.yaml"));
 }
+
+// Invariant: S13. What was over filled a mailbox until its agent came up and dropped it; that who
+// waited for room was let in then was taken for one too many.
+#[test]
+fn what_is_over_makes_room_when_its_agent_comes_up() {
+    let agent = "{ name: a, type: lictor.echo, mailbox_size: 2 }";
+    let topology = format!("topology: {{ supervision: {{ children: [{{ agent: {agent} }}] }} }}");
+    let tell = "{ at: 0s, tell: a, ttl: 1ns }";
+    let operations = format!("operations: [{tell}, {tell}, {tell}]");
+    holds_on(Engine::Virtual, &format!("{topology}\nseed: 113\nhorizon: 1ms\n{operations}\n"));
+}

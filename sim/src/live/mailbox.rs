@@ -150,6 +150,11 @@ impl Ledger {
 
     /// What the sender of a message was told. It must be what was foretold.
     pub(super) fn told(&mut self, node: NodeIx, id: MessageId, hop: u32, told: Result<(), Fate>) {
+        if told.is_ok() && self.still_waits(id, hop) {
+            // Its receiver may have dropped what is over, and made room: only this shows it.
+            let to = self.letters.get(&id).map(|letter| letter.to);
+            to.into_iter().for_each(|to| self.idle_drops_over(to));
+        }
         let Some(letter) = self.letters.get(&id).copied() else { return };
         if letter.hop != hop || !self.nodes[usize::from(node.0)].on {
             return;
