@@ -78,6 +78,9 @@ pub enum Event {
     PeerReachable(NodeId),
     /// The link to a peer is gone.
     PeerDown(NodeId),
+    /// The process that was this boot of a peer has ended, for certain: whoever started it has seen
+    /// so. It counts as its goodbye. (H9)
+    PeerGone(NodeId, u64),
 }
 
 /// What the driver must do or may want to know, in order.
@@ -363,6 +366,7 @@ impl Node {
             Event::Peer(node, frame) => self.hear(now, node, frame, actions),
             Event::PeerReachable(node) => self.peer_reachable(now, node, actions),
             Event::PeerDown(node) => self.peer_down(now, node, actions),
+            Event::PeerGone(node, epoch) => self.hear(now, node, Frame::Bye { epoch }, actions),
             Event::Remote(node, frame) => self.hear_remote(now, node, frame),
         }
         self.carry_remote(now, actions);

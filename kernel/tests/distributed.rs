@@ -138,6 +138,67 @@ fn a_host_that_is_cut_off_ends_what_it_runs_by_itself() {
     assert_eq!(cluster.machines[1].started.len(), before + 1);
 }
 
+// Rule: H9
+#[test]
+fn what_is_seen_to_be_gone_need_not_be_waited_for() {
+    let gone = |cluster: &mut Cluster, boot| {
+        cluster.act(0, |node, now, out| {
+            node.handle(now, Event::PeerGone(NodeId(1), boot), out);
+        });
+    };
+    // Told before the next boot is seen, and after it.
+    for is_late in [false, true] {
+        let mut cluster = spread(Strategy::OneForOne, 3);
+        let boot = cluster.machines[1].epoch;
+        cluster.kill(1);
+        if !is_late {
+            gone(&mut cluster, boot);
+            assert_eq!(cluster.stages("b").last(), Some(&Stage::Waiting), "it is lost at once");
+        }
+        cluster.boot(1, &["b"]);
+        cluster.run(SECOND / 2);
+        if is_late {
+            assert!(cluster.alive(1).is_empty(), "the lease of the old boot may still run");
+            // That of another boot says nothing.
+            gone(&mut cluster, boot - 1);
+            cluster.run(SECOND / 2);
+            assert!(cluster.alive(1).is_empty());
+            gone(&mut cluster, boot);
+        }
+        cluster.run(SECOND * 3 / 2);
+        assert_eq!(cluster.alive(1), ["b"], "late: {is_late}");
+        let exits = cluster.stages("b").into_iter().filter(|it| matches!(it, Stage::Exited(_)));
+        assert_eq!(exits.count(), 1);
+        // Told once more it changes nothing.
+        gone(&mut cluster, boot);
+        cluster.run(SECOND);
+        assert_eq!((cluster.alive(1), cluster.machines[1].started.len()), (vec!["b".into()], 1));
+    }
+}
+
+// Rules: H6, H8
+// Once the next process began under what was left of a lease from before the cut, and ended with it.
+#[test]
+fn an_outage_within_a_lease_costs_a_child_one_crash_at_most() {
+    let step = Duration::from_millis(130);
+    for (phase, outage) in (0..8).flat_map(|phase| (16..38).map(move |steps| (phase, steps))) {
+        let mut cluster = Cluster::new(2);
+        cluster.offer(1, &["b"]);
+        // Leases and the questions of membership have their own rhythms.
+        cluster.run(3 * SECOND + phase * step);
+        cluster.start(Strategy::OneForOne, 3, &[("b", Some(1))]);
+        cluster.run(3 * SECOND);
+        cluster.cut(0, 1, true);
+        cluster.run(outage * step);
+        cluster.cut(0, 1, false);
+        cluster.run(10 * SECOND);
+        assert_eq!(cluster.alive(1), ["b"]);
+        let stages = cluster.stages("b");
+        let lost = stages.iter().filter(|it| matches!(it, Stage::Exited(_))).count();
+        assert!(lost <= 1, "cut after {phase}, for {outage} of {step:?}: {stages:?}");
+    }
+}
+
 // Rules: H13, H14
 // Defect: Z34 (a rolling restart)
 #[test]

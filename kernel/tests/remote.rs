@@ -16,6 +16,7 @@ use crate::world::{Budget, Move, TICK, World, config};
 const NONE: Budget = Budget {
     ticks: 0,
     host_boots: 0,
+    reaps: 0,
     owner_boots: 0,
     downs: 0,
     pauses: 0,
@@ -89,6 +90,12 @@ fn a_host_that_is_lost_and_booted_anew() {
     at_most_one(Budget { ticks: 2, host_boots: 1, downs: 1, restarts: 1, ..NONE });
 }
 
+// Rules: H9, H16
+#[test]
+fn a_host_whose_end_is_seen() {
+    at_most_one(Budget { ticks: 1, host_boots: 2, reaps: 2, ..NONE });
+}
+
 // Rules: H7, H9, H16
 #[test]
 fn a_host_that_sleeps_while_another_boot_of_it_comes() {
@@ -127,6 +134,7 @@ fn any_faults_and_then_none() {
         let budget = Budget {
             ticks: 12,
             host_boots: few(&mut prng, 3),
+            reaps: few(&mut prng, 2),
             owner_boots: few(&mut prng, 2),
             downs: few(&mut prng, 4),
             pauses: few(&mut prng, 3),
@@ -167,6 +175,7 @@ fn pick(prng: &mut Prng, moves: &[Move]) -> Option<Move> {
         | Move::HostLosesOwner(_)
         | Move::BootHost
         | Move::KillHost(_)
+        | Move::OwnerHearsOfEnd(_)
         | Move::Pause(_)
         | Move::BootOwner
         | Move::Stop(_)

@@ -8,9 +8,13 @@ use lictor_sim::plan::{Plan, Reading};
 
 /// Runs a plan on the engine `kernel`; every invariant must hold.
 fn holds(text: &str) {
+    holds_on(Engine::Kernel, text);
+}
+
+fn holds_on(engine: Engine, text: &str) {
     let plan = Plan::read("plan.yaml", text.as_bytes(), &Reading::default());
     let plan = plan.unwrap_or_else(|faults| panic!("{faults}"));
-    let ran = Engine::Kernel.run(&plan, Options::default()).unwrap();
+    let ran = engine.run(&plan, Options::default()).unwrap();
     assert!(ran.violation.is_none(), "{:?}", ran.violation);
 }
 
@@ -115,4 +119,22 @@ fn a_slow_receiver_has_caught_up_soon_after() {
         let knobs = format!("knobs: {{ medium: {medium} }}");
         holds(&format!("{topology}{ticker}\nnodes: 3\nhorizon: 5s\n{knobs}\n{fault}\n"));
     }
+}
+
+// Invariant: S12. The books of the runtime had a message that its forwarder held at its crash, and
+// that waited for room further on, as a dead letter of the one that it was on its way to.
+#[test]
+fn what_a_forwarder_holds_at_its_crash_is_its_own_dead_letter() {
+    holds_on(Engine::Virtual, include_str!("found/s12_forwarder.yaml"));
+}
+
+// Invariant: S13. What was over filled a mailbox until its agent came up and dropped it; that who
+// waited for room was let in then was taken for one too many.
+#[test]
+fn what_is_over_makes_room_when_its_agent_comes_up() {
+    let agent = "{ name: a, type: lictor.echo, mailbox_size: 2 }";
+    let topology = format!("topology: {{ supervision: {{ children: [{{ agent: {agent} }}] }} }}");
+    let tell = "{ at: 0s, tell: a, ttl: 1ns }";
+    let operations = format!("operations: [{tell}, {tell}, {tell}]");
+    holds_on(Engine::Virtual, &format!("{topology}\nseed: 113\nhorizon: 1ms\n{operations}\n"));
 }

@@ -64,6 +64,8 @@ struct Host {
     runtime: Runtime,
     events: Events,
     network: Network,
+    /// Which boot of the process this is, as others know it.
+    boot: u64,
     /// What may run here.
     agents: Vec<String>,
     wire: Wire,
@@ -96,11 +98,12 @@ impl Host {
         let placed = topology.all_children().filter(|child| child.process() == Some(own));
         let agents = placed.map(|child| child.name().to_owned()).collect();
         let (wire, config) = Wire::join(&network, topology, config)?;
+        let boot = config.membership.epoch;
         let runtime = Runtime::current_with(config)?;
         let events = runtime.events();
         runtime.serve(network.process(), hosted).await?;
         let is_lines = args.json || !stdout().is_terminal();
-        let host = Self { runtime, events, network, agents, wire, signals, is_lines, parent };
+        let host = Self { runtime, events, network, boot, agents, wire, signals, is_lines, parent };
         host.say_hosting(file)?;
         Ok(host)
     }
@@ -117,6 +120,8 @@ impl Host {
             "process": process,
             "file": file,
             "pid": std::process::id(),
+            // Nanoseconds since 1970 are more than a number of JSON holds everywhere.
+            "boot": self.boot.to_string(),
             "agents": self.agents,
         });
         let rest = rest.to_string();

@@ -82,6 +82,11 @@ pub(crate) enum Command {
         start: bool,
         answer: Answer<ControlError>,
     },
+    /// The process that was this boot of a peer has ended.
+    PeerGone {
+        peer: NodeId,
+        boot: u64,
+    },
 }
 
 /// What somebody wants an agent to do.
@@ -390,6 +395,7 @@ impl World {
                 let result = self.fixed_child(now, &name, start);
                 self.effects.push_back(Effect::Answer(answer, result));
             }
+            Command::PeerGone { peer, boot } => self.peer_event(now, Event::PeerGone(peer, boot)),
         }
     }
 

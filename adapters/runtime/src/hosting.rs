@@ -1,5 +1,8 @@
 //! Running agents for other nodes.
 
+use lictor_kernel::NodeId;
+
+use crate::driver::Command;
 use crate::error::StartError;
 use crate::runtime::{Phase, Runtime};
 use crate::spec::{AgentSpec, Supervisor};
@@ -44,5 +47,18 @@ impl Runtime {
     ) -> Result<Tree, StartError> {
         self.host(agents)?;
         self.start(Supervisor::one_for_one(name)).await
+    }
+
+    /// Says that the process that was this boot (the epoch of its
+    /// [`membership`](crate::RuntimeConfig::membership)) of another node has ended: for whoever
+    /// started that process and has reaped it, and for nobody else. It counts as its goodbye: what
+    /// it ran for this node is lost at once, and is started on the next boot without waiting for
+    /// the end of its lease. Said of a process that is alive, this breaks the promise that one at a
+    /// time runs.
+    ///
+    /// Takes effect soon, in the order of other commands. Of a boot that is not known, or before
+    /// the start, it changes nothing. (Kernel rule H9.)
+    pub fn peer_gone(&self, peer: NodeId, boot: u64) {
+        self.shared.inbox.command(Command::PeerGone { peer, boot });
     }
 }

@@ -224,6 +224,11 @@ impl Host {
         if let Some(owner) = self.owners.get_mut(&node) {
             owner.up = true;
         }
+        // What was asked during a cut has no answer, and what runs here has not long to go.
+        if self.needs_lease(node) && !self.has_asked_at(now, node) {
+            self.ask(now, node, out);
+            self.index_owner(now, node);
+        }
         for name in self.names_of(node) {
             self.tell(now, name, out);
         }

@@ -24,6 +24,8 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct Budget {
     pub(crate) ticks: u8,
     pub(crate) host_boots: u8,
+    /// How often the owner is told that a boot of the host has been reaped.
+    pub(crate) reaps: u8,
     pub(crate) owner_boots: u8,
     pub(crate) downs: u8,
     pub(crate) pauses: u8,
@@ -47,6 +49,8 @@ pub(crate) enum Move {
     HostLosesOwner(usize),
     BootHost,
     KillHost(usize),
+    /// The owner is told that the n-th of the boots that were killed is gone.
+    OwnerHearsOfEnd(usize),
     Pause(usize),
     Resume(usize),
     BootOwner,
@@ -101,6 +105,8 @@ pub(crate) struct World {
     newest_seen: u64,
     pub(crate) boots: Vec<Boot>,
     next_boot: u64,
+    /// Those that were killed, where the owner may be told so.
+    reaped: Vec<u64>,
     /// To whom, and what.
     wire: Vec<(NodeId, Frame)>,
 }
@@ -135,6 +141,7 @@ impl World {
             newest_seen: 0,
             boots: Vec::new(),
             next_boot: 1,
+            reaped: Vec::new(),
             wire: Vec::new(),
         };
         world.boot_host();
@@ -285,6 +292,9 @@ impl World {
         if budget.host_boots > 0 {
             moves.push(Move::BootHost);
         }
+        if budget.reaps > 0 {
+            moves.extend((0..self.reaped.len()).map(Move::OwnerHearsOfEnd));
+        }
         if budget.downs > 0 && self.owner_sees.is_some() {
             moves.push(Move::OwnerLosesHost);
         }
@@ -383,8 +393,16 @@ impl World {
             }
             Move::KillHost(at) => {
                 self.budget.host_boots -= 1;
-                self.boots.remove(at);
+                let boot = self.boots.remove(at);
+                if self.budget.reaps > 0 {
+                    self.reaped.push(boot.epoch);
+                }
                 self.boot_host();
+            }
+            Move::OwnerHearsOfEnd(at) => {
+                self.budget.reaps -= 1;
+                let boot = self.reaped.remove(at);
+                self.owner_hears_of_end(boot);
             }
             Move::Pause(at) => {
                 self.budget.pauses -= 1;
@@ -438,6 +456,16 @@ impl World {
     fn owner_sees(&mut self, boot: u64) {
         (self.owner_sees, self.newest_seen) = (Some(boot), boot);
         self.with_owner(|owner, now, out| owner.peer_up(now, HOST, boot, out));
+    }
+
+    /// As a goodbye of that boot.
+    fn owner_hears_of_end(&mut self, boot: u64) {
+        self.newest_seen = self.newest_seen.max(boot);
+        if self.owner_sees == Some(boot) {
+            self.owner_sees = None;
+            self.with_owner(|owner, now, out| owner.peer_down(now, HOST, out));
+        }
+        self.with_owner(|owner, now, out| owner.left(now, HOST, boot, out));
     }
 
     fn host_sees(&mut self, at: usize) {

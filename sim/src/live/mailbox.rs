@@ -150,6 +150,11 @@ impl Ledger {
 
     /// What the sender of a message was told. It must be what was foretold.
     pub(super) fn told(&mut self, node: NodeIx, id: MessageId, hop: u32, told: Result<(), Fate>) {
+        if told.is_ok() && self.still_waits(id, hop) {
+            // Its receiver may have dropped what is over, and made room: only this shows it.
+            let to = self.letters.get(&id).map(|letter| letter.to);
+            to.into_iter().for_each(|to| self.idle_drops_over(to));
+        }
         let Some(letter) = self.letters.get(&id).copied() else { return };
         if letter.hop != hop || !self.nodes[usize::from(node.0)].on {
             return;
@@ -301,12 +306,13 @@ impl Ledger {
         let plan = std::sync::Arc::clone(&self.plan);
         let Some(facts) = plan.scenario.agent(who) else { return };
         let Some(letter) = self.letters.get_mut(&id) else { return };
+        // Also one that it was passing on, and that waited for room: it ends with who had it.
+        letter.to = who;
         match facts.in_hand {
             InHand::Redeliver if letter.attempt < facts.max_retries => {
                 letter.attempt += 1;
                 letter.place = Place::Queued;
                 letter.only_for = None;
-                letter.to = who;
                 self.agent(who).mailbox.push_front(id);
                 self.put(node, What::PutBack(id, who));
             }

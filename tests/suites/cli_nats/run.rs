@@ -60,9 +60,9 @@ fn a_worker_that_is_killed_heals() {
     assert_eq!(run.wait_for(of("started", "price"))["incarnation"], 2);
     kill_hard(first);
     assert_eq!(run.wait_for(of("process_ended", "stages"))["detail"], "killed by signal SIGKILL");
+    assert_eq!(run.wait_for(of("crashed", "tax"))["reason"], "no_connection");
     let second = pid_of(&run.wait_for(of("process_started", "stages")));
     assert!(second != first && !exists(first));
-    assert_eq!(run.wait_for(of("crashed", "tax"))["reason"], "no_connection");
     assert_eq!(run.wait_for(of("started", "tax"))["incarnation"], 2);
     run.wait_for(of("started", "price"));
     is_of_use(&mut run);

@@ -9,6 +9,7 @@ mod writer;
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
+use lictor::kernel::NodeId;
 use lictor::topology::Topology;
 use lictor::{
     Network, NetworkError, Runtime, RuntimeConfig, RuntimeExt, StartError, Supervisor, Tree,
@@ -311,6 +312,10 @@ impl Session {
     }
 
     fn news(&mut self, news: &News) {
+        if let News::Ended { process, boot: Some(boot), .. } = news {
+            // What it ran is gone with it, and need not be waited for.
+            self.runtime.peer_gone(NodeId::of_name(process), *boot);
+        }
         let text = self.view.news(news, self.runtime.now());
         self.writer.write(text);
     }

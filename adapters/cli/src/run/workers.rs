@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lictor::kernel::ChildSpec;
@@ -51,8 +51,9 @@ pub(super) enum News {
     Started { process: Arc<str>, pid: u32 },
     /// It has said that it hosts its agents.
     Up { process: Arc<str> },
-    /// It has ended, and why if that was not as told.
-    Ended { process: Arc<str>, why: Exit },
+    /// It has ended, is reaped with its group, and why if that was not as told; and which boot of
+    /// the process it was, if it had said so.
+    Ended { process: Arc<str>, why: Exit, boot: Option<u64> },
     /// It could not be started.
     Failed { process: Arc<str>, why: Arc<str> },
 }
@@ -63,8 +64,10 @@ impl News {
         match self {
             Self::Started { process, pid } => format!("process {process} started, pid {pid}"),
             Self::Up { process } => format!("process {process} is up"),
-            Self::Ended { process, why: None } => format!("process {process} has ended"),
-            Self::Ended { process, why: Some(why) } => format!("process {process} crashed: {why}"),
+            Self::Ended { process, why: None, .. } => format!("process {process} has ended"),
+            Self::Ended { process, why: Some(why), .. } => {
+                format!("process {process} crashed: {why}")
+            }
             Self::Failed { process, why } => format!("process {process} did not start: {why}"),
         }
     }
@@ -78,7 +81,7 @@ impl News {
             Self::Up { process } => {
                 json!({ "event": "process_up", "at": at, "process": process })
             }
-            Self::Ended { process, why } => {
+            Self::Ended { process, why, .. } => {
                 json!({ "event": "process_ended", "at": at, "process": process, "detail": why })
             }
             Self::Failed { process, why } => {
@@ -188,6 +191,12 @@ fn longest(topology: &Topology) -> Duration {
     each.fold(Duration::from_secs(5), Duration::saturating_add)
 }
 
+/// Which boot a worker says that it is, in its line `hosting`.
+fn boot_of(line: &[u8]) -> Option<u64> {
+    let said: Value = serde_json::from_slice(line).ok()?;
+    said.get("boot")?.as_str()?.parse().ok()
+}
+
 /// One process under a supervisor of its own. The names are not seen anywhere.
 fn supervised(
     number: usize,
@@ -228,6 +237,8 @@ struct Running {
     stdin: Option<tokio::process::ChildStdin>,
     group: Arc<Group>,
     exited: watch::Receiver<Option<Exit>>,
+    /// Which boot it is, as it has said itself.
+    boot: Arc<OnceLock<u64>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -249,7 +260,8 @@ impl Worker {
         let pid = child.id().unwrap_or_default();
         self.tell(News::Started { process: Arc::clone(&self.name), pid });
         let stdin = child.stdin.take();
-        let mut tasks = self.read(&mut child);
+        let boot = Arc::new(OnceLock::new());
+        let mut tasks = self.read(&mut child, &boot);
         let (group, exited) = watched.watch(child);
         let this = cx.this();
         let mut ended = exited.clone();
@@ -262,12 +274,13 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }));
-        Ok(Running { stdin, group, exited, tasks })
+        Ok(Running { stdin, group, exited, boot, tasks })
     }
 
     /// Reads what the process writes: its errors are logged, and of the lines of a worker of ours
-    /// one says that it is up.
-    fn read(&self, child: &mut Child) -> Vec<JoinHandle<()>> {
+    /// one says that it is up, and which boot it is.
+    fn read(&self, child: &mut Child, boot: &Arc<OnceLock<u64>>) -> Vec<JoinHandle<()>> {
+        let boot = Arc::clone(boot);
         let (process, tell, is_ours) =
             (Arc::clone(&self.name), self.tell.clone(), self.start.is_ours);
         let stdout = child.stdout.take().map(BufReader::new);
@@ -283,6 +296,9 @@ impl Worker {
                     tracing::info!(target: "lictor::process", "[{process}] {}", text.trim_end());
                 } else if !is_up && buffer.starts_with(br#"{"event":"hosting""#) {
                     is_up = true;
+                    if let Some(said) = boot_of(&buffer) {
+                        let _ = boot.set(said);
+                    }
                     let _ = tell.try_send(News::Up { process: Arc::clone(&process) });
                 }
             }
@@ -302,8 +318,11 @@ impl Worker {
         vec![output, errors]
     }
 
-    fn ended(&self, why: Exit) {
-        self.tell(News::Ended { process: Arc::clone(&self.name), why });
+    /// The process has been reaped. If it is not told in time which boot is gone, what it ran waits
+    /// for the end of its lease, as that of a process that somebody else has started.
+    fn ended(&self, running: Option<&Running>, why: Exit) {
+        let boot = running.and_then(|running| running.boot.get().copied());
+        self.tell(News::Ended { process: Arc::clone(&self.name), why, boot });
     }
 }
 
@@ -331,11 +350,11 @@ impl Agent for Worker {
         let exit = self.running.as_ref().and_then(|running| running.exited.borrow().clone());
         match exit {
             Some(None) => {
-                self.ended(None);
+                self.ended(self.running.as_ref(), None);
                 cx.stop();
             }
             Some(Some(why)) => {
-                self.ended(Some(Arc::clone(&why)));
+                self.ended(self.running.as_ref(), Some(Arc::clone(&why)));
                 cx.fail(why);
             }
             None => {}
@@ -356,7 +375,7 @@ impl Agent for Worker {
             let _ = running.exited.wait_for(Option::is_some).await;
         }
         let why = (!in_time).then(|| Arc::from("killed: it did not stop in time"));
-        self.ended(why);
+        self.ended(Some(&running), why);
         drop(running.stdin.take());
     }
 }

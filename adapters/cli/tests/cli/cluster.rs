@@ -37,10 +37,10 @@ fn a_worker_that_is_killed_comes_back_and_its_agents_are_supervised() {
     assert_eq!(again["incarnation"], 2);
     kill_hard(first);
     assert_eq!(run.wait_for(of("process_ended", "stages"))["detail"], "killed by signal SIGKILL");
-    let second = pid_of(&run.wait_for(of("process_started", "stages")));
-    assert!(second != first && !exists(first));
     let lost = run.wait_for(of("crashed", "tax"));
     assert_eq!(lost["reason"], "no_connection");
+    let second = pid_of(&run.wait_for(of("process_started", "stages")));
+    assert!(second != first && !exists(first));
     let back = run.wait_for(of("started", "tax"));
     assert_eq!(back["incarnation"], 2);
     run.wait_for(of("started", "price"));
@@ -112,6 +112,28 @@ fn a_worker_that_somebody_else_starts_may_come_before_and_after() {
     assert!(is_alive(after.pid()), "somebody else ends it");
     after.signal(Signal::SIGTERM);
     assert_eq!(after.rest().status.code(), Some(0));
+}
+
+// Not after a lease and an eighth: that it is gone was seen.
+#[test]
+fn what_a_killed_worker_ran_starts_on_the_next_one_at_once() {
+    let file = File::new(
+        "transport:\n  type: zmq\n  zmq:\n    pub_addr: tcp://127.0.0.1:${PUB_PORT}\n    \
+         sub_addr: tcp://127.0.0.1:${SUB_PORT}\n  membership: { child_lease: 8s }\n\
+         processes:\n  near: { backoff_base: 10ms }\n\
+         supervision:\n  backoff: NONE\n  children:\n    \
+         - agent: { name: sum, type: lictor.counter, process: near }\n",
+    );
+    let mut run = run(file.path(), ports(), &[]);
+    let pid = pid_of(&run.wait_for(of("process_started", "near")));
+    run.wait_for(of("started", "sum"));
+    kill_hard(pid);
+    let ended = run.wait_for(of("process_ended", "near"));
+    let back = run.wait_for(of("started", "sum"));
+    let at = |event: &Value| event["at"].as_f64().unwrap();
+    assert!(at(&back) - at(&ended) < 6.0, "{ended} {back}");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.rest().status.code(), Some(0));
 }
 
 // The same file, in one process, by a flag.

@@ -115,8 +115,17 @@ impl Host {
         }
     }
 
-    pub(super) fn lease_of(&self, now: Instant, node: NodeId) -> Option<Instant> {
-        self.owners.get(&node)?.lease.filter(|until| *until > now)
+    /// The lease that a process may begin under. While a later question is open, what is left may
+    /// be from before a cut, and would end amid the start: the answer is waited for.
+    pub(super) fn lease_to_begin(&self, now: Instant, node: NodeId) -> Option<Instant> {
+        let owner = self.owners.get(&node)?;
+        owner.lease.filter(|until| *until > now && owner.asked.is_empty())
+    }
+
+    /// Whether the last question for a lease is of this instant.
+    pub(super) fn has_asked_at(&self, now: Instant, node: NodeId) -> bool {
+        let last = self.owners.get(&node).and_then(|owner| owner.asked.last_key_value());
+        last.is_some_and(|(_, at)| *at == now)
     }
 
     /// Whether anything is had here of this owner.

@@ -182,7 +182,7 @@ impl Host {
         out.push(Hosting::Status(name, None, Status::Starting));
         self.report(owner, name, ticket, State::Starting, out);
         self.index_job(now, name);
-        match self.lease_of(now, owner) {
+        match self.lease_to_begin(now, owner) {
             Some(until) => self.run(name, until, out),
             None => self.ask(now, owner, out),
         }
