@@ -70,8 +70,8 @@ impl<A: Agent> Context<A> {
         AgentRef::new(Arc::clone(&self.cell))
     }
 
-    /// A reference to another agent of a known type, on this node. An agent that may live on another
-    /// one is reached by its name: [`Context::ask`], [`Context::send`], [`Runtime::raw`].
+    /// A reference to another agent of a known type, on this node. An agent that may live on
+    /// another one is reached by its name: [`Context::ask`], [`Context::send`], [`Runtime::raw`].
     ///
     /// # Errors
     /// `Unknown`; `WrongType` for an agent with other messages; `Remote` for one of another node.
