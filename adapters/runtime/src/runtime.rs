@@ -240,7 +240,7 @@ impl Runtime {
     }
 
     /// A reference to an agent of a known type, on this node. It survives restarts. What lives on
-    /// another node is reached by [`Runtime::raw`] or by name, since its type cannot be checked here.
+    /// another node is reached by [`Runtime::raw`] or by name: its type cannot be checked here.
     ///
     /// # Errors
     /// `Unknown`; `WrongType` for an agent with other messages; `Remote` for one of another node.
