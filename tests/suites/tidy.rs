@@ -291,3 +291,21 @@ fn what_is_quoted_of_an_example_stands_in_it() {
         assert!(known.contains(line), "{line:?} is not in the example");
     }
 }
+
+#[test]
+fn every_invariant_is_in_the_manual() {
+    let manual = std::fs::read_to_string(root().join("docs/simulation.md")).unwrap();
+    let mut seen = BTreeSet::new();
+    for (_, text) in files("sim/src", "rs") {
+        for word in text.split('"').skip(1).step_by(2) {
+            let number = word.strip_prefix(['S', 'L']).unwrap_or_default();
+            if word == "MODEL" || (!number.is_empty() && number.parse::<u8>().is_ok()) {
+                seen.insert(word.to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
+    for name in seen {
+        assert!(manual.contains(&format!("\n| `{name}` | ")), "the manual lacks {name}");
+    }
+}
