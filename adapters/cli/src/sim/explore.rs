@@ -309,13 +309,12 @@ fn keep(
 
 /// What is to be said of a plan that may not be the smallest one.
 pub(super) fn cut_short(shrunk: &Shrunk) -> &'static str {
-    match (shrunk.reproduced, shrunk.minimal) {
-        (_, true) => "",
-        (true, false) => {
-            "  shrinking was cut short, so a smaller plan may do: `--shrink-for 5m` gives it more \
-             time\n"
-        }
-        (false, false) => "  it did not fail again, so nothing was taken out\n",
+    if shrunk.minimal {
+        ""
+    } else if shrunk.reproduced || shrunk.runs == 0 {
+        "  shrinking was cut short, so a smaller plan may do: `--shrink-for 5m` gives it more time\n"
+    } else {
+        "  it did not fail again, so nothing was taken out\n"
     }
 }
 

@@ -210,6 +210,7 @@ mod tests {
         let cut = kept_with(2);
         assert_eq!((cut.reproduced, cut.minimal), (true, false));
         assert!(cut_short(&cut).contains("`--shrink-for 5m`"), "{}", cut_short(&cut));
+        assert_eq!(cut_short(&kept_with(0)), cut_short(&cut));
         assert_eq!(cut_short(&kept_with(20_000)), "");
         fs::remove_dir_all(out).unwrap();
     }
