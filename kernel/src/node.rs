@@ -374,8 +374,12 @@ impl Node {
     /// When [`Node::handle_timeout`] must be called, if ever.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        self.tree.poll_timeout().into_iter().chain(self.timeout_but_tree()).min()
+    }
+
+    /// The earliest deadline of all parts but the tree.
+    fn timeout_but_tree(&self) -> Option<Instant> {
         [
-            self.tree.poll_timeout(),
             self.registry.poll_timeout(),
             self.calls.poll_timeout(),
             self.membership.poll_timeout(),

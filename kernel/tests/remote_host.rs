@@ -52,9 +52,9 @@ impl Setup {
 
     /// Answers the question for a lease that is among these.
     fn answer(&mut self, boot: u64, said: &[Hosting]) -> Vec<Hosting> {
-        let seq = said.iter().find_map(|it| match it {
-            Hosting::Send(_, Frame::Renew { seq, .. }) => Some(*seq),
-            _ => None,
+        let seq = said.iter().find_map(|it| {
+            let Hosting::Send(_, Frame::Renew { seq, .. }) = it else { return None };
+            Some(*seq)
         });
         let (stamp, seq) = (Stamp { from: boot, to: 7 }, seq.expect("it asks for a lease"));
         let frame = Frame::Renewed { stamp, seq, lease: LEASE };
@@ -76,16 +76,16 @@ impl Setup {
 }
 
 fn started(done: &[Hosting]) -> Option<Pid> {
-    done.iter().find_map(|it| match it {
-        Hosting::Start(process) => Some(process.pid),
-        _ => None,
+    done.iter().find_map(|it| {
+        let Hosting::Start(process) = it else { return None };
+        Some(process.pid)
     })
 }
 
 fn reported(done: &[Hosting]) -> Vec<(u64, State)> {
-    let reported = |it: &Hosting| match it {
-        Hosting::Send(_, Frame::Report { ticket, state, .. }) => Some((ticket.incarnation, *state)),
-        _ => None,
+    let reported = |it: &Hosting| {
+        let Hosting::Send(_, Frame::Report { ticket, state, .. }) = it else { return None };
+        Some((ticket.incarnation, *state))
     };
     done.iter().filter_map(reported).collect()
 }
@@ -210,92 +210,125 @@ impl Book {
     }
 }
 
+/// A host that two owners talk to.
+struct Walk {
+    prng: Prng,
+    host: Host,
+    book: Book,
+    now: Instant,
+    way: Vec<String>,
+    starts: u64,
+}
+
+impl Walk {
+    fn new(seed: u64) -> Self {
+        let Setup { host, now } = Setup::new();
+        let (book, way) = (Book::default(), Vec::new());
+        Self { prng: Prng::new(seed), host, book, now, way, starts: 0 }
+    }
+
+    fn pick(&mut self, most: u64) -> u64 {
+        self.prng.below(most)
+    }
+
+    fn step(&mut self) {
+        let node = NodeId(1 + self.pick(2));
+        let name = if self.pick(2) == 0 { ONE } else { OTHER };
+        let newest = self.book.boots.get(&node).copied().unwrap_or(1);
+        let boot = newest + u64::from(self.pick(12) == 0);
+        let mut out = Vec::new();
+        match self.pick(12) {
+            0..4 => self.order(node, (newest, boot), name, &mut out),
+            4..7 => self.answer(node, newest, &mut out),
+            7 => {
+                self.way.push(format!("{:?} {node:?} {boot} is up", self.now));
+                self.book.boot(node, boot);
+                self.host.peer_up(self.now, node, boot, &mut out);
+            }
+            8 => {
+                self.way.push(format!("{:?} {node:?} is down", self.now));
+                self.host.peer_down(self.now, node, &mut out);
+            }
+            9 | 10 => self.fact(name, &mut out),
+            _ => {
+                self.now = self.now.saturating_add(Duration::from_millis(self.prng.below(3_000)));
+                self.way.push(format!("{:?}", self.now));
+                self.host.handle_timeout(self.now, &mut out);
+            }
+        }
+        self.starts += u64::from(started(&out).is_some());
+        self.book.note(&self.host, self.now, &out, &self.way);
+    }
+
+    /// Most are of the present boot, some were held up.
+    fn order(
+        &mut self,
+        node: NodeId,
+        (newest, boot): (u64, u64),
+        name: NameId,
+        out: &mut Vec<Hosting>,
+    ) {
+        let boot = if self.pick(6) == 0 { boot.saturating_sub(1).max(1) } else { boot };
+        let number = 1 + self.pick(4);
+        let want = match self.pick(7) {
+            0..3 => Want::Run,
+            3 => Want::Shutdown,
+            4 => Want::Kill,
+            5 => Want::Noted,
+            _ => Want::Gone,
+        };
+        self.way.push(format!("{:?} {node:?} {boot} orders {name:?} {number} {want:?}", self.now));
+        if boot >= newest {
+            self.book.boot(node, boot);
+            if want == Want::Run {
+                self.book.ordered.insert((node, boot, name, number));
+            }
+        }
+        let ticket = Ticket { supervisor: SupervisorId(1), incarnation: number };
+        let frame = Frame::Order { stamp: Stamp { from: boot, to: 7 }, name, ticket, want };
+        let is_free = !self.book.had.contains(&name);
+        self.host.hear(self.now, node, frame, is_free, out);
+    }
+
+    /// Mostly to the last question, sometimes to the one before.
+    fn answer(&mut self, node: NodeId, newest: u64, out: &mut Vec<Hosting>) {
+        let skipped = usize::from(self.pick(4) == 0);
+        let of_node = (node, 0)..=(node, u64::MAX);
+        let asked = self.book.asked.range(of_node).rev().nth(skipped);
+        let Some(((_, seq), (to, at))) = asked.map(|(key, value)| (*key, *value)) else { return };
+        self.way.push(format!("{:?} {node:?} {to} answers {seq}", self.now));
+        self.book.asked.remove(&(node, seq));
+        let until = at.saturating_add(LEASE);
+        let is_longer = self.book.leases.get(&node).is_none_or(|held| *held < until);
+        if to == newest && until > self.now && is_longer {
+            self.book.leases.insert(node, until);
+        }
+        let frame = Frame::Renewed { stamp: Stamp { from: to, to: 7 }, seq, lease: LEASE };
+        self.host.hear(self.now, node, frame, true, out);
+    }
+
+    fn fact(&mut self, name: NameId, out: &mut Vec<Hosting>) {
+        let Some((pid, ..)) = self.book.alive.get(&name).copied() else { return };
+        let fact = match self.pick(3) {
+            0 => Event::Started { pid },
+            _ => Event::Exited { pid, reason: ExitReason::Killed },
+        };
+        self.way.push(format!("{:?} {fact:?}", self.now));
+        if matches!(fact, Event::Exited { .. }) {
+            self.book.alive.remove(&name);
+        }
+        self.host.fact(self.now, fact, out);
+    }
+}
+
 // Rules: H4, H6, H7, H11, H13
 #[test]
 fn whatever_two_owners_say_about_two_names() {
-    let mut prng = Prng::new(7);
     let mut starts = 0;
-    for _ in 0..2_000 {
-        let mut host = Host::new(Config::default(), 7);
-        assert!(host.offer(ONE, Vec::new()) && host.offer(OTHER, Vec::new()));
-        let (mut book, mut now, mut way) = (Book::default(), Instant::ZERO, Vec::new());
-        for _ in 0..60 {
-            let mut out = Vec::new();
-            let mut pick = |most: u64| prng.below(most);
-            let node = NodeId(1 + pick(2));
-            let name = NameId(u32::try_from(1 + pick(2)).unwrap());
-            let newest = book.boots.get(&node).copied().unwrap_or(1);
-            let boot = newest + u64::from(pick(12) == 0);
-            match pick(12) {
-                0..4 => {
-                    // Most are of the present boot, some were held up.
-                    let boot = if pick(6) == 0 { boot.saturating_sub(1).max(1) } else { boot };
-                    let number = 1 + pick(4);
-                    let wants = [Want::Run, Want::Run, Want::Run, Want::Shutdown, Want::Kill];
-                    let wants = [&wants[..], &[Want::Noted, Want::Gone]].concat();
-                    let want = wants[usize::try_from(pick(7)).unwrap()];
-                    way.push(format!("{now:?} {node:?} {boot} orders {name:?} {number} {want:?}"));
-                    if boot >= newest {
-                        book.boot(node, boot);
-                        if want == Want::Run {
-                            book.ordered.insert((node, boot, name, number));
-                        }
-                    }
-                    let ticket = Ticket { supervisor: SupervisorId(1), incarnation: number };
-                    let stamp = Stamp { from: boot, to: 7 };
-                    let frame = Frame::Order { stamp, name, ticket, want };
-                    let is_free = !book.had.contains(&name);
-                    host.hear(now, node, frame, is_free, &mut out);
-                }
-                4..7 => {
-                    let of_node = book.asked.iter().filter(|((to, _), _)| *to == node);
-                    let all: Vec<_> = of_node.map(|(key, to)| (key.1, to.0, to.1)).collect();
-                    let Some((seq, to, at)) =
-                        all.get(all.len().saturating_sub(1 + usize::from(pick(4) == 0)))
-                    else {
-                        continue;
-                    };
-                    way.push(format!("{now:?} {node:?} {to} answers {seq}"));
-                    let until = at.saturating_add(LEASE);
-                    book.asked.remove(&(node, *seq));
-                    let held = book.leases.get(&node).copied();
-                    if *to == newest && until > now && held.is_none_or(|held| held < until) {
-                        book.leases.insert(node, until);
-                    }
-                    let stamp = Stamp { from: *to, to: 7 };
-                    let frame = Frame::Renewed { stamp, seq: *seq, lease: LEASE };
-                    host.hear(now, node, frame, true, &mut out);
-                }
-                7 => {
-                    way.push(format!("{now:?} {node:?} {boot} is up"));
-                    book.boot(node, boot);
-                    host.peer_up(now, node, boot, &mut out);
-                }
-                8 => {
-                    way.push(format!("{now:?} {node:?} is down"));
-                    host.peer_down(now, node, &mut out);
-                }
-                9 | 10 => {
-                    let Some((pid, ..)) = book.alive.get(&name).copied() else { continue };
-                    let fact = match pick(3) {
-                        0 => Event::Started { pid },
-                        _ => Event::Exited { pid, reason: ExitReason::Killed },
-                    };
-                    way.push(format!("{now:?} {fact:?}"));
-                    if matches!(fact, Event::Exited { .. }) {
-                        book.alive.remove(&name);
-                    }
-                    host.fact(now, fact, &mut out);
-                }
-                _ => {
-                    now = now.saturating_add(Duration::from_millis(pick(3_000)));
-                    way.push(format!("{now:?}"));
-                    host.handle_timeout(now, &mut out);
-                }
-            }
-            starts += out.iter().filter(|it| matches!(it, Hosting::Start(_))).count();
-            book.note(&host, now, &out, &way);
-        }
+    for seed in 0..2_000 {
+        let mut walk = Walk::new(seed);
+        (0..60).for_each(|_| walk.step());
+        starts += walk.starts;
     }
     assert!(starts > 2_000, "only {starts} starts");
 }

@@ -197,7 +197,7 @@ kinds! {
     Overflow "overflow" Network Link true Count [1 1 0]
         "No more frames than this are under way from the first node to the second.",
     SlowReceiver "slow_receiver" Network Node true Time [1 1 0]
-        "The node takes one frame in this time.",
+        "The node takes one frame in this time, until it is two seconds behind.",
     Refuse "refuse" Connection Link true None [1 1 1]
         "The connection between two nodes breaks, and new ones are refused.",
     Reset "reset" Connection Link false None [1 1 1]

@@ -42,6 +42,15 @@ const WINDOW: usize = 1024;
 /// How much longer a frame is under way at most where what is simulated misbehaves, in nanoseconds.
 pub(crate) const LATE_FRAME: u64 = 3_000_000;
 
+/// How far a slow receiver is behind at most, in nanoseconds: what was sent too fast for it would
+/// hold it up for minutes after the fault.
+const BEHIND_MOST: u64 = 2_000_000_000;
+
+/// When a receiver that takes so long over a frame has the next one, after the one before it.
+pub(crate) fn behind(last: u64, slow: u64, now: u64) -> u64 {
+    last.saturating_add(slow).min(last.max(now.saturating_add(BEHIND_MOST)))
+}
+
 /// Who sends, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way<'a> {
@@ -143,7 +152,7 @@ impl Link {
             // It is held back, and others pass it.
             at = at.saturating_add(most.saturating_mul(2));
         } else {
-            at = at.max(self.last_arrival.saturating_add(way.slow));
+            at = at.max(behind(self.last_arrival, way.slow, way.now));
             self.last_arrival = at;
         }
         at

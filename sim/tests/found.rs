@@ -103,3 +103,16 @@ fn a_sweep_answers_the_crash_that_began_it() {
 fn a_wait_may_count_from_a_nanosecond_before() {
     holds(include_str!("found/s6_moment.yaml"));
 }
+
+// Invariants: L3, S10. What was sent too fast for a slow receiver held it up for minutes after the
+// fault: it is never more than two seconds behind.
+#[test]
+fn a_slow_receiver_has_caught_up_soon_after() {
+    let topology = flat("name: chain", 2, ", restart: permanent");
+    let ticker = "    - agent: { name: tick, type: lictor.ticker, config: { to: a1, every: 1ms } }";
+    let fault = "faults: [{ at: 1s, slow_receiver: 1, amount: 60ms, lasts: 4s }]";
+    for medium in ["direct", "nats", "jetstream", "zeromq"] {
+        let knobs = format!("knobs: {{ medium: {medium} }}");
+        holds(&format!("{topology}{ticker}\nnodes: 3\nhorizon: 5s\n{knobs}\n{fault}\n"));
+    }
+}

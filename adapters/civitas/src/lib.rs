@@ -29,7 +29,7 @@ use std::task::Poll;
 
 use lictor_kernel::Instant;
 use lictor_runtime::broker::{Broker, BrokerInbox};
-use lictor_runtime::{AgentSpec, Executor, Message, Runtime, Task, Value};
+use lictor_runtime::{AgentSpec, Events, Executor, Message, Runtime, RuntimeEvent, Task, Value};
 use lictor_wire::Ambient;
 
 pub use codec::{Format, Rejected};
@@ -189,7 +189,8 @@ impl Civitas {
     }
 }
 
-/// Follows what happens to our agents: of each runtime that is served, until it has ended.
+/// Follows what happens to our agents: of each runtime that is served, until it has ended or
+/// another one is.
 async fn changes(hub: &Arc<Hub>) {
     loop {
         let runtime = poll_fn(|cx| {
@@ -204,13 +205,29 @@ async fn changes(hub: &Arc<Hub>) {
         .await;
         let Some(mut events) = runtime.map(|runtime| runtime.events()) else { continue };
         hub.reconcile();
-        while let Some(event) = events.next().await {
+        while let Some(event) = next_of_followed(hub, &mut events).await {
             if serve::is_change(&event.kind) {
                 hub.reconcile();
             }
         }
         hub.reconcile();
     }
+}
+
+/// What happens next, unless another runtime is to be followed.
+async fn next_of_followed(hub: &Hub, events: &mut Events) -> Option<RuntimeEvent> {
+    let mut next = pin!(events.next());
+    poll_fn(|cx| {
+        {
+            let mut state = hub.state();
+            if !state.is_followed {
+                return Poll::Ready(None);
+            }
+            state.follower = Some(cx.waker().clone());
+        }
+        next.as_mut().poll(cx)
+    })
+    .await
 }
 
 async fn announces(hub: &Arc<Hub>) {

@@ -4,12 +4,12 @@
 //! survives every restart, and so does what is queued in it. References point here.
 
 mod control;
+mod envelope;
 mod sending;
 
 use std::any::Any;
 use std::fmt::{self, Debug};
 use std::future::poll_fn;
-use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 
 pub(crate) use self::control::{Control, WISHES_MAX};
+pub(crate) use self::envelope::{Envelope, OnlyFor};
 pub(crate) use self::sending::Sending;
 use crate::durable::Receipt;
 use crate::error::SendError;
@@ -32,44 +33,6 @@ use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
 use crate::view::{AgentKind, Status};
-
-/// A message in a mailbox.
-#[derive(Debug)]
-pub(crate) struct Envelope<P> {
-    pub(crate) message: P,
-    /// How often it was delivered before.
-    pub(crate) attempt: u32,
-    /// Another incarnation does not handle it.
-    pub(crate) only_for: Option<OnlyFor>,
-    /// It is not handled after this.
-    pub(crate) expires: Instant,
-    /// Whom to tell what became of it, if a stream waits for that.
-    pub(crate) receipt: Option<Receipt>,
-}
-
-impl<P: Protocol> Envelope<P> {
-    /// Drops it, telling its asker and its stream why.
-    pub(crate) fn refuse(self, reason: ReplyFailure) {
-        refuse(self.message, reason);
-        if let Some(receipt) = self.receipt {
-            receipt.failed(reason);
-        }
-    }
-}
-
-/// The incarnation that a message is for alone: that of the timer that sent it.
-///
-/// It fits where an envelope has room to spare. After four billion restarts it no longer tells one
-/// incarnation from the next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct OnlyFor(NonZeroU32);
-
-impl OnlyFor {
-    pub(crate) fn of(incarnation: u64) -> Self {
-        let number = u32::try_from(incarnation).unwrap_or(u32::MAX);
-        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
-    }
-}
 
 /// How a message is sent.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +79,10 @@ impl Way {
 }
 
 /// What a cell is, whatever its agent understands.
+#[repr(C)]
 pub(crate) struct Core {
+    /// Next to what the consumer tells senders of its loan, which it writes for each message, too.
+    handled: AtomicU64,
     pub(crate) name: Arc<str>,
     pub(crate) kind: AgentKind,
     pub(crate) capabilities: Box<[String]>,
@@ -124,7 +90,6 @@ pub(crate) struct Core {
     overflow: Overflow,
     status: AtomicU8,
     starts: AtomicU64,
-    handled: AtomicU64,
     dead: AtomicU64,
     timed_out: AtomicU64,
     /// Controls on the way that callers have asked for.
@@ -223,11 +188,19 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
     }
 }
 
-/// The cell of an agent that understands `P`.
+/// The cell of an agent that understands `P`. What a sender needs comes first, in one piece.
+#[repr(C)]
 pub(crate) struct Cell<P> {
-    pub(crate) core: Core,
+    /// Whether each message is encoded, and whether a stream stores what wants no answer: as the
+    /// runtime's configuration says.
+    encodes: bool,
+    stores: bool,
     pub(crate) mailbox: Mailbox<Control, Envelope<P>>,
+    pub(crate) core: Core,
 }
+
+/// What a mailbox says to a message.
+type Pushed<P> = Result<Option<Envelope<P>>, PushError<Envelope<P>>>;
 
 impl<P: Protocol> Cell<P> {
     pub(crate) fn new(
@@ -237,7 +210,9 @@ impl<P: Protocol> Cell<P> {
         mailbox: MailboxConfig,
         shared: Arc<Shared>,
     ) -> Self {
+        let (encodes, stores) = (shared.config.encode_messages, shared.streams.is_some());
         let core = Core {
+            handled: AtomicU64::new(0),
             name,
             kind,
             capabilities: capabilities.into(),
@@ -245,23 +220,32 @@ impl<P: Protocol> Cell<P> {
             overflow: mailbox.overflow,
             status: AtomicU8::new(Status::Initializing.code()),
             starts: AtomicU64::new(0),
-            handled: AtomicU64::new(0),
             dead: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
             wishes: AtomicU32::new(0),
             drain: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
         };
-        Self { core, mailbox: Mailbox::new(mailbox) }
+        Self { encodes, stores, mailbox: Mailbox::new(mailbox), core }
     }
 
     /// Sends without waiting.
+    #[inline(always)]
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
+        if self.encodes || spans::sends_wanted() || message.reserved().is_some() {
+            return self.try_send_special(way, message);
+        }
+        self.try_put(way.lane, way.envelope(message))
+    }
+
+    #[cold]
+    fn try_send_special(&self, way: Way, message: P) -> Result<(), SendError> {
         let _entered = spans::sends_wanted().then(|| spans::send(&self.core.name).entered());
         let message = self.as_it_arrives(message)?;
         self.try_put(way.lane, way.envelope(message))
     }
 
+    #[inline]
     fn try_put(&self, lane: Lane, envelope: Envelope<P>) -> Result<(), SendError> {
         let pushed = self.mailbox.try_push(lane, envelope);
         self.sent(pushed)
@@ -270,18 +254,24 @@ impl<P: Protocol> Cell<P> {
     /// Sends without waiting if that is possible; else the future is what has to be waited for.
     ///
     /// Nearly all messages find room. For them there is no future of its own, no clock and no
-    /// allocation: the difference is most of the price of a message.
-    #[inline]
+    /// allocation: the difference is most of the price of a message. Nor is there a call: a message
+    /// that is handed over in memory is read in other pieces than it was written in, for which the
+    /// processor waits longer than the call takes.
+    #[inline(always)]
     pub(crate) fn start_send(&self, way: Way, message: P) -> Sending<'_> {
-        if spans::sends_wanted() {
-            return Sending::Waits(Box::pin(self.send_seen(way, message)));
+        if self.encodes || spans::sends_wanted() || message.reserved().is_some() {
+            return self.start_send_special(way, message);
         }
-        let message = match self.as_it_arrives(message) {
-            Ok(message) => message,
-            Err(error) => return Sending::Done(Err(error)),
-        };
         match self.mailbox.offer(way.lane, way.envelope(message)) {
             Ok(None) => Sending::Done(Ok(())),
+            pushed => self.not_taken(way, pushed),
+        }
+    }
+
+    /// One that did not simply find room.
+    #[cold]
+    fn not_taken(&self, way: Way, pushed: Pushed<P>) -> Sending<'_> {
+        match pushed {
             Err(PushError::Full(envelope)) if self.core.overflow == Overflow::Wait => {
                 Sending::Waits(Box::pin(self.wait_for_room(way, envelope)))
             }
@@ -289,42 +279,40 @@ impl<P: Protocol> Cell<P> {
         }
     }
 
-    /// Sends, waiting for room until the deadline if the agent's mailbox is one that waits.
-    pub(crate) async fn send_here(&self, way: Way, message: P) -> Result<(), SendError> {
-        match self.start_send(way, message) {
-            Sending::Done(sent) => sent,
-            Sending::Waits(waits) => waits.await,
+    #[cold]
+    fn start_send_special(&self, way: Way, message: P) -> Sending<'_> {
+        if spans::sends_wanted() {
+            return Sending::Waits(Box::pin(self.send_seen(way, message)));
+        }
+        match self.as_it_arrives(message) {
+            Ok(message) => {
+                let pushed = self.mailbox.offer(way.lane, way.envelope(message));
+                self.not_taken(way, pushed)
+            }
+            Err(error) => Sending::Done(Err(error)),
         }
     }
 
     /// Sends what wants no answer: through the stream, where there is one; else as
-    /// [`Cell::send_here`].
-    pub(crate) async fn send(&self, way: Way, message: P) -> Result<(), SendError> {
-        // Not by way of `send_here`: a future around a future would move the message once more.
-        let sending = if self.core.shared.streams.is_some() {
-            Sending::Waits(Box::pin(self.store(way, message)))
-        } else {
-            self.start_send(way, message)
-        };
-        match sending {
-            Sending::Done(sent) => sent,
-            Sending::Waits(waits) => waits.await,
+    /// [`Cell::start_send`].
+    #[inline(always)]
+    pub(crate) fn start_tell(&self, way: Way, message: P) -> Sending<'_> {
+        if self.stores {
+            return Sending::Waits(Box::pin(self.store(way, message)));
         }
+        self.start_send(way, message)
     }
 
     async fn store(&self, way: Way, message: P) -> Result<(), SendError> {
         let shared = &self.core.shared;
-        let Some(streams) = &shared.streams else { return self.send_here(way, message).await };
+        let Some(streams) = &shared.streams else { return self.start_send(way, message).await };
         let message = self.as_raw(message)?;
         shared.store(streams, &self.core.name, way, message).await
     }
 
     /// What has become of a message that did not wait.
     #[cold]
-    fn refused(
-        &self,
-        pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>,
-    ) -> Result<(), SendError> {
+    fn refused(&self, pushed: Pushed<P>) -> Result<(), SendError> {
         match pushed {
             Ok(None) => Ok(()),
             Ok(Some(evicted)) => {
@@ -339,10 +327,8 @@ impl<P: Protocol> Cell<P> {
         }
     }
 
-    fn sent(
-        &self,
-        pushed: Result<Option<Envelope<P>>, PushError<Envelope<P>>>,
-    ) -> Result<(), SendError> {
+    #[inline]
+    fn sent(&self, pushed: Pushed<P>) -> Result<(), SendError> {
         if matches!(pushed, Ok(None)) { Ok(()) } else { self.refused(pushed) }
     }
 
@@ -402,7 +388,7 @@ impl<P: Protocol> Cell<P> {
         if let Some(kind) = message.reserved() {
             return Err(SendError::Reserved { kind: kind.to_owned() });
         }
-        if !self.core.shared.config.encode_messages {
+        if !self.encodes {
             return Ok(message);
         }
         self.encoded(message)
@@ -438,17 +424,6 @@ impl<P: Protocol> Cell<P> {
     }
 }
 
-/// Drops a message, telling its asker why.
-fn refuse<P: Protocol>(message: P, reason: ReplyFailure) {
-    // What the message does when it is asked or dropped is not ours, and some of those who drop it
-    // must not die of it: the driver does when it closes a mailbox.
-    let hold = catch_unwind(AssertUnwindSafe(|| message.in_hand())).ok().flatten();
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(message)));
-    if let Some(hold) = hold {
-        hold.release(Some(reason));
-    }
-}
-
 /// A cell whose protocol is not known statically.
 pub(crate) trait AnyCell: Send + Sync {
     fn core(&self) -> &Core;
@@ -465,7 +440,7 @@ pub(crate) trait AnyCell: Send + Sync {
     /// Takes messages again.
     fn reopen(&self);
     fn try_send_raw(&self, way: Way, message: Message) -> Result<(), SendError>;
-    /// A question as by [`Cell::start_send`], anything else as by [`Cell::send`].
+    /// A question as by [`Cell::start_send`], anything else as by [`Cell::start_tell`].
     fn send_raw(&self, way: Way, message: Message) -> Sending<'_>;
     /// Queues what has come from elsewhere: another node, or a stream, which waits for the receipt.
     fn put_raw<'a>(
@@ -530,7 +505,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
     }
 
     fn send_raw(&self, way: Way, message: Message) -> Sending<'_> {
-        let is_local = message.wants_reply() || self.core.shared.streams.is_none();
+        let is_local = message.wants_reply() || !self.stores;
         match self.decode(message) {
             Ok(message) if is_local => self.start_send(way, message),
             Ok(message) => Sending::Waits(Box::pin(self.store(way, message))),

@@ -165,7 +165,7 @@ impl<A: Agent> Context<A> {
                 cell.core.shared.timers.wait_until(at).await;
                 // A mailbox that has closed meanwhile belongs to an agent that has ended: so has
                 // its timer. One that is full and rejects has counted it.
-                let _ = cell.send_here(way, message).await;
+                let _ = cell.start_send(way, message).await;
             };
             let mut deliver = pin!(deliver);
             let (mut cancelled, mut ended) = (pin!(cancelled.raised()), pin!(ended.raised()));

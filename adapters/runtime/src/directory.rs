@@ -5,26 +5,26 @@
 //! Nothing here does leak it, a snapshot is in name order. The price: whoever may register names
 //! at will can choose colliding ones; bound the number of names where peers are not trusted.
 
-use std::borrow::Borrow;
-use std::collections::{HashMap, VecDeque};
+mod table;
+
+use std::collections::VecDeque;
 use std::fmt::{self, Debug};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lictor_kernel::{Glob, GlobError};
 
+use self::table::{Entry, Table};
 use crate::sync::{Mutex, RwLock};
 
 /// Enough that two threads rarely meet, few enough that an empty directory is small. Loom pays
 /// for each lock in every execution.
 const SHARDS: usize = if cfg!(loom) { 2 } else { 64 };
 
-type Shard<T> = RwLock<HashMap<Name, Arc<T>, BuildHasherDefault<NameHasher>>>;
-
 /// Names and what they stand for.
 pub struct Directory<T: ?Sized> {
-    shards: Box<[Shard<T>]>,
+    shards: Box<[RwLock<Table<T>>]>,
     /// How often a name has come or gone.
     changes: AtomicU64,
     /// Whether anything is remembered.
@@ -44,7 +44,7 @@ impl<T: ?Sized> Directory<T> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| RwLock::new(HashMap::default())).collect(),
+            shards: (0..SHARDS).map(|_| RwLock::new(Table::new())).collect(),
             changes: AtomicU64::new(0),
             remembers: AtomicBool::new(false),
             remembered: Mutex::new(VecDeque::new()),
@@ -54,7 +54,8 @@ impl<T: ?Sized> Directory<T> {
     /// What `name` stands for. `O(1)`; takes one read lock.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<T>> {
-        self.shard(name).read().get(name).cloned()
+        let hash = hash_of(name.as_bytes());
+        self.shard(hash).read().get(hash, name).cloned()
     }
 
     /// Takes a name that is free.
@@ -62,20 +63,16 @@ impl<T: ?Sized> Directory<T> {
     /// # Errors
     /// Who has the name.
     pub fn insert(&self, name: Arc<str>, value: Arc<T>) -> Result<(), Arc<T>> {
-        use std::collections::hash_map::Entry;
-        match self.shard(&name).write().entry(Name(name)) {
-            Entry::Occupied(holder) => return Err(Arc::clone(holder.get())),
-            Entry::Vacant(free) => {
-                free.insert(value);
-            }
-        }
+        let hash = hash_of(name.as_bytes());
+        self.shard(hash).write().insert(hash, name, value)?;
         self.changed();
         Ok(())
     }
 
     /// Frees a name and returns what it stood for.
     pub fn remove(&self, name: &str) -> Option<Arc<T>> {
-        let removed = self.shard(name).write().remove(name);
+        let hash = hash_of(name.as_bytes());
+        let removed = self.shard(hash).write().remove(hash, name);
         self.changed();
         removed
     }
@@ -95,9 +92,9 @@ impl<T: ?Sized> Directory<T> {
             return Ok(list);
         }
         let glob = Glob::new(pattern)?;
-        let all = self.snapshot().into_iter();
+        let all = self.in_order().into_iter();
         let list: Matching<T> =
-            all.filter(|(name, _)| glob.matches(name)).map(|(_, value)| value).collect();
+            all.filter(|(key, _)| glob.matches(key.name())).map(|(_, value)| value).collect();
         let mut remembered = self.remembered.lock();
         self.remembers.store(true, Ordering::SeqCst);
         // A name that came or went meanwhile has seen the flag, or is seen here.
@@ -126,11 +123,12 @@ impl<T: ?Sized> Directory<T> {
     ///
     /// For a late clean-up, which must not free a name that somebody else has taken meanwhile.
     pub fn remove_if(&self, name: &str, value: &Arc<T>) -> bool {
-        let mut shard = self.shard(name).write();
-        if !shard.get(name).is_some_and(|holder| Arc::ptr_eq(holder, value)) {
+        let hash = hash_of(name.as_bytes());
+        let mut shard = self.shard(hash).write();
+        if !shard.get(hash, name).is_some_and(|holder| Arc::ptr_eq(holder, value)) {
             return false;
         }
-        let removed = shard.remove(name);
+        let removed = shard.remove(hash, name);
         // What is dropped may be the last handle, and its `Drop` is not ours.
         drop(shard);
         self.changed();
@@ -143,12 +141,15 @@ impl<T: ?Sized> Directory<T> {
     /// goes meanwhile may be in or not.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(Arc<str>, Arc<T>)> {
+        self.in_order().into_iter().map(|(key, value)| (key.to_arc(), value)).collect()
+    }
+
+    fn in_order(&self) -> Vec<Entry<T>> {
         let mut all = Vec::with_capacity(self.len());
         for shard in &self.shards {
-            let shard = shard.read();
-            all.extend(shard.iter().map(|(name, value)| (Arc::clone(&name.0), Arc::clone(value))));
+            all.extend(shard.read().iter().cloned());
         }
-        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_unstable_by(|(a, _), (b, _)| a.bytes().cmp(b.bytes()));
         all
     }
 
@@ -164,11 +165,10 @@ impl<T: ?Sized> Directory<T> {
         self.len() == 0
     }
 
-    fn shard(&self, name: &str) -> &Shard<T> {
-        let mut hasher = NameHasher::default();
-        hasher.write(name.as_bytes());
-        // The map inside uses the lowest and the highest bits of the same hash.
-        let index = (hasher.finish() >> 32) % SHARDS as u64;
+    #[inline]
+    fn shard(&self, hash: u64) -> &RwLock<Table<T>> {
+        // The table inside uses the lowest bits of the same hash.
+        let index = (hash >> 32) % SHARDS as u64;
         &self.shards[usize::try_from(index).unwrap_or(0)]
     }
 }
@@ -185,56 +185,39 @@ impl<T: ?Sized> Debug for Directory<T> {
     }
 }
 
-/// A name as a key, looked up by `str`.
-#[derive(PartialEq, Eq)]
-struct Name(Arc<str>);
-
-impl Borrow<str> for Name {
-    fn borrow(&self) -> &str {
-        &self.0
+/// A fixed hash of a name: eight bytes at a time, each folded in by a wide multiplication.
+#[inline]
+fn hash_of(name: &[u8]) -> u64 {
+    const START: u64 = 0x4093_8222_99F3_1D01;
+    let mut words = name.chunks_exact(8);
+    let mut hash = START;
+    for word in &mut words {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(word);
+        hash = fold(hash, u64::from_le_bytes(eight));
     }
+    let mut last = [0; 8];
+    let rest = words.remainder();
+    last[..rest.len()].copy_from_slice(rest);
+    fold(hash, u64::from_le_bytes(last) ^ (name.len() as u64) << 56)
 }
 
-impl std::hash::Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // As `str` hashes, which `Borrow` demands.
-        (*self.0).hash(state);
-    }
+fn fold(hash: u64, word: u64) -> u64 {
+    // Two odd constants without structure: digits of pi.
+    const KEY: u64 = 0x2436_A885_A308_D313;
+    const MULTIPLIER: u64 = 0x1319_8A2E_0370_7345;
+    let product = u128::from(hash ^ word ^ KEY) * u128::from(MULTIPLIER);
+    let (high, low) = (product >> 64, product & u128::from(u64::MAX));
+    u64::try_from(high ^ low).unwrap_or(0)
 }
 
-/// A fixed hasher: eight bytes at a time, each folded in by a wide multiplication.
-#[derive(Clone, Copy)]
+/// Hashes names in tables of the standard library as they are hashed here.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct NameHasher(u64);
-
-impl NameHasher {
-    fn fold(&mut self, word: u64) {
-        // Two odd constants without structure: digits of pi.
-        const KEY: u64 = 0x2436_A885_A308_D313;
-        const MULTIPLIER: u64 = 0x1319_8A2E_0370_7345;
-        let product = u128::from(self.0 ^ word ^ KEY) * u128::from(MULTIPLIER);
-        let (high, low) = (product >> 64, product & u128::from(u64::MAX));
-        self.0 = u64::try_from(high ^ low).unwrap_or(0);
-    }
-}
-
-impl Default for NameHasher {
-    fn default() -> Self {
-        Self(0x4093_8222_99F3_1D01)
-    }
-}
 
 impl Hasher for NameHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(word);
-            self.fold(u64::from_le_bytes(eight));
-        }
-        let mut last = [0; 8];
-        let rest = words.remainder();
-        last[..rest.len()].copy_from_slice(rest);
-        self.fold(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+        self.0 = fold(self.0, hash_of(bytes));
     }
 
     fn write_u8(&mut self, byte: u8) {

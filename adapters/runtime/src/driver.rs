@@ -7,6 +7,7 @@
 //! pass through here.
 
 mod actions;
+mod carry;
 mod commands;
 mod place;
 mod remote;
@@ -14,8 +15,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::config::{OnRootExit, Terminated};
 use crate::directory::Directory;
 use crate::error::{ControlError, StartError};
 use crate::events::{EventKind, reason_name};
-use crate::executor::{Role as TaskRole, Task};
+use crate::executor::Task;
 use crate::frame::Body;
 use crate::inbox::{Fact, Inbox, Input, Outcome};
 use crate::process::{Life, yield_now};
@@ -43,9 +43,11 @@ use crate::recorder::Recorder;
 use crate::reply::{ReplyFailure, ReplyTo};
 use crate::runtime::{Entry, Phase, Shared};
 use crate::spec::AgentSpec;
+use crate::timers::Wait;
 use crate::token::Token;
 use crate::view::Status;
 
+pub(crate) use carry::carry_out;
 pub(crate) use place::{Place, Role};
 pub(crate) use remote::Elsewhere;
 pub(crate) use wire::run_wire;
@@ -151,6 +153,8 @@ pub(crate) enum Effect {
     Drain(Arc<dyn AnyCell>),
     /// The name is given back: close its mailbox, and drop what launches into it.
     GiveBack(Arc<dyn Launch>),
+    /// All names are given back.
+    GiveBackAll(Vec<Arc<dyn Launch>>),
     /// Drop it: what the user's factory holds is none of ours.
     Discard(Arc<dyn Launch>),
     /// As well: a specification, refused or used up.
@@ -193,6 +197,7 @@ const EFFECTS_KEPT: usize = 1024;
 async fn run(shared: &Arc<Shared>) {
     let mut inputs = VecDeque::new();
     let mut effects = VecDeque::new();
+    let mut alarm: Option<Alarm<'_>> = None;
     let mut rounds: u32 = 0;
     loop {
         rounds = rounds.wrapping_add(1);
@@ -200,7 +205,14 @@ async fn run(shared: &Arc<Shared>) {
             yield_now().await;
         }
         let deadline = shared.world().poll_timeout();
-        wait(shared, deadline, &mut inputs).await;
+        // One that is set for earlier does as well: it wakes for nothing, once. So a supervisor
+        // that stops its children one by one sets none for each.
+        alarm = match (alarm, deadline) {
+            (Some(alarm), Some(at)) if alarm.0 <= at => Some(alarm),
+            (_, Some(at)) => Some(Alarm(at, shared.timers.wait_until(at))),
+            (_, None) => None,
+        };
+        wait(shared, &mut alarm, &mut inputs).await;
         {
             let mut world = shared.world();
             // One look at the clock for all that has come by now.
@@ -242,79 +254,23 @@ impl Drop for DeadMan {
     }
 }
 
-/// Waits for input or for the deadline, whichever is first.
-async fn wait(shared: &Shared, deadline: Option<Instant>, inputs: &mut VecDeque<Input>) {
-    let mut sleep = pin!(shared.timers.wait_until(deadline.unwrap_or(Instant::MAX)));
+/// A wait of the driver, and for when it is set.
+struct Alarm<'a>(Instant, Wait<'a>);
+
+/// Waits for input or for the alarm, whichever is first. One that has gone off is taken.
+async fn wait(shared: &Shared, alarm: &mut Option<Alarm<'_>>, inputs: &mut VecDeque<Input>) {
     poll_fn(|cx| {
         if shared.inbox.poll_take(cx, inputs).is_ready() {
             return Poll::Ready(());
         }
-        match deadline {
-            Some(_) => sleep.as_mut().poll(cx),
-            None => Poll::Pending,
+        let Some(Alarm(_, sleep)) = alarm else { return Poll::Pending };
+        if Pin::new(sleep).poll(cx).is_ready() {
+            *alarm = None;
+            return Poll::Ready(());
         }
+        Poll::Pending
     })
     .await;
-}
-
-/// Carries out effects in order; true when the tree has ended.
-pub(crate) fn carry_out(shared: &Arc<Shared>, effects: impl IntoIterator<Item = Effect>) -> bool {
-    let mut ended = false;
-    for effect in effects {
-        ended |= matches!(effect, Effect::Ended(..));
-        // Foreign code that panics (what a factory holds, a host that cannot spawn) must not keep
-        // the others from their answers, nor end the driver.
-        if catch_unwind(AssertUnwindSafe(|| carry_out_one(shared, effect))).is_err() {
-            tracing::error!(target: "lictor", "foreign code has panicked in the driver");
-        }
-    }
-    ended
-}
-
-fn carry_out_one(shared: &Arc<Shared>, effect: Effect) {
-    match effect {
-        Effect::Launch(name, task) => shared.executor.spawn_as(TaskRole::Agent(&name), task),
-        Effect::Kill(life) => life.kill(),
-        Effect::Control(cell, control) => cell.control(control),
-        Effect::Close(cell, failure) => close(shared, &*cell, failure),
-        Effect::GiveBack(launch) => close(shared, &*launch.cell(), ReplyFailure::Down),
-        Effect::Reopen(cell) => {
-            cell.reopen();
-            shared.begin_service(&cell.core().name);
-        }
-        Effect::Drain(cell) => {
-            shared.end_service(&cell.core().name);
-            cell.close_intake();
-        }
-        Effect::Discard(launch) => drop(launch),
-        Effect::Forget(agent) => drop(agent),
-        Effect::TooLate(inputs) => drop(inputs),
-        Effect::Event(kind) => shared.emit(kind),
-        // Whoever asked may have given up waiting.
-        Effect::Answer(answer, result) => drop(answer.send(result)),
-        Effect::Started(answer, result) => drop(answer.send(result)),
-        Effect::Stopped(answer) => drop(answer.send(())),
-        Effect::Say(node, body) => {
-            if let Some(peers) = &shared.peers {
-                peers.say(node, &body);
-            }
-        }
-        Effect::CallEnded(call) => {
-            let asker = shared.peers.as_ref().and_then(|peers| peers.take_ask(call));
-            if let Some(asker) = asker {
-                // An asker that has given up need not be told.
-                let _ = asker.fail(ReplyFailure::NoConnection);
-            }
-        }
-        Effect::Unplug(over) => over.raise(),
-        Effect::Ended(terminated, phase) => shared.ended(terminated, phase),
-    }
-}
-
-fn close(shared: &Shared, cell: &dyn AnyCell, failure: ReplyFailure) {
-    // Nothing more is taken off the stream before what is queued goes back to it.
-    shared.end_service(&cell.core().name);
-    cell.close(failure);
 }
 
 impl World {

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 pub use self::futures::{Pop, Push};
 use self::loan::Hints;
 pub use self::loan::Loan;
-use crate::sync::{self, Mutex, MutexGuard};
+use crate::sync::{self, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The queue of a mailbox in which a message waits.
 ///
@@ -151,26 +151,33 @@ pub struct MailboxCounters {
 /// simply polls, which replaces the waker of the one before it.
 ///
 /// Each method takes one lock for `O(1)` work, or `O(log waiting senders)` where senders wait.
+///
+/// The order of the fields is what each message needs, in one piece, then what few need: of many
+/// mailboxes hardly any is in a fast cache, and each line that has to be fetched costs as much as
+/// all the rest of a push.
 #[repr(C)]
 pub struct Mailbox<C, T> {
-    hints: Hints,
+    /// Something has come for the consumer that is parked ahead; see [`loan`].
+    news: AtomicBool,
     state: Mutex<State<C, T>>,
+    hints: Hints,
 }
 
+#[repr(C)]
 struct State<C, T> {
+    normal: lane::Queue<T>,
+    /// The consumer that found nothing: it is woken, once, by the first item that it accepts.
+    parked: Option<(Waker, Accept)>,
     /// Made by the first item: most mailboxes never see one.
     #[expect(clippy::box_collection, reason = "an empty queue in place is four words")]
     control: Option<Box<VecDeque<C>>>,
     /// As well.
     priority: Option<Box<lane::Queue<T>>>,
-    priority_capacity: u32,
-    normal: lane::Queue<T>,
-    /// The consumer that found nothing: it is woken, once, by the first item that it accepts.
-    parked: Option<(Waker, Accept)>,
-    counters: MailboxCounters,
-    control_limit: u32,
     overflow: Overflow,
     intake: Intake,
+    counters: MailboxCounters,
+    priority_capacity: u32,
+    control_limit: u32,
     /// Which loan is out, or was last: an older one is not taken back.
     loans: u64,
 }
@@ -188,19 +195,20 @@ impl<C, T> Mailbox<C, T> {
     #[must_use]
     pub fn new(config: MailboxConfig) -> Self {
         Self {
-            hints: Hints::new(),
+            news: AtomicBool::new(false),
             state: Mutex::new(State {
-                control: None,
-                priority: None,
-                priority_capacity: config.priority_capacity.max(1),
                 normal: lane::Queue::new(config.capacity),
                 parked: None,
-                counters: MailboxCounters::default(),
-                control_limit: config.control_limit,
+                control: None,
+                priority: None,
                 overflow: config.overflow,
                 intake: Intake::Open,
+                counters: MailboxCounters::default(),
+                priority_capacity: config.priority_capacity.max(1),
+                control_limit: config.control_limit,
                 loans: 0,
             }),
+            hints: Hints::new(),
         }
     }
 
@@ -211,18 +219,19 @@ impl<C, T> Mailbox<C, T> {
     /// # Errors
     /// [`PushError::Full`] unless the policy is [`Overflow::DropOldest`]; [`PushError::Closed`]
     /// after [`Mailbox::close`] or [`Mailbox::close_intake`].
+    #[inline]
     pub fn try_push(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
         self.push_now(lane, message, true)
     }
 
     /// As [`Mailbox::try_push`], but a message for a full lane that senders may wait for is no
     /// refusal: whoever offers it waits next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn offer(&self, lane: Lane, message: T) -> Result<Option<T>, PushError<T>> {
         self.push_now(lane, message, false)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_now(
         &self,
         lane: Lane,
@@ -230,8 +239,28 @@ impl<C, T> Mailbox<C, T> {
         full_is_refusal: bool,
     ) -> Result<Option<T>, PushError<T>> {
         let mut state = self.state.lock();
+        // Nearly all messages: they are moved once, to where they wait.
+        if lane == Lane::Normal && state.intake == Intake::Open && state.normal.has_room() {
+            state.normal.push_back(message);
+            state.counters.pushed += 1;
+            let consumer = self.unpark(&mut state, Accept::All);
+            drop(state);
+            wake(consumer);
+            return Ok(None);
+        }
+        self.push_hard(state, lane, message, full_is_refusal)
+    }
+
+    #[cold]
+    fn push_hard(
+        &self,
+        mut state: MutexGuard<'_, State<C, T>>,
+        lane: Lane,
+        message: T,
+        full_is_refusal: bool,
+    ) -> Result<Option<T>, PushError<T>> {
         let result = state.push(lane, message, &self.hints);
-        let consumer = if result.is_ok() { state.unpark(Accept::All) } else { None };
+        let consumer = if result.is_ok() { self.unpark(&mut state, Accept::All) } else { None };
         if matches!(result, Err(PushError::Full(_)))
             && (full_is_refusal || state.overflow != Overflow::Wait)
         {
@@ -282,7 +311,7 @@ impl<C, T> Mailbox<C, T> {
         }
         self.hints.recall();
         state.control.get_or_insert_default().push_back(item);
-        let consumer = state.unpark(Accept::ControlOnly);
+        let consumer = self.unpark(&mut state, Accept::ControlOnly);
         drop(state);
         wake(consumer);
         Ok(())
@@ -302,7 +331,7 @@ impl<C, T> Mailbox<C, T> {
         }
         self.hints.recall();
         state.lane(lane).push_front(message);
-        let consumer = state.unpark(Accept::All);
+        let consumer = self.unpark(&mut state, Accept::All);
         drop(state);
         wake(consumer);
         Ok(())
@@ -347,7 +376,7 @@ impl<C, T> Mailbox<C, T> {
         state.normal.settle();
         self.hints.recall();
         let waiting = state.stop_intake(Intake::Closed);
-        let consumer = state.unpark(Accept::ControlOnly);
+        let consumer = self.unpark(&mut state, Accept::ControlOnly);
         let control = state.control.take().map_or_else(VecDeque::new, |control| *control);
         let priority = state.priority.as_mut().map_or_else(VecDeque::new, |lane| lane.take_all());
         let normal = state.normal.take_all();
@@ -366,7 +395,7 @@ impl<C, T> Mailbox<C, T> {
             return;
         }
         let waiting = state.stop_intake(Intake::Draining);
-        let consumer = state.unpark(Accept::All);
+        let consumer = self.unpark(&mut state, Accept::All);
         drop(state);
         waiting.into_iter().for_each(sync::wake);
         wake(consumer);
@@ -419,6 +448,20 @@ impl<C, T> Debug for Mailbox<C, T> {
             .field("normal", &state.normal.len())
             .field("intake", &state.intake)
             .finish_non_exhaustive()
+    }
+}
+
+impl<C, T> Mailbox<C, T> {
+    /// The waker of a parked consumer, if it accepts what has just come: with `ControlOnly`
+    /// every consumer does, with `All` only one that takes messages.
+    #[inline]
+    fn unpark(&self, state: &mut State<C, T>, needed: Accept) -> Option<Waker> {
+        let (_, accept) = state.parked.as_ref()?;
+        if needed == Accept::All && *accept == Accept::ControlOnly {
+            return None;
+        }
+        self.news.store(true, Ordering::Release);
+        state.parked.take().map(|(waker, _)| waker)
     }
 }
 
@@ -484,16 +527,6 @@ impl<C, T> State<C, T> {
             return (Some(Popped::Message(Lane::Normal, message)), self.normal.grant());
         }
         ((self.intake != Intake::Open).then_some(Popped::Drained), None)
-    }
-
-    /// The waker of a parked consumer, if it accepts what has just come: with `ControlOnly`
-    /// every consumer does, with `All` only one that takes messages.
-    fn unpark(&mut self, needed: Accept) -> Option<Waker> {
-        let (_, accept) = self.parked.as_ref()?;
-        if needed == Accept::All && *accept == Accept::ControlOnly {
-            return None;
-        }
-        self.parked.take().map(|(waker, _)| waker)
     }
 
     /// Parks the consumer that has found nothing; one that has found something is not parked. The

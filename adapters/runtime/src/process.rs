@@ -5,6 +5,7 @@
 //! loop still knows which message was in hand; the guard around the loop catches what is left.
 
 mod borrowed;
+mod desk;
 mod hand;
 mod life;
 
@@ -17,22 +18,18 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState};
+use lictor_kernel::{ExitReason, Lifecycle};
 
 use pin_project_lite::pin_project;
 
-use self::borrowed::Borrowed;
-use self::hand::Hand;
+use self::desk::{Desk, End};
 pub(crate) use self::life::Life;
 use crate::agent::{Agent, InHandPolicy};
-use crate::cell::{AnyCell, Cell, Control, Envelope, Launch, OnlyFor};
+use crate::cell::{AnyCell, Cell, Launch};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
-use crate::events::EventKind;
 use crate::executor::Task;
 use crate::inbox::{Fact, Outcome};
-use crate::mailbox::{Accept, Popped};
-use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
 
@@ -41,14 +38,25 @@ use crate::spans;
 pub(crate) struct Work {
     /// Redeliveries of one message before it counts as failed for good.
     pub(crate) max_retries: u32,
-    /// How long one delivery may take.
-    pub(crate) handle_timeout: Option<Duration>,
+    /// How long one delivery may take, in nanoseconds; [`Work::NO_LIMIT`] if that is not bounded.
+    pub(crate) handle_timeout: u64,
     /// What becomes of the message in hand at a crash.
     pub(crate) in_hand: InHandPolicy,
 }
 
-/// After this many messages in one poll the agent lets others run.
-const MESSAGES_PER_POLL: u32 = 128;
+impl Work {
+    /// 584 years.
+    pub(crate) const NO_LIMIT: u64 = u64::MAX;
+
+    /// What an agent does of which nothing else is said.
+    pub(crate) const DEFAULT: Self =
+        Self { max_retries: 3, handle_timeout: Self::NO_LIMIT, in_hand: InHandPolicy::Drop };
+
+    /// How long one delivery may take, if that is bounded.
+    fn time(self) -> Option<Duration> {
+        (self.handle_timeout < Self::NO_LIMIT).then(|| Duration::from_nanos(self.handle_timeout))
+    }
+}
 
 pin_project! {
     /// Reports one end, and ends at once when killed. The body lives inside: an incarnation is one
@@ -157,35 +165,9 @@ fn not_up<A: Agent>(started: Handling, cx: &Context<A>) -> Option<(Outcome, bool
     }
 }
 
-/// The end that the agent has asked for.
-fn asked_end<A: Agent>(cx: &Context<A>) -> Option<Next> {
-    match &cx.ending {
-        Ending::No | Ending::Ignore => None,
-        Ending::Stop => Some(Next::Stop(ExitReason::Normal)),
-        Ending::Fail(reason) => Some(Next::Crash(Arc::clone(reason))),
-    }
-}
-
 struct Incarnation<A: Agent> {
     launcher: Arc<Launcher<A>>,
     life: Arc<Life>,
-}
-
-/// Where the loop goes after a message or a control.
-enum Next {
-    Go,
-    Stop(ExitReason),
-    /// The agent has failed, by an error of its own or because somebody said so.
-    Crash(Arc<str>),
-    /// The state is not to be trusted: no `stop` hook.
-    Panicked(Arc<str>),
-}
-
-/// What the loop has got: one place for all of it, since a future keeps room for each value that
-/// may live across one of its waits, also for what has been moved out of.
-enum Turn<'a, A: Agent> {
-    Message(Hand<'a, A>),
-    Next(Next),
 }
 
 impl<A: Agent> Incarnation<A> {
@@ -194,12 +176,11 @@ impl<A: Agent> Incarnation<A> {
     /// One future with all waits in it, and each value in the smallest block that will do: what an
     /// idle agent keeps of memory is decided here more than anywhere else.
     #[expect(clippy::manual_async_fn, reason = "an async fn would keep `self` twice")]
-    #[expect(clippy::too_many_lines, reason = "each future inside costs every agent its room")]
     fn run(self) -> impl Future<Output = Outcome> {
         async move {
             let incarnation = self.cell().core.begin_incarnation();
-            let mut lifecycle = Lifecycle::new(incarnation, self.launcher.work.max_retries);
-            self.show(&lifecycle);
+            let lifecycle = Lifecycle::new(incarnation, self.launcher.work.max_retries);
+            self.cell().core.set_status(lifecycle.state().into());
             let mut agent;
             let mut cx;
             {
@@ -222,86 +203,23 @@ impl<A: Agent> Incarnation<A> {
                     return outcome;
                 }
             }
-            self.came_up(&mut lifecycle);
-            let end = 'working: {
-                let mut in_this_poll = 0;
-                let mut mailbox = Borrowed::of(self.cell());
-                if let Some(end) = asked_end(&cx) {
-                    break 'working end;
-                }
-                loop {
-                    if self.must_not_go_on() {
-                        // It may have been told while a method blocked the thread. What is queued
-                        // is not for us any more; the guard ends us as soon as we let it.
-                        mailbox.give_back();
-                        std::future::pending::<()>().await;
-                    }
-                    let accept = accepted(lifecycle.state());
-                    let mut turn = Turn::Next(Next::Go);
-                    let popped = poll_fn(|task| mailbox.poll_next(task, accept)).await;
-                    self.begin(popped, &mut agent, &cx, &mut lifecycle, &mut turn);
-                    // All in this one future: what is moved through several on the way of each
-                    // message costs more than the message.
-                    while let Turn::Message(hand) = &mut turn {
-                        let message = hand.message();
-                        let handled = if self.is_watched() {
-                            mailbox.give_back();
-                            Box::pin(self.handle_watched(&mut agent, &mut cx, message)).await
-                        } else {
-                            let mut handle = pin!(agent.handle(message, &mut cx));
-                            poll_fn(|task| {
-                                let handled = poll_caught(handle.as_mut(), task);
-                                if handled.is_pending() {
-                                    mailbox.give_back();
-                                }
-                                handled
-                            })
-                            .await
-                        };
-                        let next = if let Ok(Ok(())) = handled {
-                            hand.done();
-                            Some(Next::Go)
-                        } else {
-                            // The message may go back, in front of what was behind it.
-                            mailbox.give_back();
-                            self.failed(&mut agent, hand, handled)
-                        };
-                        if let Some(next) = next {
-                            turn = Turn::Next(next);
-                        }
-                    }
-                    if let Turn::Next(next @ (Next::Stop(_) | Next::Crash(_) | Next::Panicked(_))) =
-                        turn
-                    {
-                        break 'working next;
-                    }
-                    if let Some(end) = asked_end(&cx) {
-                        break 'working end;
-                    }
-                    in_this_poll += 1;
-                    if in_this_poll == MESSAGES_PER_POLL {
-                        in_this_poll = 0;
-                        mailbox.give_back();
-                        yield_now().await;
-                    }
-                }
+            let end = {
+                let mut desk = Desk::of(&self, lifecycle);
+                desk.started(incarnation);
+                let end = desk.work(&mut agent, &mut cx).await;
+                desk.ended(&end);
+                end
             };
-            let _ = match &end {
-                Next::Panicked(_) | Next::Crash(_) => lifecycle.crashed(),
-                Next::Go | Next::Stop(_) => lifecycle.stop(),
-            };
-            self.show(&lifecycle);
-            let stopped = if matches!(end, Next::Panicked(_)) {
+            let stopped = if matches!(end, End::Panicked(_)) {
                 Ok(())
             } else {
                 self.stop(&mut agent, &mut cx).await
             };
             match (end, stopped) {
-                (Next::Panicked(detail) | Next::Crash(detail), _) | (_, Err(detail)) => {
+                (End::Panicked(detail) | End::Crash(detail), _) | (_, Err(detail)) => {
                     Outcome::Exited { reason: ExitReason::Crashed, detail: Some(detail) }
                 }
-                (Next::Stop(reason), Ok(())) => Outcome::Exited { reason, detail: None },
-                (Next::Go, Ok(())) => Outcome::Exited { reason: ExitReason::Normal, detail: None },
+                (End::Stop(reason), Ok(())) => Outcome::Exited { reason, detail: None },
             }
         }
     }
@@ -321,104 +239,10 @@ impl<A: Agent> Incarnation<A> {
         poll_fn(|task| poll_caught(stop.as_mut(), task)).await
     }
 
-    /// The end of the start: from here on it works.
-    fn came_up(&self, lifecycle: &mut Lifecycle) {
-        // A refusal of the machine is no fault from here on, but says that it is there already.
-        let _ = lifecycle.started();
-        let core = &self.cell().core;
-        if core.is_suspended() {
-            let _ = lifecycle.suspend();
-        }
-        self.show(lifecycle);
-        let outcome = Outcome::Started { incarnation: lifecycle.incarnation() };
-        core.shared.inbox.fact(Fact { process: self.life.process, outcome });
-    }
-
-    /// Whether it was killed, or its lease is over.
-    fn must_not_go_on(&self) -> bool {
-        self.life.is_killed() || self.life.is_over(|| self.cell().core.shared.executor.now())
-    }
-
-    /// Takes what has come.
-    #[inline]
-    fn begin<'a>(
-        &'a self,
-        popped: Popped<Control, Envelope<A::Message>>,
-        agent: &mut A,
-        cx: &Context<A>,
-        lifecycle: &'a mut Lifecycle,
-        turn: &mut Turn<'a, A>,
-    ) {
-        match popped {
-            Popped::Control(control) => {
-                *turn = Turn::Next(self.control(agent, lifecycle, control));
-            }
-            Popped::Message(_, envelope) if self.is_over(cx, &envelope) => {
-                self.cell().dead_letter(envelope, ReplyFailure::Expired);
-            }
-            Popped::Message(lane, envelope) => {
-                *turn = Turn::Message(Hand::take(self, lifecycle, lane, envelope));
-            }
-            Popped::Drained => *turn = Turn::Next(Next::Stop(ExitReason::Shutdown)),
-        }
-    }
-
-    /// Makes the state visible from outside.
-    fn show(&self, lifecycle: &Lifecycle) {
-        self.cell().core.set_status(lifecycle.state().into());
-    }
-
-    /// Whether the message's time to live is over, or that of the incarnation whose timer sent it.
-    fn is_over(&self, cx: &Context<A>, envelope: &Envelope<A::Message>) -> bool {
-        let is_for_another =
-            envelope.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
-        let now = || self.cell().core.shared.executor.now();
-        is_for_another || (envelope.expires < Instant::MAX && envelope.expires <= now())
-    }
-
-    fn control(&self, agent: &mut A, lifecycle: &mut Lifecycle, control: Control) -> Next {
-        let core = &self.cell().core;
-        if control.is_wish() {
-            core.wish_taken();
-        }
-        let name = Arc::clone(&core.name);
-        let hook = |act: &mut dyn FnMut()| catch_unwind(AssertUnwindSafe(act)).err();
-        let (panic, next) = match control {
-            Control::Shutdown { process } if process != self.life.process => (None, Next::Go),
-            // While it drains, the end of the queue stops it.
-            Control::Shutdown { .. } if core.drains() => (None, Next::Go),
-            Control::Shutdown { .. } => (None, Next::Stop(ExitReason::Shutdown)),
-            Control::Restart { process, .. } if process != self.life.process => (None, Next::Go),
-            Control::Restart { by, .. } => {
-                (None, Next::Crash(format!("restart asked by {by}").into()))
-            }
-            Control::Suspend { reason } => {
-                // One that began suspended still hears why.
-                let _ = lifecycle.suspend();
-                self.show(lifecycle);
-                let panic = hook(&mut || agent.on_suspend(&reason));
-                core.shared.emit(EventKind::Suspended { name, reason });
-                (panic, Next::Go)
-            }
-            Control::Resume { approver } => {
-                // One that began after the suspension was lifted still hears who did it.
-                let _ = lifecycle.resume(&approver);
-                self.show(lifecycle);
-                let panic = hook(&mut || agent.on_resume(&approver));
-                core.shared.emit(EventKind::Resumed { name, approver });
-                (panic, Next::Go)
-            }
-            Control::ChildTerminated { child, reason } => {
-                (hook(&mut || agent.on_child_terminated(&child, reason)), Next::Go)
-            }
-        };
-        panic.map_or(next, |panic| Next::Panicked(panic_text(&*panic)))
-    }
-
     /// Whether somebody listens to each delivery, or the time for it is bounded.
     #[inline]
     fn is_watched(&self) -> bool {
-        self.launcher.work.handle_timeout.is_some() || spans::handles_wanted()
+        self.launcher.work.handle_timeout < Work::NO_LIMIT || spans::handles_wanted()
     }
 
     /// One delivery of a message, where somebody listens or the time for it is bounded. Most are
@@ -430,7 +254,7 @@ impl<A: Agent> Incarnation<A> {
         message: A::Message,
     ) -> Handling {
         let handle = caught(async {
-            let Some(timeout) = self.launcher.work.handle_timeout else {
+            let Some(timeout) = self.launcher.work.time() else {
                 return agent.handle(message, cx).await;
             };
             let shared = Arc::clone(&self.cell().core.shared);
@@ -446,61 +270,6 @@ impl<A: Agent> Incarnation<A> {
         }
         handle.await
     }
-
-    /// A delivery that has not gone well: what the agent and the kernel make of it. `None` if the
-    /// message is in hand once more.
-    #[cold]
-    fn failed(&self, agent: &mut A, hand: &mut Hand<'_, A>, handled: Handling) -> Option<Next> {
-        let error = match handled {
-            Ok(Ok(())) => return Some(Next::Go),
-            Ok(Err(error)) => error,
-            Err(panic) => {
-                hand.failed(ReplyFailure::Crashed);
-                return Some(Next::Panicked(panic));
-            }
-        };
-        let attempt = hand.attempt();
-        let action = match catch_unwind(AssertUnwindSafe(|| agent.on_error(&error, attempt))) {
-            Ok(action) => action,
-            Err(panic) => {
-                hand.failed(ReplyFailure::Crashed);
-                return Some(Next::Panicked(panic_text(&*panic)));
-            }
-        };
-        Some(match hand.on_error(action) {
-            ErrorDecision::Redeliver { .. } => {
-                if hand.again() {
-                    return None;
-                }
-                hand.failed(ReplyFailure::Crashed);
-                Next::Crash(error.to_string().into())
-            }
-            ErrorDecision::Crash => {
-                hand.failed(ReplyFailure::Crashed);
-                Next::Crash(error.to_string().into())
-            }
-            ErrorDecision::Discard => {
-                hand.skipped();
-                Next::Go
-            }
-            ErrorDecision::Stop => {
-                hand.stopped();
-                Next::Stop(ExitReason::Normal)
-            }
-        })
-    }
-}
-
-/// What a suspended agent takes, and any other.
-const fn accepted(state: LifecycleState) -> Accept {
-    match state {
-        LifecycleState::Suspended => Accept::ControlOnly,
-        LifecycleState::Initializing
-        | LifecycleState::Running
-        | LifecycleState::Stopping
-        | LifecycleState::Stopped
-        | LifecycleState::Crashed => Accept::All,
-    }
 }
 
 /// What became of one delivery: the agent's own result, or what its panic said.
@@ -512,13 +281,14 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Arc<str>> 
     poll_fn(|cx| poll_caught(future.as_mut(), cx)).await
 }
 
+#[inline]
 fn poll_caught<F: Future>(
     future: Pin<&mut F>,
     cx: &mut TaskContext<'_>,
 ) -> Poll<Result<F::Output, Arc<str>>> {
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+    let mut polled = Poll::Pending;
+    match catch_unwind(AssertUnwindSafe(|| polled = future.poll(cx))) {
+        Ok(()) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
     }
 }

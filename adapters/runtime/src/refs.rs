@@ -1,20 +1,23 @@
 //! References: how agents are reached.
 
 use std::fmt::{self, Debug};
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use lictor_kernel::Instant;
 
 use crate::agent::Agent;
-use crate::cell::{AnyCell, Cell, Patience, Way};
+use crate::cell::{AnyCell, Cell, Patience, Sending, Way};
 use crate::error::{AskError, SendError};
 use crate::mailbox::Lane;
 use crate::message::{Message, ReplyTo, Request, Value};
 use crate::peers::Hop;
-use crate::reply::{Reply, reply_slot};
+use crate::reply::{ReplyFailure, awaited_slot, reply_slot};
 use crate::runtime::Shared;
+use crate::timers::Elapsed;
 
 /// How a message is sent, where the defaults do not fit.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
@@ -89,7 +92,11 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        self.cell.send(Way::new(Lane::Normal, Patience::Default), message.into()).await
+        // Not by way of a function of its own: a future around a future costs what a push does.
+        match self.cell.start_tell(Way::new(Lane::Normal, Patience::Default), message.into()) {
+            Sending::Done(sent) => sent,
+            Sending::Waits(waits) => waits.await,
+        }
     }
 
     /// As [`AgentRef::send`], but served before ordinary messages.
@@ -100,7 +107,11 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        self.cell.send(Way::new(Lane::Priority, Patience::Default), message.into()).await
+        // Not by way of a function of its own: a future around a future costs what a push does.
+        match self.cell.start_tell(Way::new(Lane::Priority, Patience::Default), message.into()) {
+            Sending::Done(sent) => sent,
+            Sending::Waits(waits) => waits.await,
+        }
     }
 
     /// As [`AgentRef::send`], with a priority, a time to live or another time-out of its own.
@@ -111,7 +122,11 @@ impl<A: Agent> AgentRef<A> {
     where
         A::Message: From<M>,
     {
-        self.cell.send(options.way(&self.cell.core.shared), message.into()).await
+        // Not by way of a function of its own: a future around a future costs what a push does.
+        match self.cell.start_tell(options.way(&self.cell.core.shared), message.into()) {
+            Sending::Done(sent) => sent,
+            Sending::Waits(waits) => waits.await,
+        }
     }
 
     /// Sends without waiting.
@@ -138,14 +153,20 @@ impl<A: Agent> AgentRef<A> {
     {
         let shared = &self.cell.core.shared;
         let deadline = shared.executor.now().saturating_add(timeout);
-        let (reply_to, reply) = reply_slot();
+        let slot = |task: &mut TaskContext<'_>| Poll::Ready(awaited_slot(task.waker().clone()));
+        let (reply_to, reply) = poll_fn(slot).await;
         let message = A::Message::from((question, ReplyTo::new(reply_to)));
         let way = Way::new(Lane::Normal, Patience::Until(deadline));
-        match self.cell.send_here(way, message).await {
-            Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
-            sent => sent?,
+        // One that has found room at once is in the poll in which the slot was made.
+        let (sent, awaited) = match self.cell.start_send(way, message) {
+            Sending::Done(sent) => (sent, true),
+            Sending::Waits(waits) => (waits.await, false),
+        };
+        let name = &self.cell.core.name;
+        match sent {
+            Ok(()) => answer(name, reply.until(&shared.timers, deadline, awaited).await),
+            Err(error) => Err(unsent(error)),
         }
-        answer(shared, &self.cell.core.name, deadline, reply).await
     }
 
     /// This reference without its type.
@@ -254,11 +275,9 @@ impl RawRef {
         let deadline = shared.executor.now().saturating_add(timeout);
         let (reply_to, reply) = reply_slot();
         let message = message.with_reply_to(ReplyTo::new(reply_to));
-        match self.put(Way::new(Lane::Normal, Patience::Until(deadline)), message).await {
-            Err(SendError::Timeout { name }) => return Err(AskError::Timeout { name }),
-            sent => sent?,
-        }
-        answer(shared, name, deadline, reply).await
+        let way = Way::new(Lane::Normal, Patience::Until(deadline));
+        self.put(way, message).await.map_err(unsent)?;
+        answer(name, reply.until(&shared.timers, deadline, false).await)
     }
 
     async fn put(&self, way: Way, message: Message) -> Result<(), SendError> {
@@ -284,15 +303,17 @@ impl Debug for RawRef {
     }
 }
 
-async fn answer<R>(
-    shared: &Shared,
+fn unsent(error: SendError) -> AskError {
+    if let SendError::Timeout { name } = error { AskError::Timeout { name } } else { error.into() }
+}
+
+fn answer<R>(
     name: &Arc<str>,
-    deadline: Instant,
-    reply: Reply<R>,
+    answered: Result<Result<R, ReplyFailure>, Elapsed>,
 ) -> Result<R, AskError> {
-    match shared.timers.timeout(deadline, reply).await {
+    match answered {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(failure)) => Err(AskError::Failed { name: Arc::clone(name), failure }),
-        Err(_) => Err(AskError::Timeout { name: Arc::clone(name) }),
+        Err(Elapsed) => Err(AskError::Timeout { name: Arc::clone(name) }),
     }
 }

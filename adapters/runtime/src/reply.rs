@@ -19,7 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use crate::sync::{Mutex, wake};
+use lictor_kernel::Instant;
+
+use crate::sync::{AtomicBool as Flag, Mutex, wake};
+use crate::timers::{Bounded, Elapsed, Timers};
 
 /// Why a call has no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -95,13 +98,33 @@ impl Error for ReplyFailure {}
 
 /// Makes a slot for one answer: the callee's end and the asker's.
 pub fn reply_slot<R>() -> (ReplyTo<R>, Reply<R>) {
-    let slot = Arc::new(Slot { phase: Mutex::new(Phase::Open), holds: AtomicU64::new(END) });
+    slot_in(Phase::Open)
+}
+
+/// As [`reply_slot`], for an asker that waits already: a task that makes the slot, sends the
+/// question and waits, all in one poll, has been looked for when the answer comes, and needs no
+/// lock of its own to say so.
+pub(crate) fn awaited_slot<R>(asker: Waker) -> (ReplyTo<R>, Reply<R>) {
+    slot_in(Phase::Awaited(asker))
+}
+
+fn slot_in<R>(phase: Phase<R>) -> (ReplyTo<R>, Reply<R>) {
+    let slot = Arc::new(Slot {
+        phase: Mutex::new(phase),
+        holds: AtomicU64::new(END),
+        over: Flag::new(false),
+        due: Flag::new(false),
+    });
     let reply_to = ReplyTo { slot: Some(Arc::clone(&slot)), spare: AtomicBool::new(false) };
     (reply_to, Reply { slot: Some(slot) })
 }
 
 struct Slot<R> {
     phase: Mutex<Phase<R>>,
+    /// The asker has what it wanted, or wants it no more: nothing that is not ours is in here.
+    over: Flag,
+    /// The asker's deadline has passed.
+    due: Flag,
     /// Who may still answer or decide: the callee's ends, spares not counted, and the hands. The
     /// call fails when nobody is left. In one word, so that who leaves last knows it without a
     /// lock.
@@ -255,15 +278,23 @@ pub struct InHand {
 }
 
 impl InHand {
+    /// Of what is no question.
+    pub(crate) const NONE: Self = Self { slot: None };
+
     /// Ends the hold. A call whose callee's end was dropped unanswered fails with `outcome`, or
     /// [`ReplyFailure::Unanswered`] if it is `None`; a call that was answered, or whose callee's
     /// end is still alive, is left as it is.
+    #[inline]
     pub fn release(mut self, outcome: Option<ReplyFailure>) {
         self.end(outcome);
     }
 
-    fn end(&mut self, outcome: Option<ReplyFailure>) {
-        if let Some(slot) = self.slot.take() {
+    /// As [`InHand::release`], and leaves [`InHand::NONE`].
+    #[inline]
+    pub(crate) fn end(&mut self, outcome: Option<ReplyFailure>) {
+        if self.slot.is_some()
+            && let Some(slot) = self.slot.take()
+        {
             slot.release(outcome.unwrap_or(ReplyFailure::Unanswered));
         }
     }
@@ -303,6 +334,7 @@ impl<R> Future for Reply<R> {
             Phase::Answered(_) => {
                 let answered = mem::replace(&mut *phase, Phase::Over);
                 drop(phase);
+                slot.over.store(true, Ordering::Release);
                 self.slot = None;
                 let Phase::Answered(answer) = answered else { unreachable!("matched above") };
                 return Poll::Ready(answer);
@@ -325,6 +357,71 @@ impl<R> Future for Reply<R> {
     }
 }
 
+impl<R: Send + 'static> Reply<R> {
+    /// Waits until `deadline`; an answer that is there wins over a deadline that has passed.
+    /// `awaited` says that this poll has made the slot by [`awaited_slot`].
+    pub(crate) const fn until(
+        self,
+        timers: &Timers,
+        deadline: Instant,
+        awaited: bool,
+    ) -> Until<'_, R> {
+        Until { reply: self, timers, deadline, awaited, registered: false }
+    }
+}
+
+impl<R: Send> Bounded for Slot<R> {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn due(&self) -> Option<Waker> {
+        self.due.store(true, Ordering::Release);
+        let mut phase = self.phase.lock();
+        if !matches!(*phase, Phase::Awaited(_)) {
+            return None;
+        }
+        let awaited = mem::replace(&mut *phase, Phase::Open);
+        drop(phase);
+        let Phase::Awaited(asker) = awaited else { unreachable!("matched above") };
+        Some(asker)
+    }
+}
+
+/// Future of [`Reply::until`].
+#[must_use = "a call is asked for when it is polled"]
+pub(crate) struct Until<'a, R> {
+    reply: Reply<R>,
+    timers: &'a Timers,
+    deadline: Instant,
+    awaited: bool,
+    registered: bool,
+}
+
+impl<R: Send + 'static> Future for Until<'_, R> {
+    type Output = Result<Result<R, ReplyFailure>, Elapsed>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if !mem::take(&mut this.awaited) {
+            if let Poll::Ready(answer) = Pin::new(&mut this.reply).poll(cx) {
+                return Poll::Ready(Ok(answer));
+            }
+            let slot = this.reply.slot.as_ref();
+            if slot.is_some_and(|slot| slot.due.load(Ordering::Acquire)) {
+                return Poll::Ready(Err(Elapsed));
+            }
+        }
+        if !this.registered && this.deadline < Instant::MAX {
+            this.registered = true;
+            if let Some(slot) = &this.reply.slot {
+                this.timers.bound(this.deadline, Arc::<Slot<R>>::clone(slot));
+            }
+        }
+        Poll::Pending
+    }
+}
+
 impl<R> Drop for Reply<R> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
@@ -332,6 +429,7 @@ impl<R> Drop for Reply<R> {
             let last = mem::replace(&mut *phase, Phase::Over);
             drop(phase);
             drop(last);
+            slot.over.store(true, Ordering::Release);
         }
     }
 }

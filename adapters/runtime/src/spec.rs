@@ -54,7 +54,7 @@ pub fn agent<A: Agent>(
         kind: AgentKind::Agent,
         child: ChildSpec::worker(),
         mailbox: MailboxConfig::default(),
-        work: Work { max_retries: 3, handle_timeout: None, in_hand: InHandPolicy::Drop },
+        work: Work::DEFAULT,
         capabilities: Vec::new(),
         on: None,
         build: Some(Box::new(build)),
@@ -69,7 +69,7 @@ pub fn remote_agent(name: impl Into<String>, process: &str) -> AgentSpec {
         kind: AgentKind::Agent,
         child: ChildSpec::worker(),
         mailbox: MailboxConfig::default(),
-        work: Work { max_retries: 3, handle_timeout: None, in_hand: InHandPolicy::Drop },
+        work: Work::DEFAULT,
         capabilities: Vec::new(),
         on: None,
         build: None,
@@ -153,7 +153,10 @@ impl AgentSpec {
 
     /// How long one delivery of a message may take before it is an error.
     pub const fn handle_timeout(mut self, timeout: Duration) -> Self {
-        self.work.handle_timeout = Some(timeout);
+        let nanos = timeout.as_nanos();
+        // Above that it is no limit that anybody could meet.
+        let is_limit = nanos < Work::NO_LIMIT as u128;
+        self.work.handle_timeout = if is_limit { low(nanos) } else { Work::NO_LIMIT };
         self
     }
 
@@ -186,6 +189,12 @@ impl AgentSpec {
         self.capabilities = tags.into_iter().map(Into::into).collect();
         self
     }
+}
+
+/// The lower half of a number.
+#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
+const fn low(number: u128) -> u64 {
+    number as u64
 }
 
 impl Debug for AgentSpec {

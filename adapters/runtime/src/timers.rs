@@ -6,7 +6,12 @@
 //! may then end early for what is left; it takes the next deadline and sleeps on, or parks without
 //! a sleep. So a clock that only advances when everybody sleeps is bothered at most once per
 //! armed sleep, and never while nothing has been registered.
+//!
+//! A call is bounded rather than waited for (`Bounded`): the one waker of its asker is in its
+//! slot, and when it is over nobody comes here to say so. What is over is swept out by those that
+//! come later.
 
+mod calls;
 mod waits;
 
 use std::error::Error;
@@ -18,6 +23,8 @@ use std::task::{Context, Poll, Waker};
 
 use lictor_kernel::Instant;
 
+pub(crate) use self::calls::Bounded;
+use self::calls::Calls;
 use self::waits::{Key, Waits};
 use crate::executor::{Executor, Role, Task};
 use crate::sync::{Mutex, wake};
@@ -47,6 +54,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waits: Waits,
+    calls: Calls,
     registered: u64,
     /// Whether the background task lives.
     spawned: bool,
@@ -102,10 +110,17 @@ impl Timers {
         .await
     }
 
-    /// How many waits are registered.
+    /// Tells what is bounded when its deadline has come, or cannot come because the host is gone,
+    /// unless it is over by then.
+    pub(crate) fn bound(&self, deadline: Instant, call: Arc<dyn Bounded>) {
+        self.shared.register(deadline, |state, key| state.calls.insert(key, call));
+    }
+
+    /// How many waits are registered. `O(n)`.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.state.lock().waits.len()
+        let state = self.shared.state.lock();
+        state.waits.len() + state.calls.len()
     }
 
     /// Whether no wait is registered.
@@ -165,7 +180,9 @@ impl Wait<'_> {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let Some(key) = self.key else {
             if self.deadline < Instant::MAX {
-                self.key = Some(self.shared.register(self.deadline, cx.waker().clone()));
+                let waker = cx.waker().clone();
+                let insert = |state: &mut State, key| state.waits.insert(key, waker);
+                self.key = Some(self.shared.register(self.deadline, insert));
             }
             return Poll::Pending;
         };
@@ -205,11 +222,11 @@ impl Debug for Wait<'_> {
 }
 
 impl Shared {
-    fn register(self: &Arc<Self>, deadline: Instant, waker: Waker) -> Key {
+    fn register(self: &Arc<Self>, deadline: Instant, insert: impl FnOnce(&mut State, Key)) -> Key {
         let mut state = self.state.lock();
         let key = (deadline, state.registered);
         state.registered += 1;
-        state.waits.insert(key, waker);
+        insert(&mut state, key);
         let spawn = !state.spawned;
         let mut background = None;
         if spawn {
@@ -221,9 +238,7 @@ impl Shared {
         }
         drop(state);
         if spawn {
-            let shared = Arc::clone(self);
-            let background = Box::pin(Background { shared, sleep: None });
-            self.executor.spawn_as(Role::Timers, background);
+            self.spawn();
         }
         if let Some(background) = background {
             wake(background);
@@ -231,23 +246,60 @@ impl Shared {
         key
     }
 
+    #[cold]
+    fn spawn(self: &Arc<Self>) {
+        let background = Box::pin(Background { shared: Arc::clone(self), sleep: None });
+        self.executor.spawn_as(Role::Timers, background);
+    }
+
     /// Takes the waits that are due and arms the next one.
     ///
     /// Returns `None` when the task has to end.
-    fn fire(&self, background: &Waker) -> Option<(Vec<Waker>, Option<Instant>, Option<Waker>)> {
+    fn fire(&self, background: &Waker) -> Option<(Vec<Due>, Option<Instant>, Option<Waker>)> {
         let now = self.executor.now();
         let mut due = Vec::new();
         let mut state = self.state.lock();
         if state.closed {
             return None;
         }
-        while let Some(waker) = state.waits.pop_due(now) {
-            due.push(waker);
+        while let Some(next) = state.pop_due(now) {
+            due.push(next);
         }
-        state.armed = state.waits.first();
+        let first = state.calls.first().into_iter().chain(state.waits.first());
+        state.armed = first.min().map(|(deadline, _)| deadline);
         let armed = state.armed;
         let stale = state.background.replace(background.clone());
         Some((due, armed, stale))
+    }
+}
+
+impl State {
+    /// Takes what comes first, if it is due.
+    fn pop_due(&mut self, now: Instant) -> Option<Due> {
+        let (wait, call) = (self.waits.first(), self.calls.first());
+        let first = wait.into_iter().chain(call).min().filter(|(deadline, _)| *deadline <= now)?;
+        if call == Some(first) {
+            return self.calls.take(first).map(Due::Call);
+        }
+        self.waits.remove(first).map(Due::Wait)
+    }
+}
+
+/// What is told that its deadline has come.
+enum Due {
+    Wait(Waker),
+    Call(Arc<dyn Bounded>),
+}
+
+impl Due {
+    fn tell(self) {
+        let waker = match self {
+            Self::Wait(waker) => Some(waker),
+            Self::Call(call) => call.due(),
+        };
+        if let Some(waker) = waker {
+            wake(waker);
+        }
     }
 }
 
@@ -266,7 +318,7 @@ impl Future for Background {
                 return Poll::Ready(());
             };
             drop(stale);
-            due.into_iter().for_each(wake);
+            due.into_iter().for_each(Due::tell);
             let Some(deadline) = armed else {
                 self.sleep = None;
                 return Poll::Pending;
@@ -292,9 +344,12 @@ impl Drop for Background {
         state.armed = None;
         state.given_up = state.registered;
         let own = state.background.take();
-        let waits = state.waits.all();
+        let waits = state.waits.all().into_iter().map(|(key, waker)| (key, Due::Wait(waker)));
+        let calls = state.calls.take_all().into_iter().map(|(key, call)| (key, Due::Call(call)));
+        let mut all: Vec<_> = waits.chain(calls).collect();
         drop(state);
         drop(own);
-        waits.into_iter().for_each(wake);
+        all.sort_by_key(|(key, _)| *key);
+        all.into_iter().for_each(|(_, due)| due.tell());
     }
 }

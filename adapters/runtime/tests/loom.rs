@@ -265,6 +265,68 @@ fn a_loan_races_with_control_and_with_a_closing() {
     });
 }
 
+/// All that comes until the intake is closed, by a consumer that lets its host go on only when it
+/// finds nothing: so it parks ahead.
+fn all(mailbox: &Box8) -> Vec<u8> {
+    let (mut loan, mut seen) = (Loan::none(), Vec::new());
+    block_on(std::future::poll_fn(|cx| {
+        loop {
+            let popped = match mailbox.claim(&mut loan) {
+                Some(message) => Popped::Message(Lane::Normal, message),
+                None => std::task::ready!(mailbox.poll_borrow(cx, Accept::All, &mut loan)),
+            };
+            match popped {
+                Popped::Message(_, message) => seen.push(message),
+                Popped::Control(control) => seen.push(control),
+                Popped::Drained => return Poll::Ready(()),
+            }
+        }
+    }));
+    // What was lent when the mailbox was closed.
+    seen.extend(mailbox.give_back(&mut loan));
+    seen
+}
+
+#[test]
+fn a_consumer_that_parks_ahead_misses_nothing() {
+    model(|| {
+        let mailbox = mailbox(8);
+        let producer = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                for message in [1, 2, 3] {
+                    assert_eq!(mailbox.try_push(Lane::Normal, message), Ok(None));
+                }
+                mailbox.close_intake();
+            })
+        };
+        assert_eq!(all(&mailbox), [1, 2, 3]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_consumer_that_parks_ahead_hears_of_controls() {
+    model(|| {
+        let mailbox = mailbox(8);
+        let producer = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || {
+                assert_eq!(mailbox.try_push(Lane::Normal, 1), Ok(None));
+                assert_eq!(mailbox.push_control(9), Ok(()));
+                assert_eq!(mailbox.try_push(Lane::Normal, 2), Ok(None));
+                mailbox.close()
+            })
+        };
+        let mut seen = all(&mailbox);
+        let leftover = producer.join().unwrap();
+        seen.extend(leftover.messages);
+        seen.extend(leftover.control);
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2, 9], "each is seen once, or returned");
+    });
+}
+
 #[test]
 fn an_answer_reaches_the_asker() {
     model(|| {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use lictor_runtime::mailbox::{
-    Accept, Lane, Loan, Mailbox, MailboxConfig, MailboxCounters, Overflow, Popped, Push, PushError,
+    Accept, Lane, Mailbox, MailboxConfig, MailboxCounters, Overflow, Popped, Push, PushError,
 };
 use proptest::prelude::*;
 
@@ -508,87 +508,4 @@ fn a_waker_that_owns_a_push_is_dropped_outside_the_lock() {
 #[test]
 fn an_idle_mailbox_is_small() {
     assert!(size_of::<Mailbox<u64, [u64; 8]>>() < 300);
-}
-
-/// Three messages, of which the first is in hand and the others are lent.
-fn lent(capacity: u32, overflow: Overflow) -> (Mailbox<u8, u8>, Loan<u8>) {
-    let config = MailboxConfig { capacity, overflow, ..MailboxConfig::default() };
-    let (mailbox, mut loan) = (Mailbox::new(config), Loan::none());
-    for message in [1, 2, 3] {
-        assert_eq!(mailbox.try_push(Lane::Normal, message), Ok(None));
-    }
-    assert_eq!(borrow(&mailbox, &mut loan), Some(Popped::Message(Lane::Normal, 1)));
-    (mailbox, loan)
-}
-
-fn borrow(mailbox: &Mailbox<u8, u8>, loan: &mut Loan<u8>) -> Option<Popped<u8, u8>> {
-    let mut cx = Context::from_waker(Waker::noop());
-    match mailbox.poll_borrow(&mut cx, Accept::All, loan) {
-        Poll::Ready(popped) => Some(popped),
-        Poll::Pending => None,
-    }
-}
-
-#[test]
-fn what_is_lent_takes_room_until_it_is_claimed() {
-    let (mailbox, mut loan) = lent(3, Overflow::Reject);
-    assert_eq!(mailbox.len(), 2);
-    assert_eq!(mailbox.try_push(Lane::Normal, 4), Ok(None));
-    assert_eq!(mailbox.try_push(Lane::Normal, 5), Err(PushError::Full(5)));
-    assert_eq!(mailbox.claim(&mut loan), Some(2));
-    assert_eq!(mailbox.len(), 2);
-    assert_eq!(mailbox.try_push(Lane::Normal, 5), Ok(None), "the claim has made room");
-    assert_eq!(mailbox.try_push(Lane::Normal, 6), Err(PushError::Full(6)));
-    assert!(mailbox.give_back(&mut loan).is_empty());
-    assert_eq!(mailbox.len(), 3);
-    let left = [(); 3].map(|()| mailbox.try_pop(Accept::All));
-    assert_eq!(left, [3, 4, 5].map(|at| Some(Popped::Message(Lane::Normal, at))));
-}
-
-#[test]
-fn whatever_goes_before_what_is_lent_recalls_it() {
-    let (mailbox, mut loan) = lent(8, Overflow::Wait);
-    mailbox.try_push(Lane::Priority, 7).unwrap();
-    mailbox.push_control(9).unwrap();
-    assert_eq!(mailbox.claim(&mut loan), None);
-    let order: Vec<_> = [(); 4].into_iter().map(|()| borrow(&mailbox, &mut loan)).collect();
-    let message = |lane, at| Some(Popped::Message(lane, at));
-    let expected = [message(Lane::Priority, 7), message(Lane::Normal, 2)];
-    assert_eq!(order[0], Some(Popped::Control(9)));
-    assert_eq!(order[1..3], expected);
-    // A redelivery comes first, though a loan was out.
-    let (mailbox, mut loan) = lent(8, Overflow::Wait);
-    mailbox.push_front(Lane::Normal, 1).unwrap();
-    assert_eq!(mailbox.claim(&mut loan), None);
-}
-
-#[test]
-fn a_sender_that_waits_gets_the_room_of_the_next_claim() {
-    let config = MailboxConfig { capacity: 3, ..MailboxConfig::default() };
-    let (mailbox, mut loan) = (Mailbox::new(config), Loan::none());
-    for message in [1, 2, 3] {
-        mailbox.try_push(Lane::Normal, message).unwrap();
-    }
-    assert_eq!(borrow(&mailbox, &mut loan), Some(Popped::Message(Lane::Normal, 1)));
-    mailbox.try_push(Lane::Normal, 4).unwrap();
-    let mut waits = mailbox.push(Lane::Normal, 5);
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(Pin::new(&mut waits).poll(&mut cx).is_pending());
-    assert_eq!(mailbox.claim(&mut loan), None, "the loan is recalled");
-    assert_eq!(borrow(&mailbox, &mut loan), Some(Popped::Message(Lane::Normal, 2)));
-    assert_eq!(Pin::new(&mut waits).poll(&mut cx), Poll::Ready(Ok(None)));
-}
-
-#[test]
-fn what_a_closed_mailbox_does_not_take_back_is_returned() {
-    let (mailbox, mut loan) = lent(8, Overflow::Wait);
-    assert!(mailbox.close().messages.is_empty(), "what is lent is not there");
-    assert_eq!(mailbox.claim(&mut loan), None);
-    assert_eq!(borrow(&mailbox, &mut loan), Some(Popped::Drained));
-    assert_eq!(mailbox.give_back(&mut loan), [2, 3]);
-    // Nothing is lent where the oldest may have to go.
-    let (mailbox, loan) = lent(3, Overflow::DropOldest);
-    assert!(!loan.is_out());
-    mailbox.try_push(Lane::Normal, 4).unwrap();
-    assert_eq!(mailbox.try_push(Lane::Normal, 5), Ok(Some(2)));
 }

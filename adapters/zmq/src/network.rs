@@ -153,10 +153,15 @@ impl Network for TokioNetwork {
 }
 
 /// A socket that a process has left behind is in the way of the next one: if nobody answers there,
-/// it is taken away.
+/// it is taken away. A file that is none is somebody's, and stays, though nobody answers there
+/// either.
 async fn bind_path(path: &std::path::Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::FileTypeExt as _;
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(error);
+            }
             match UnixStream::connect(path).await {
                 Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path)?;

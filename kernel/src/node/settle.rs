@@ -276,6 +276,10 @@ impl Node {
     }
 
     pub(super) fn fire_all_but_tree(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        // Nearly always nothing is due, and without peers nothing waits to be told or forgotten.
+        if self.registry.edited().is_none() && self.timeout_but_tree().is_none_or(|at| at > now) {
+            return;
+        }
         self.registry.handle_timeout(now, &mut self.changes.0);
         actions.extend(self.changes.0.drain(..).map(Action::Watch));
         self.calls.handle_timeout(now, &mut self.ended.0);

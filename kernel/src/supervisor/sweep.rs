@@ -99,7 +99,8 @@ impl Supervisor {
 
     /// Stops the highest child in `from .. below`, or turns to starting when there is none.
     fn walk_down(&mut self, now: Instant, from: u64, below: u64, actions: &mut Vec<Action>) {
-        let last = self.order.last_before(below).filter(|(place, _)| *place >= from);
+        let last = if from < below { self.order.last_before(below) } else { None };
+        let last = last.filter(|(place, _)| *place >= from);
         let Some((place, id)) = last.map(|(place, id)| (place, *id)) else {
             let (next, last) = self.sweep.start;
             let starts = self.phase == Phase::Restarting && next <= last;
@@ -112,7 +113,8 @@ impl Supervisor {
 
     /// Starts the lowest child in `next ..= last`, or ends the walk when there is none.
     fn walk_up(&mut self, now: Instant, next: u64, last: u64, actions: &mut Vec<Action>) {
-        let found = self.order.first_from(next).filter(|(place, _)| *place <= last);
+        let found = if next <= last { self.order.first_from(next) } else { None };
+        let found = found.filter(|(place, _)| *place <= last);
         let Some((place, id)) = found.map(|(place, id)| (place, *id)) else {
             self.sweep.step = Step::Idle;
             return;

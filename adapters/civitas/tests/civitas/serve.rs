@@ -170,6 +170,29 @@ fn an_unsigned_order_is_not_obeyed_where_signing_is_on() {
     });
 }
 
+#[test]
+fn another_runtime_is_followed_from_when_it_is_served() {
+    on_paused(async {
+        let hub = Hub::new();
+        let played = Played::new(&hub, &["_agency.register"]);
+        let (civitas, first) = serving(&hub, &[]).await;
+        tokio::time::sleep(secs(1)).await;
+        let second = Runtime::with_config(executor(), RuntimeConfig::default());
+        civitas.serve(&second);
+        tokio::time::sleep(secs(1)).await;
+        let root = Supervisor::one_for_one("root").agent(agent("f", Echo::default));
+        second.start(root).await.unwrap();
+        let is_announced = async {
+            while played.next("_agency.register").await.payload.get("name")
+                != Some(&Value::from("f"))
+            {}
+        };
+        tokio::time::timeout(secs(60), is_announced).await.expect("though the first one runs on");
+        first.stop().await;
+        second.stop().await;
+    });
+}
+
 // Defects: Z20, D66
 #[test]
 fn a_full_mailbox_stops_nobody_else_and_a_message_may_be_too_old() {

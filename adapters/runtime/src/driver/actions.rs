@@ -228,15 +228,16 @@ impl World {
 
     /// Gives every name back. What is still queued becomes dead letters.
     pub(crate) fn tear_down(&mut self) {
-        self.effects.reserve(self.places.len());
+        let mut launches = Vec::with_capacity(self.places.len());
         while let Some((id, place)) = self.places.pop_first() {
             if let Role::Agent(launch) = place.role {
                 // The name goes now, with the node's; its mailbox may hold what is the user's.
                 drop(self.directory.remove(&place.name));
-                self.effects.push_back(Effect::GiveBack(launch));
+                launches.push(launch);
             }
             self.node.retract(NameId(id.0), &mut Vec::new());
         }
+        self.effects.push_back(Effect::GiveBackAll(launches));
         for launch in self.hosting.clear() {
             self.effects.push_back(Effect::Discard(launch));
         }

@@ -59,7 +59,7 @@ impl<C, T> Push<'_, C, T> {
             }
             Err(PushError::Closed(message)) => Poll::Ready(Err(PushError::Closed(message))),
             Ok(evicted) => {
-                let consumer = state.unpark(Accept::All);
+                let consumer = self.mailbox.unpark(&mut state, Accept::All);
                 drop(state);
                 wake(consumer);
                 Poll::Ready(Ok(evicted))
@@ -84,7 +84,7 @@ impl<C, T> Push<'_, C, T> {
             Claim::Granted => {
                 state.lane(self.lane).push_back(message);
                 state.counters.pushed += 1;
-                let consumer = state.unpark(Accept::All);
+                let consumer = self.mailbox.unpark(&mut state, Accept::All);
                 drop(state);
                 wake(consumer);
                 Poll::Ready(Ok(None))

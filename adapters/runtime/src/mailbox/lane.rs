@@ -82,22 +82,35 @@ impl<T> Queue<T> {
         self.lent.saturating_sub(claimed.saturating_sub(self.claimed)) as usize
     }
 
-    /// Lends the oldest messages, at most so many. While senders wait for room nothing is lent:
-    /// each message that is taken makes room for one of them at once.
-    pub(super) fn lend(&mut self, to: &mut VecDeque<T>, most: usize) {
-        let count = most.min(self.queue.len());
-        if count == 0 || self.has_waiting() {
+    /// Lends all messages, by handing the queue over as it is. While senders wait for room nothing
+    /// is lent: each message that is taken makes room for one of them at once.
+    pub(super) fn lend(&mut self, to: &mut VecDeque<T>) {
+        if self.queue.is_empty() || self.has_waiting() {
             return;
         }
-        to.extend(self.queue.drain(..count));
-        release_memory(&mut self.queue);
-        self.lent = u32::try_from(count).unwrap_or(u32::MAX);
+        std::mem::swap(&mut self.queue, to);
+        self.lent = u32::try_from(to.len()).unwrap_or(u32::MAX);
         self.claimed = 0;
+    }
+
+    /// Takes what is left of a loan back, in front of what has come since: each message that comes
+    /// is moved once at most for it.
+    pub(super) fn take_back(&mut self, from: &mut VecDeque<T>) {
+        self.settle();
+        if !from.is_empty() {
+            from.append(&mut self.queue);
+            std::mem::swap(from, &mut self.queue);
+        }
     }
 
     /// Nothing is lent any more.
     pub(super) fn settle(&mut self) {
         (self.lent, self.claimed) = (0, 0);
+    }
+
+    /// Gives back the memory of a burst that is over.
+    pub(super) fn release_memory(&mut self) {
+        release_memory(&mut self.queue);
     }
 
     /// Whether a sender waits that has no slot yet.
@@ -115,6 +128,7 @@ impl<T> Queue<T> {
         self.queue.push_front(message);
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<T> {
         let message = self.queue.pop_front()?;
         release_memory(&mut self.queue);
@@ -133,7 +147,12 @@ impl<T> Queue<T> {
 
     /// Reserves a free slot, if there is one, for the sender that has waited longest.
     #[must_use = "a sender that is not woken waits for ever"]
+    #[inline]
     pub(super) fn grant(&mut self) -> Option<Waker> {
+        if self.waiters.is_some() { self.grant_waiting() } else { None }
+    }
+
+    fn grant_waiting(&mut self) -> Option<Waker> {
         let waiters = self.waiters.as_mut()?;
         if waiters.entries.is_empty() {
             return None;
@@ -203,6 +222,7 @@ impl<T> Queue<T> {
 
 /// Gives back the memory of a burst once it has been worked off; a little is kept, so that a queue
 /// in steady use allocates nothing.
+#[inline]
 pub(super) fn release_memory<T>(queue: &mut VecDeque<T>) {
     const KEPT_BYTES: usize = 1024;
     let kept = (KEPT_BYTES / size_of::<T>().max(1)).max(8);

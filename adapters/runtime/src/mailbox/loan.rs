@@ -1,6 +1,6 @@
 //! Several messages for one lock: a loan to the consumer.
 //!
-//! A consumer that finds more than one message takes a handful along, and for those after the first
+//! A consumer that finds more than one message takes them all along, and for those after the first
 //! it needs no lock, which on two threads is most of what a message costs. Nobody must be able to
 //! tell, so a loan is not a transfer:
 //!
@@ -13,6 +13,12 @@
 //!   the consumer comes to the lock.
 //! - Where the oldest message may have to be dropped for the newest, nothing is lent.
 //!
+//! A consumer that finds single messages, and nothing behind them, **parks ahead**: it registers
+//! its waker when it takes a message, under the lock that it has, and is done without another look
+//! unless something has come meanwhile. That is half of the locks of an agent that is asked, and
+//! answers, and waits for the next question. Before a handler waits, the waker is taken back: what
+//! a busy agent has in its mailbox does not wake it.
+//!
 //! **Why not a second queue for the consumer behind a lock of its own?** A lock that nobody
 //! contends for is two atomic read-modify-writes for each message still, and the bound would be
 //! theirs in common all the same.
@@ -21,24 +27,25 @@ use std::collections::VecDeque;
 use std::fmt::{self, Debug};
 use std::task::{Context, Poll, Waker};
 
+use super::lane::release_memory;
 use super::{Accept, Intake, Lane, Mailbox, Overflow, Popped, State, wake};
-use crate::sync::{AtomicBool, AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, MutexGuard, Ordering};
 
-/// What consumer and senders tell each other without the lock. The consumer looks here for each
-/// message, while senders write to the lock, which comes next: so that they never share a line of
-/// the cache there is room behind it.
+/// What consumer and senders tell each other without the lock, while something is lent. The
+/// consumer looks here for each message, while senders write to the lock and the queue behind it:
+/// so that they never share a line of the cache there is room before it.
 #[repr(C)]
 pub(super) struct Hints {
+    _room: [u64; 2],
     /// The consumer must come to the lock before it goes on.
     recalled: AtomicBool,
     /// How much of the present loan the consumer has claimed.
     claimed: AtomicU32,
-    _room: [u64; 7],
 }
 
 impl Hints {
     pub(super) fn new() -> Self {
-        Self { recalled: AtomicBool::new(false), claimed: AtomicU32::new(0), _room: [0; 7] }
+        Self { _room: [0; 2], recalled: AtomicBool::new(false), claimed: AtomicU32::new(0) }
     }
 
     /// To be called under the lock, by which the consumer lends next.
@@ -66,32 +73,42 @@ pub struct Loan<T> {
     /// Whether there is something to be settled: also a loan that is all claimed takes room until
     /// somebody asks.
     is_out: bool,
+    /// With which waker the consumer is parked ahead.
+    ahead: Option<Identity>,
+    /// Whether it was a single message that came the last time.
+    single: bool,
+    /// Messages since the consumer was parked, as far as they matter: none, one, or more.
+    taken: u8,
 }
 
 impl<T> Loan<T> {
     /// Nothing is borrowed yet.
     #[must_use]
     pub const fn none() -> Self {
-        Self { messages: VecDeque::new(), number: 0, claimed: 0, is_out: false }
+        Self {
+            messages: VecDeque::new(),
+            number: 0,
+            claimed: 0,
+            is_out: false,
+            ahead: None,
+            single: false,
+            taken: 0,
+        }
     }
 
     /// Whether there is anything to give back.
     #[must_use]
     pub const fn is_out(&self) -> bool {
-        self.is_out
+        self.is_out || self.ahead.is_some()
     }
+}
 
-    /// How many messages are taken along at most: what an empty queue may keep of memory.
-    const fn most() -> usize {
-        let most = 1024 / if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
-        if most < 8 {
-            8
-        } else if most > 32 {
-            32
-        } else {
-            most
-        }
-    }
+/// Which waker it is, as [`Waker::will_wake`] sees it.
+type Identity = (usize, usize);
+
+#[inline]
+fn identity(waker: &Waker) -> Identity {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
 }
 
 impl<T> Debug for Loan<T> {
@@ -113,8 +130,10 @@ impl<C, T> Mailbox<C, T> {
         loan.messages.pop_front()
     }
 
-    /// As [`Mailbox::poll_pop`], and lends what comes next: at most 32 messages, which only this
-    /// consumer can claim. What is left of an earlier loan is taken back first.
+    /// As [`Mailbox::poll_pop`], and lends all messages that come next, which only this consumer
+    /// can claim. What is left of an earlier loan is taken back first. After a single message the
+    /// consumer may be parked already: if nothing has come until it polls again, with the same
+    /// waker, it is not looked for.
     ///
     /// The loan is to be given back before the consumer lets its host go on: whoever waits for room
     /// waits for its messages, too.
@@ -124,17 +143,60 @@ impl<C, T> Mailbox<C, T> {
         accept: Accept,
         loan: &mut Loan<T>,
     ) -> Poll<Popped<C, T>> {
+        if let Some(parked) = loan.ahead.take() {
+            // While there is no news the waker that was registered is still there, so nothing else
+            // can be where it is.
+            let is_parked = accept == Accept::All && parked == identity(cx.waker());
+            if is_parked && !self.news.load(Ordering::Acquire) {
+                loan.taken = 0;
+                return Poll::Pending;
+            }
+            loan.single = false;
+        }
         let mut state = self.state.lock();
         let made_room = if loan.is_out { state.take_back(loan) } else { Vec::new() };
-        if !loan.is_out {
-            // A loan that is void stays recalled: nothing of it is claimed any more.
-            self.hints.reset();
+        if accept == Accept::ControlOnly || state.has_urgent() {
+            return self.poll_urgent(state, cx, accept, loan, made_room);
         }
+        let Some(message) = state.normal.pop() else {
+            return self.poll_urgent(state, cx, accept, loan, made_room);
+        };
+        let sender = state.normal.grant();
+        state.lend(loan, &self.hints);
+        let ahead = loan.single && !loan.is_out && state.has_nothing();
+        if ahead {
+            self.news.store(false, Ordering::Relaxed);
+            loan.ahead = Some(identity(cx.waker()));
+        }
+        let stale = state.park(cx, accept, !ahead);
+        drop(state);
+        loan.taken = if loan.is_out { 2 } else { loan.taken.saturating_add(1) };
+        drop(stale);
+        made_room.into_iter().for_each(crate::sync::wake);
+        wake(sender);
+        Poll::Ready(Popped::Message(Lane::Normal, message))
+    }
+
+    /// The rest of [`Mailbox::poll_borrow`]: whatever is not the next message of many.
+    fn poll_urgent(
+        &self,
+        mut state: MutexGuard<'_, State<C, T>>,
+        cx: &mut Context<'_>,
+        accept: Accept,
+        loan: &mut Loan<T>,
+        made_room: Vec<Waker>,
+    ) -> Poll<Popped<C, T>> {
         let (popped, sender) = state.pop(accept);
-        if matches!(popped, Some(Popped::Message(Lane::Normal, _))) {
-            state.lend(loan);
-        }
         let stale = state.park(cx, accept, popped.is_some());
+        if popped.is_some() {
+            loan.taken = loan.taken.saturating_add(1);
+        } else {
+            (loan.single, loan.taken) = (loan.taken == 1, 0);
+            if !loan.is_out {
+                state.normal.release_memory();
+                release_memory(&mut loan.messages);
+            }
+        }
         drop(state);
         drop(stale);
         made_room.into_iter().for_each(crate::sync::wake);
@@ -146,29 +208,50 @@ impl<C, T> Mailbox<C, T> {
     /// meanwhile, is what a closing would have returned: a dead letter.
     #[must_use = "what the mailbox does not take back is lost"]
     pub fn give_back(&self, loan: &mut Loan<T>) -> VecDeque<T> {
-        if !loan.is_out {
+        if !loan.is_out() {
             return VecDeque::new();
         }
-        loan.is_out = false;
+        let was_out = std::mem::take(&mut loan.is_out);
         let mut state = self.state.lock();
-        let made_room = state.take_back(loan);
-        self.hints.reset();
+        let parked = loan.ahead.take().and_then(|_| state.parked.take());
+        let made_room = if was_out { state.take_back(loan) } else { Vec::new() };
+        let is_calm = state.normal.len() == 0;
         drop(state);
+        drop(parked);
         made_room.into_iter().for_each(crate::sync::wake);
+        if loan.messages.is_empty() {
+            if is_calm {
+                release_memory(&mut loan.messages);
+            }
+            return VecDeque::new();
+        }
         std::mem::take(&mut loan.messages)
     }
 }
 
 impl<C, T> State<C, T> {
-    fn lend(&mut self, loan: &mut Loan<T>) {
+    fn lend(&mut self, loan: &mut Loan<T>, hints: &Hints) {
         if self.overflow == Overflow::DropOldest || !loan.messages.is_empty() {
             return;
         }
-        self.normal.lend(&mut loan.messages, Loan::<T>::most());
+        self.normal.lend(&mut loan.messages);
         if !loan.messages.is_empty() {
             self.loans += 1;
             (loan.number, loan.claimed, loan.is_out) = (self.loans, 0, true);
+            // Until here nothing could be claimed: a loan that is void, or all claimed, is empty.
+            hints.reset();
         }
+    }
+
+    /// Whether there is an item that goes before ordinary messages.
+    #[inline]
+    fn has_urgent(&self) -> bool {
+        self.priorities() + self.controls() > 0
+    }
+
+    /// Whether there is nothing to tell, neither an item of whatever lane nor the end.
+    fn has_nothing(&self) -> bool {
+        self.intake == Intake::Open && self.normal.len() == 0 && !self.has_urgent()
     }
 
     /// Puts what is left of the loan back to the front; whom the room that was made is given to.
@@ -178,10 +261,7 @@ impl<C, T> State<C, T> {
             return Vec::new();
         }
         loan.is_out = false;
-        self.normal.settle();
-        while let Some(message) = loan.messages.pop_back() {
-            self.normal.push_front(message);
-        }
+        self.normal.take_back(&mut loan.messages);
         let mut made_room = Vec::new();
         while let Some(sender) = self.normal.grant() {
             made_room.push(sender);

@@ -289,3 +289,43 @@ impl Shared {
         calls.late().saturating_add(calls.unknown())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::Task;
+    use crate::transport::{self, Frame, Transport};
+
+    /// A wire that nothing goes over.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        fn peers(&self) -> Vec<NodeId> {
+            Vec::new()
+        }
+
+        fn send(&self, _: NodeId, _: Frame) -> Result<(), transport::SendError> {
+            Err(transport::SendError::Closed)
+        }
+
+        fn run(self: Arc<Self>, _: Inbox) -> Task {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn what_is_of_another_boot_of_either_node_is_stale_and_a_copy_is_repeated() {
+        let (peers, node) = (Peers::new(Arc::new(Nowhere), 7), NodeId(2));
+        let takes = |from, to, number| peers.takes(node, Stamp { from, to, number });
+        assert!(takes(3, 7, 1));
+        assert!(!takes(3, 6, 2), "for an older boot of this node");
+        assert!(!takes(3, 8, 2), "for one that is not this");
+        assert!(takes(3, 7, 2), "what is stale is not remembered");
+        assert!(!takes(3, 7, 2));
+        assert!(takes(4, 7, 2), "a newer boot counts anew");
+        assert!(!takes(3, 7, 3), "of an older boot of the peer");
+        let counters = peers.counters(0);
+        assert_eq!((counters.stale, counters.repeated), (3, 1));
+    }
+}

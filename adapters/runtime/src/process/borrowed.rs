@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use crate::cell::{Cell, Control, Envelope};
-use crate::mailbox::{Accept, Lane, Loan, Popped};
+use crate::mailbox::{Accept, Loan, Popped};
 use crate::message::Protocol;
 use crate::reply::ReplyFailure;
 
@@ -19,18 +19,17 @@ impl<'a, P: Protocol> Borrowed<'a, P> {
         Self { cell, loan: Loan::none() }
     }
 
-    /// What comes next: without the lock, if a message is at hand and nothing goes before it.
+    /// The next message, if it is at hand and nothing goes before it.
     #[inline]
-    pub(super) fn poll_next(
+    pub(super) fn claim(&mut self) -> Option<Envelope<P>> {
+        self.cell.mailbox.claim(&mut self.loan)
+    }
+
+    pub(super) fn poll_pop(
         &mut self,
         cx: &mut Context<'_>,
         accept: Accept,
     ) -> Poll<Popped<Control, Envelope<P>>> {
-        if accept == Accept::All
-            && let Some(envelope) = self.cell.mailbox.claim(&mut self.loan)
-        {
-            return Poll::Ready(Popped::Message(Lane::Normal, envelope));
-        }
         self.cell.mailbox.poll_borrow(cx, accept, &mut self.loan)
     }
 

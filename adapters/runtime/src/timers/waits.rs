@@ -77,26 +77,16 @@ impl Waits {
         }
     }
 
-    /// The earliest deadline.
-    pub(super) fn first(&self) -> Option<Instant> {
-        let line = self.line.front().map(|((deadline, _), _)| *deadline);
-        let rest = self.rest.first_key_value().map(|((deadline, _), _)| *deadline);
+    /// The earliest.
+    pub(super) fn first(&self) -> Option<Key> {
+        let line = self.line.front().map(|(key, _)| *key);
+        let rest = self.rest.first_key_value().map(|(key, _)| *key);
         line.into_iter().chain(rest).min()
     }
 
-    /// Takes the first wait, if it is due.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Waker> {
-        let line = self.line.front().map(|(key, _)| *key);
-        let rest = self.rest.first_key_value().map(|(key, _)| *key);
-        let first = line.into_iter().chain(rest).min().filter(|(deadline, _)| *deadline <= now)?;
-        self.remove(first)
-    }
-
-    /// The wakers of all, in firing order.
-    pub(super) fn all(&self) -> Vec<Waker> {
-        let line = self.line.iter().filter_map(|(key, waker)| Some((*key, waker.as_ref()?)));
-        let mut all: Vec<_> = line.chain(self.rest.iter().map(|(key, it)| (*key, it))).collect();
-        all.sort_unstable_by_key(|(key, _)| *key);
-        all.into_iter().map(|(_, waker)| waker.clone()).collect()
+    /// The wakers of all, in no order.
+    pub(super) fn all(&self) -> Vec<(Key, Waker)> {
+        let line = self.line.iter().filter_map(|(key, waker)| Some((*key, waker.clone()?)));
+        line.chain(self.rest.iter().map(|(key, it)| (*key, it.clone()))).collect()
     }
 }

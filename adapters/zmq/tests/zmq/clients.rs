@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lictor_runtime::broker::{AddressError, Broker, BrokerEvent, Subscription};
 use lictor_runtime::transport::SendError;
-use lictor_zmq::{Endpoint, TokioNetwork, ZmqConfig};
+use lictor_zmq::{Endpoint, Network, TokioNetwork, ZmqConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -250,6 +250,18 @@ async fn sockets_in_the_file_system_do_as_well() {
         forwarder.stop().await;
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A path that was mistyped may be somebody's file.
+#[tokio::test]
+async fn what_is_no_socket_is_not_taken_away() {
+    let path = std::env::temp_dir().join(format!("lictor-zmq-file-{}", std::process::id()));
+    std::fs::write(&path, "precious").unwrap();
+    let bound = TokioNetwork.bind(&Endpoint::Ipc(path.clone())).await;
+    let left = std::fs::read_to_string(&path);
+    let _ = std::fs::remove_file(&path);
+    assert_eq!(left.unwrap(), "precious");
+    assert_eq!(bound.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
 }
 
 /// One slow end, and a burst that its queue at the forwarder cannot hold: others get everything,
