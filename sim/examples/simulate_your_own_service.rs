@@ -49,7 +49,8 @@ impl Agent for Shop {
 
     async fn handle(&mut self, message: ShopMessage, cx: &mut Context<Self>) -> Handled {
         let ShopMessage::Order(Order(count), reply) = message;
-        // A stock that has crashed, or cannot be reached, is no reason for the shop to crash.
+        // By its name, with a raw message: the stock lives on another node, where typed references
+        // (`cx.agent`) do not reach. One that has crashed, or is cut off, is no reason to crash.
         let sold = cx.ask("stock", Message::new("Take", count), ms(50)).await;
         reply.send(sold == Ok(Value::Bool(true)));
         Ok(())

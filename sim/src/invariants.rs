@@ -38,6 +38,7 @@ use self::books::Books;
 use crate::marks::{Mark, Marks};
 use crate::plan::Plan;
 use crate::record::{NodeIx, Record, What};
+use crate::scenario::Scenario;
 
 /// An invariant that did not hold.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -53,6 +54,15 @@ pub struct Violation {
     pub text: String,
     /// The number of the record at which it showed, from 0.
     pub record: u64,
+}
+
+impl Violation {
+    /// The same for people to read: its text has names instead of numbers, as
+    /// [`names`](crate::trace::names) has them.
+    #[must_use]
+    pub fn named(&self, scenario: &Scenario) -> Self {
+        Self { text: crate::trace::names(scenario, &self.text), ..self.clone() }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

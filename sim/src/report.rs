@@ -149,7 +149,7 @@ impl Failure<'_> {
 
     fn facts(&self) -> String {
         let seen = self.ran.violation.as_ref().unwrap_or(self.found);
-        let text = crate::trace::names(&self.shrunk.plan.scenario, &seen.text);
+        let seen = seen.named(&self.shrunk.plan.scenario);
         let facts = json!({
             "format": FORMAT,
             "version": self.version,
@@ -157,11 +157,11 @@ impl Failure<'_> {
             "engine": self.engine.word(),
             "seed": self.seed,
             "invariant": self.found.invariant,
-            "text": text,
+            "text": seen.text,
             "at": seen.at.as_nanos(),
             "node": seen.node.0,
             "record": seen.record,
-            "found": self.found,
+            "found": self.found.named(&self.original.scenario),
             "original": sizes(self.original),
             "shrunk": sizes(&self.shrunk.plan),
             "shrink_runs": self.shrunk.runs,

@@ -6,7 +6,7 @@
 mod support;
 
 use lictor::prelude::*;
-use lictor::{EventKind, InHandPolicy, Overflow, ReplyFailure, SendOptions};
+use lictor::{EventKind, InHandPolicy, Overflow, Protocol, ReplyFailure, SendOptions};
 use proptest::prelude::*;
 use serde_json::json;
 use support::*;
@@ -360,4 +360,55 @@ async fn a_typed_broadcast_reaches_those_that_understand_it() {
     ));
     tree.stop().await;
     assert_eq!(runtime.broadcast_to::<Worker, _>("a-*", &Add(4)), Ok(0), "their names are gone");
+}
+
+messages! {
+    enum ParcelMessage {
+        Parcel { to: String, weight: Option<u64> },
+        Postage { weight: u64, } -> u64,
+        Lost,
+    }
+}
+
+#[test]
+fn fields_with_names_are_a_map_on_the_way_and_come_back() {
+    let parcel = Parcel { to: "shop".into(), weight: Some(3) };
+    let raw = ParcelMessage::from(parcel.clone()).encode().unwrap();
+    assert_eq!(raw.kind(), "Parcel");
+    assert_eq!(raw.payload(), &json!({ "to": "shop", "weight": 3 }));
+    let copy = ParcelMessage::decode(raw).unwrap().duplicate().unwrap();
+    assert!(matches!(copy, ParcelMessage::Parcel(same) if same == parcel));
+    // A payload without a field that must be there is refused, with the name of the field.
+    let lacking = Message::new("Parcel", json!({ "weight": 3 }));
+    let error = ParcelMessage::decode(lacking).unwrap_err();
+    assert_eq!(error.to_string(), "Parcel: missing field `to`");
+    assert!(matches!(
+        ParcelMessage::decode(Message::new("Lost", 1)),
+        Ok(ParcelMessage::Lost(Lost))
+    ));
+}
+
+struct Post;
+
+impl Agent for Post {
+    type Message = ParcelMessage;
+
+    async fn handle(&mut self, message: ParcelMessage, _: &mut Context<Self>) -> Handled {
+        if let ParcelMessage::Postage(Postage { weight }, reply) = message {
+            reply.send(weight * 2);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_with_named_fields_is_answered_typed_and_raw() {
+    let runtime = Runtime::current().unwrap();
+    let tree =
+        Supervisor::one_for_one("root").child("post", || Post).start(&runtime).await.unwrap();
+    let post = tree.agent::<Post>("post").unwrap();
+    assert_eq!(post.ask(Postage { weight: 4 }, secs(1)).await, Ok(8));
+    let raw = Message::new("Postage", json!({ "weight": 5 }));
+    assert_eq!(runtime.raw("post").unwrap().ask(raw, secs(1)).await, Ok(10.into()));
+    tree.stop().await;
 }

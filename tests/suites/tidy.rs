@@ -253,6 +253,10 @@ fn links_of_the_documents_lead_somewhere() {
         "kernel/SEMANTICS.md",
         "docs/civitas.md",
         "docs/cli.md",
+        "docs/distribution.md",
+        "docs/simulation.md",
+        "docs/topology.md",
+        "docs/tracing.md",
         "docs/nats.md",
         "docs/policies.md",
         "docs/zeromq.md",
@@ -268,5 +272,40 @@ fn links_of_the_documents_lead_somewhere() {
                 assert!(target.exists(), "{document} links to {link}");
             }
         }
+    }
+}
+
+/// A page that quotes a program says what is compiled.
+#[test]
+fn what_is_quoted_of_an_example_stands_in_it() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (page, example) =
+        (read("docs/distribution.md"), read("adapters/lictor/examples/worker.rs"));
+    let known: BTreeSet<&str> = example.lines().map(str::trim).collect();
+    let (_, own) = page.split_once("**Agent types of your own**").unwrap();
+    let (own, _) = own.split_once("The process of the tree uses").unwrap();
+    let quoted = own.split("```").skip(1).step_by(2).flat_map(|block| block.lines().skip(1));
+    let quoted: Vec<&str> = quoted.map(str::trim).collect();
+    assert!(quoted.len() > 10, "{quoted:?}");
+    for line in quoted {
+        assert!(known.contains(line), "{line:?} is not in the example");
+    }
+}
+
+#[test]
+fn every_invariant_is_in_the_manual() {
+    let manual = std::fs::read_to_string(root().join("docs/simulation.md")).unwrap();
+    let mut seen = BTreeSet::new();
+    for (_, text) in files("sim/src", "rs") {
+        for word in text.split('"').skip(1).step_by(2) {
+            let number = word.strip_prefix(['S', 'L']).unwrap_or_default();
+            if word == "MODEL" || (!number.is_empty() && number.parse::<u8>().is_ok()) {
+                seen.insert(word.to_owned());
+            }
+        }
+    }
+    assert!(seen.len() > 20, "{seen:?}");
+    for name in seen {
+        assert!(manual.contains(&format!("\n| `{name}` | ")), "the manual lacks {name}");
     }
 }

@@ -70,10 +70,11 @@ impl<A: Agent> Context<A> {
         AgentRef::new(Arc::clone(&self.cell))
     }
 
-    /// A reference to another agent of a known type.
+    /// A reference to another agent of a known type, on this node. An agent that may live on
+    /// another one is reached by its name: [`Context::ask`], [`Context::send`], [`Runtime::raw`].
     ///
     /// # Errors
-    /// `Unknown`, `WrongType`.
+    /// `Unknown`; `WrongType` for an agent with other messages; `Remote` for one of another node.
     pub fn agent<B: Agent>(&self, name: &str) -> Result<AgentRef<B>, SendError> {
         self.runtime().agent(name)
     }

@@ -5,7 +5,11 @@
 ///
 /// A message with `-> Type` is a question: its variant also carries the
 /// [`ReplyTo`](crate::ReplyTo) for the answer. Message structs are serde types; their names are the
-/// types under which they travel.
+/// types under which they travel. Each struct stands where the macro does, so two agents with a
+/// message of one name each need a module.
+///
+/// What a message holds is written as in a struct: nothing, `(types)`, or `{ fields }`. A message
+/// with one type travels as that value, one with several types as a list, one with fields as a map.
 ///
 /// ```
 /// # mod lictor { pub use lictor_runtime::*; }
@@ -14,6 +18,13 @@
 ///     pub enum CounterMessage {
 ///         /// Count further.
 ///         Add(u64),
+///         /// Start again.
+///         Restart {
+///             /// From where.
+///             from: u64,
+///             /// Why.
+///             reason: String,
+///         },
 ///         /// How far have you come?
 ///         Get -> u64,
 ///     }
@@ -21,6 +32,7 @@
 /// # fn handle(message: CounterMessage) {
 /// match message {
 ///     CounterMessage::Add(Add(n)) => { /* ... */ }
+///     CounterMessage::Restart(Restart { from, reason }) => { /* ... */ }
 ///     CounterMessage::Get(Get, reply) => { reply.send(7); }
 /// }
 /// # }
@@ -32,12 +44,18 @@ macro_rules! messages {
         $vis:vis enum $name:ident {
             $(
                 $(#[$vmeta:meta])*
-                $variant:ident $(($($field:ty),+ $(,)?))? $(-> $reply:ty)?
+                $variant:ident
+                $(($($field:ty),+ $(,)?))?
+                $({ $($(#[$fmeta:meta])* $fname:ident: $ftype:ty),+ $(,)? })?
+                $(-> $reply:ty)?
             ),* $(,)?
         }
     ) => {
         $(
-            $crate::__message_struct! { [$(#[$vmeta])*] $vis $variant ($($($field),+)?) }
+            $crate::__message_struct! {
+                [$(#[$vmeta])*] $vis $variant
+                ($($($field),+)?) $({ $($(#[$fmeta])* $fname: $ftype),+ })?
+            }
             $( impl $crate::Request for $variant { type Reply = $reply; } )?
             $crate::__message_from! { $name $variant $($reply)? }
         )*
@@ -56,8 +74,9 @@ macro_rules! messages {
                 $(
                     if message.kind() == ::core::stringify!($variant) {
                         $( let reply = $crate::message::reply_to::<$reply>(&mut message)?; )?
-                        let content =
-                            $crate::__message_decode!(message, $variant $(($($field),+))?)?;
+                        let content = $crate::__message_decode!(
+                            message, $variant $(($($field),+))? $({ $($fname),+ })?
+                        )?;
                         return ::core::result::Result::Ok(
                             $crate::__message_build!($name $variant content $(reply $reply)?)
                         );
@@ -123,6 +142,16 @@ macro_rules! __message_struct {
             pub $field
         ),+);
     };
+    ([$($meta:tt)*] $vis:vis $variant:ident () {
+        $($(#[$fmeta:meta])* $fname:ident: $ftype:ty),+
+    }) => {
+        $($meta)*
+        #[derive(Clone, Debug, PartialEq, $crate::serde::Serialize, $crate::serde::Deserialize)]
+        #[serde(crate = "lictor::serde")]
+        $vis struct $variant {
+            $($(#[$fmeta])* pub $fname: $ftype),+
+        }
+    };
 }
 
 #[doc(hidden)]
@@ -173,7 +202,7 @@ macro_rules! __message_decode {
     ($message:ident, $variant:ident) => {
         ::core::result::Result::<_, $crate::DecodeError>::Ok($variant)
     };
-    ($message:ident, $variant:ident ($($field:ty),+)) => {
+    ($message:ident, $variant:ident $content:tt) => {
         $crate::message::from_value::<$variant>($message.take_payload()).map_err(|error| {
             $crate::DecodeError(::std::format!("{}: {error}", ::core::stringify!($variant)))
         })

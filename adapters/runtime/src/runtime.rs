@@ -239,7 +239,8 @@ impl Runtime {
         terminated.unwrap_or_else(|| unreachable!("it is known before the token is raised"))
     }
 
-    /// A reference to an agent of a known type. It survives restarts.
+    /// A reference to an agent of a known type, on this node. It survives restarts. What lives on
+    /// another node is reached by [`Runtime::raw`] or by name: its type cannot be checked here.
     ///
     /// # Errors
     /// `Unknown`; `WrongType` for an agent with other messages; `Remote` for one of another node.

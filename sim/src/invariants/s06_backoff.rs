@@ -61,8 +61,27 @@ impl Waits {
         if overdue || allows(&backoff, most, wait) || allows(&backoff, most, since_before) {
             return Ok(());
         }
-        Err(format!("{who:?} is to wait {wait:?}, which {backoff:?} never says"))
+        let policy = words(&backoff);
+        Err(format!("{who:?} is to wait {wait:?}, which a backoff that is {policy} never says"))
     }
+}
+
+/// A backoff in the words of a topology file. (`stable_after` makes no wait that the curve lacks.)
+fn words(backoff: &Backoff) -> String {
+    let Backoff { curve, base, max, jitter, stable_after: _ } = backoff;
+    let curve = match curve {
+        Curve::None => return "none".to_owned(),
+        Curve::Constant => "constant",
+        Curve::Linear => "linear",
+        Curve::Exponential => "exponential",
+    };
+    let jitter = match jitter {
+        Jitter::None => "none",
+        Jitter::Quarter => "quarter",
+        Jitter::Full => "full",
+        Jitter::Decorrelated => "decorrelated",
+    };
+    format!("{curve} from {base:?} to {max:?}, with jitter {jitter},")
 }
 
 /// Whether some occupancy of the window gives this wait.
@@ -129,4 +148,17 @@ fn comes_in_time(books: &Books, now: Instant, process: Process) -> Verdict {
         return Err(format!("{process:?} is started at {now:?}, and was to wait until {until:?}"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_said_in_the_words_of_a_topology_file() {
+        let backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(5))
+            .jitter(Jitter::Quarter);
+        assert_eq!(words(&backoff), "exponential from 50ms to 5s, with jitter quarter,");
+        assert_eq!(words(&Backoff::NONE), "none");
+    }
 }

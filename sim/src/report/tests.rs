@@ -380,6 +380,7 @@ fn a_folder_has_every_file_and_the_facts_of_both_plans() {
     assert_eq!((&facts["format"], &facts["seed"]), (&json!(FORMAT), &json!(17)));
     assert_eq!((&facts["invariant"], &facts["engine"]), (&json!("L1"), &json!("kernel")));
     assert!(facts["text"].as_str().unwrap().contains("`one`"), "{facts}");
+    assert_eq!(facts["found"]["text"], facts["text"], "{facts}");
     assert_eq!(facts["original"], json!({ "faults": 2, "operations": 3, "nodes": 1 }));
     assert_eq!(facts["digest"], format!("{:016x}", ran.digest));
     assert!(failure.repro().contains("fn l1_seed_17() {"));

@@ -13,6 +13,7 @@ use lictor_sim::marks::Mark;
 use lictor_sim::outcome::{Options, Outcome as Ran};
 use lictor_sim::plan::{HORIZON_MAX, Mix, OPERATIONS_MAX, Plan, Profile};
 use lictor_sim::scenario::Scenario;
+use lictor_sim::shrink::{Budget, Shrunk};
 use lictor_sim::trace;
 use serde_json::{Map, Value, json};
 
@@ -24,8 +25,11 @@ use super::{EngineArg, complain_of, nodes, threads};
 use crate::source::Source;
 use crate::{Outcome, duration, output};
 
-/// How long a failure is shrunk, at most.
+/// How long a failure is shrunk, at most, unless `--shrink-for` says otherwise.
 const SHRINK: Duration = Duration::from_secs(20);
+
+/// Runs that shrinking may take, unless `--shrink-for` says how long it may take.
+const SHRINK_RUNS: u64 = 20_000;
 
 /// Violations that are shrunk and kept.
 const KEEP: usize = 5;
@@ -78,6 +82,10 @@ pub(crate) struct ExploreArgs {
     /// Where failures are kept.
     #[arg(long, value_name = "DIR", default_value = "sim-failures")]
     out: PathBuf,
+    /// How long each failure is shrunk, at most. By default 20s and 20,000 runs; the output says so
+    /// if that was too short for the smallest plan.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    shrink_for: Option<Duration>,
     /// Goes on after a violation, and keeps the first of each invariant.
     #[arg(long)]
     keep_going: bool,
@@ -288,12 +296,26 @@ fn keep(
         invariants.push(found.violation.invariant);
         let plan = Plan::generate(&campaign.scenario, found.seed, &campaign.profile);
         let begun = Instant::now();
-        let mut go_on = || begun.elapsed() < SHRINK && !interrupt.came();
+        let most = args.shrink_for.unwrap_or(SHRINK);
+        let mut go_on = || begun.elapsed() < most && !interrupt.came();
+        let runs = if args.shrink_for.is_some() { u64::MAX } else { SHRINK_RUNS };
+        let budget = Budget { runs, go_on: &mut go_on };
         let trouble = Trouble::default();
         let run = |plan: &Plan, options| trouble.run(engine, plan, options);
-        kept.push(failure::keep(engine, &run, &plan, found, &args.out, &mut go_on)?);
+        kept.push(failure::keep(engine, &run, &plan, found, &args.out, budget)?);
     }
     Ok(kept)
+}
+
+/// What is to be said of a plan that may not be the smallest one.
+pub(super) fn cut_short(shrunk: &Shrunk) -> &'static str {
+    if shrunk.minimal {
+        ""
+    } else if shrunk.reproduced || shrunk.runs == 0 {
+        "  shrinking was cut short, so a smaller plan may do: `--shrink-for 5m` gives it more time\n"
+    } else {
+        "  it did not fail again, so nothing was taken out\n"
+    }
 }
 
 struct Report<'a> {
@@ -368,11 +390,12 @@ impl Report<'_> {
         for kept in self.kept {
             let shrunk = &kept.shrunk;
             text += &format!(
-                "{0}: shrunk to {1} in {2} runs and {3:.1}s\n  to look at: {0}/timeline.html\n",
+                "{0}: shrunk to {1} in {2} runs and {3:.1}s\n{4}  to look at: {0}/timeline.html\n",
                 kept.folder.display(),
                 size_text(&shrunk.plan),
                 thousands(shrunk.runs),
                 kept.shrinking.as_secs_f64(),
+                cut_short(shrunk),
             );
         }
         for kept in self.kept {
@@ -387,14 +410,25 @@ impl Report<'_> {
             .iter()
             .map(|point| (point.name().to_owned(), summary.fired.of(*point).into()))
             .collect();
+        let found: Vec<Value> = summary
+            .found
+            .iter()
+            .map(|found| {
+                let violation = found.violation.named(self.scenario);
+                json!({ "seed": found.seed, "violation": violation })
+            })
+            .collect();
         let failures: Vec<Value> = self
             .kept
             .iter()
             .map(|kept| {
                 let (faults, operations, nodes) = kept.shrunk.plan.size();
+                let scenario = &kept.shrunk.plan.scenario;
+                let violation = kept.ran.violation.as_ref().map(|seen| seen.named(scenario));
                 json!({
                     "folder": kept.folder.display().to_string(),
-                    "violation": kept.ran.violation,
+                    "violation": violation,
+                    "minimal": kept.shrunk.minimal,
                     "faults": faults,
                     "operations": operations,
                     "nodes": nodes,
@@ -423,7 +457,7 @@ impl Report<'_> {
             "reruns": summary.reruns,
             "digest": format!("{:016x}", summary.digest),
             "violations": summary.violations,
-            "found": summary.found,
+            "found": found,
             "failures": failures,
             "sometimes_reached": summary.marks.reached().map(Mark::name).collect::<Vec<_>>(),
             "sometimes_missing": self.missing(),

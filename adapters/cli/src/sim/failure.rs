@@ -14,9 +14,6 @@ use lictor_sim::shrink::{Budget, Shrunk, shrink};
 
 use super::meter::Meter;
 
-/// Runs that shrinking may take.
-const RUNS: u64 = 20_000;
-
 /// The commit that this program was built from.
 const COMMIT: &str = match option_env!("LICTOR_COMMIT") {
     Some(commit) => commit,
@@ -76,7 +73,7 @@ pub(super) fn keep(
     plan: &Plan,
     found: &Found,
     out: &Path,
-    go_on: &mut dyn FnMut() -> bool,
+    budget: Budget<'_>,
 ) -> io::Result<Kept> {
     let invariant = found.violation.invariant;
     let mut meter = Meter::new();
@@ -91,7 +88,7 @@ pub(super) fn keep(
         });
         violated(run, plan, invariant)
     };
-    let shrunk = shrink(plan, &mut fails, invariant, Budget { runs: RUNS, go_on });
+    let shrunk = shrink(plan, &mut fails, invariant, budget);
     let shrinking = meter.end();
     let options = Options { trace: true, ..Options::to_see(invariant) };
     let ran = run(&shrunk.plan, options);
@@ -142,6 +139,7 @@ mod tests {
     use lictor_sim::scenario::Scenario;
     use serde_json::json;
 
+    use super::super::explore::cut_short;
     use super::*;
 
     /// A plan that leaves no time to heal, so that what is down at the end of it is a violation.
@@ -160,6 +158,10 @@ mod tests {
         plan
     }
 
+    fn endless(go_on: &mut dyn FnMut() -> bool) -> Budget<'_> {
+        Budget { runs: 20_000, go_on }
+    }
+
     fn run(plan: &Plan, options: Options) -> Ran {
         Engine::Kernel.run(plan, options).unwrap()
     }
@@ -171,7 +173,7 @@ mod tests {
         let found = Found { seed: 17, violation: ran.violation.unwrap() };
         assert_eq!(found.violation.invariant, "L1");
         let out = std::env::temp_dir().join(format!("lictor-failure-{}", std::process::id()));
-        let kept = keep(Engine::Kernel, &run, &plan, &found, &out, &mut || true).unwrap();
+        let kept = keep(Engine::Kernel, &run, &plan, &found, &out, endless(&mut || true)).unwrap();
         assert_eq!(kept.folder, out.join("L1-seed-17"));
         assert_eq!(kept.shrunk.plan.size(), (1, 0, 1));
         assert!(kept.shrunk.minimal);
@@ -195,6 +197,24 @@ mod tests {
         assert!(kept.replay().ends_with("--explain") && kept.replay().contains("plan.min.yaml"));
         fs::remove_dir_all(out).unwrap();
     }
+
+    #[test]
+    fn a_plan_that_may_not_be_the_smallest_one_is_said_to_be_so() {
+        let plan = hasty();
+        let found = Found { seed: 3, violation: run(&plan, Options::default()).violation.unwrap() };
+        let out = std::env::temp_dir().join(format!("lictor-cut-{}", std::process::id()));
+        let kept_with = |runs| {
+            let budget = Budget { runs, go_on: &mut || true };
+            keep(Engine::Kernel, &run, &plan, &found, &out, budget).unwrap().shrunk
+        };
+        let cut = kept_with(2);
+        assert_eq!((cut.reproduced, cut.minimal), (true, false));
+        assert!(cut_short(&cut).contains("`--shrink-for 5m`"), "{}", cut_short(&cut));
+        assert_eq!(cut_short(&kept_with(0)), cut_short(&cut));
+        assert_eq!(cut_short(&kept_with(20_000)), "");
+        fs::remove_dir_all(out).unwrap();
+    }
+
     /// An engine that is not deterministic: the other queue loses the last record but ten.
     fn forgetful(plan: &Plan, options: Options) -> Ran {
         let mut ran = run(plan, options);
@@ -216,7 +236,8 @@ mod tests {
         );
         let found = Found { seed: 5, violation: violation.unwrap() };
         let out = std::env::temp_dir().join(format!("lictor-differs-{}", std::process::id()));
-        let kept = keep(Engine::Kernel, &forgetful, &plan, &found, &out, &mut || true).unwrap();
+        let kept =
+            keep(Engine::Kernel, &forgetful, &plan, &found, &out, endless(&mut || true)).unwrap();
         assert_eq!(kept.shrunk.plan.size(), (0, 0, 1));
         let text = fs::read_to_string(kept.folder.join("first_divergence.txt")).unwrap();
         let at = kept.ran.trace.len() - 10;

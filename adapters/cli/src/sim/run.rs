@@ -139,7 +139,7 @@ impl Report<'_> {
             "seconds": took.as_secs_f64(),
             "events_per_second": per_second(ran.events, *took).round(),
             "digest": format!("{:016x}", ran.digest),
-            "violation": ran.violation,
+            "violation": ran.violation.as_ref().map(|seen| seen.named(&plan.scenario)),
             "sometimes_reached": ran.marks.reached().map(Mark::name).collect::<Vec<_>>(),
         })
     }

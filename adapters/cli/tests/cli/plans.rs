@@ -163,6 +163,7 @@ fn bad_plans_and_flags_are_status_2() {
         (vec!["sim", "explore", topology.path(), "--nodes", "65"], "1 to 64 nodes"),
         (vec!["sim", "explore", topology.path(), "--faults", "swam"], "known: swarm"),
         (vec!["sim", "explore", topology.path(), "--threads", "0"], "--threads"),
+        (vec!["sim", "explore", topology.path(), "--shrink-for", "5x"], "--shrink-for"),
         (vec!["sim", "explore", topology.path(), "--faults", "network"], "add `--nodes 2`"),
         (vec!["sim", "explore", topology.path(), "--faults", "async"], "no faults of `async`"),
         (vec!["sim", "explore", topology.path(), "--place"], "add `--nodes 2`"),
