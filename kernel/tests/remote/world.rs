@@ -354,6 +354,7 @@ impl World {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "an arm for each move")]
     pub(crate) fn make(&mut self, what: Move) {
         match what {
             Move::Tick => {
