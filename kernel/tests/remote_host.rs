@@ -132,6 +132,30 @@ fn an_order_that_was_dropped_for_want_of_a_lease_lets_no_older_one_in() {
     assert_eq!(reported(&setup.order(1, ONE, 1, Want::Run)), [(1, State::Gone)]);
 }
 
+// Rule: H6
+#[test]
+fn nothing_begins_under_what_is_left_of_an_older_lease() {
+    let mut setup = Setup::new();
+    setup.sees(1);
+    setup.runs(1, ONE, 1);
+    let asks = |said: &[Hosting]| {
+        said.iter().any(|it| matches!(it, Hosting::Send(_, Frame::Renew { .. })))
+    };
+    // It is cut off for a while: what it asks meanwhile is lost. The lease holds.
+    setup.now = setup.now.saturating_add(Duration::from_secs(3));
+    assert!(asks(&setup.with(|host, now, out| host.handle_timeout(now, out))));
+    // The owner has lost it, and orders the other name before it is asked again.
+    let said = setup.order(1, OTHER, 1, Want::Run);
+    assert_eq!((started(&said), reported(&said)), (None, vec![(1, State::Starting)]));
+    assert_ne!(started(&setup.answer(1, &said)), None, "under a whole one it begins");
+    // Seen again, the owner is asked at once, and not twice in an instant.
+    setup.loses_owner();
+    assert!(asks(&setup.sees(1)));
+    let (mut said, now) = (Vec::new(), setup.now);
+    setup.host.peer_up(now, OWNER, 1, &mut said);
+    assert!(!asks(&said));
+}
+
 /// What a host has been told and has done, as far as its rules speak of it.
 #[derive(Default)]
 struct Book {
@@ -323,6 +347,7 @@ impl Walk {
 
 // Rules: H4, H6, H7, H11, H13
 #[test]
+#[expect(clippy::too_many_lines, reason = "one walk: all that may happen stands side by side")]
 fn whatever_two_owners_say_about_two_names() {
     let mut starts = 0;
     for seed in 0..2_000 {

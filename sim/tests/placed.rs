@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lictor_kernel::ExitReason;
 use lictor_sim::marks::{Mark, Marks};
 use lictor_sim::outcome::{Options, Outcome, Queue};
 use lictor_sim::plan::{Plan, Profile, Reading};
@@ -167,4 +168,33 @@ faults: [{{ at: 2s, outlive: 1, lasts: 4s }}]
     assert_eq!((ended.len(), begun.len()), (1, 2));
     assert!(ended[0] > plan.faults[0].at && ended[0] < begun[1], "{ended:?} {begun:?}");
     assert!(ran.marks.has(Mark::FenceWaited) && ran.marks.has(Mark::LeaseRanOut));
+}
+
+/// An outage within a lease costs a child at most one crash, and one that lasts no longer than
+/// nobody is missed costs none: what begins after it has a whole lease before it. (Rule H6)
+#[test]
+fn an_outage_within_a_lease_costs_one_crash_at_most() {
+    let mut lost = [0; 2];
+    for seed in 0..40_u64 {
+        for lasts in [300, 1_500, 2_500, 3_500, 4_300, 4_900] {
+            // At any moment between two questions for a lease.
+            let at = 3_000 + 37 * seed;
+            let ran = traced(&plan(&format!(
+                "{TILL}
+seed: {seed}
+horizon: 12s
+knobs: {{ child_lease: 5s, latency: 1ms }}
+faults: [{{ at: {at}ms, partition: [0, 1], lasts: {lasts}ms }}]
+"
+            )));
+            assert_eq!(ran.violation, None, "seed {seed}, {lasts} ms");
+            let of_loss = |what: What| matches!(what, What::Exited(_, ExitReason::NoConnection));
+            // The last stop comes after it.
+            let before = ran.trace.iter().take_while(|record| record.what != What::Calm);
+            let crashes = before.filter(|record| of_loss(record.what)).count();
+            assert!(crashes <= 1, "{crashes} crashes by one outage of {lasts} ms, seed {seed}");
+            lost[crashes] += 1;
+        }
+    }
+    assert!(lost.iter().all(|runs| *runs > 30), "{lost:?}");
 }

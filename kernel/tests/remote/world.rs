@@ -392,19 +392,8 @@ impl World {
                 self.budget.host_boots -= 1;
                 self.boot_host();
             }
-            Move::KillHost(at) => {
-                self.budget.host_boots -= 1;
-                let boot = self.boots.remove(at);
-                if self.budget.reaps > 0 {
-                    self.reaped.push(boot.epoch);
-                }
-                self.boot_host();
-            }
-            Move::OwnerHearsOfEnd(at) => {
-                self.budget.reaps -= 1;
-                let boot = self.reaped.remove(at);
-                self.owner_hears_of_end(boot);
-            }
+            Move::KillHost(at) => self.kill_host(at),
+            Move::OwnerHearsOfEnd(at) => self.owner_hears_of_end(at),
             Move::Pause(at) => {
                 self.budget.pauses -= 1;
                 self.boots[at].paused = true;
@@ -459,8 +448,19 @@ impl World {
         self.with_owner(|owner, now, out| owner.peer_up(now, HOST, boot, out));
     }
 
+    fn kill_host(&mut self, at: usize) {
+        self.budget.host_boots -= 1;
+        let boot = self.boots.remove(at);
+        if self.budget.reaps > 0 {
+            self.reaped.push(boot.epoch);
+        }
+        self.boot_host();
+    }
+
     /// As a goodbye of that boot.
-    fn owner_hears_of_end(&mut self, boot: u64) {
+    fn owner_hears_of_end(&mut self, at: usize) {
+        self.budget.reaps -= 1;
+        let boot = self.reaped.remove(at);
         self.newest_seen = self.newest_seen.max(boot);
         if self.owner_sees == Some(boot) {
             self.owner_sees = None;
