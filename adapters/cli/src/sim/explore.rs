@@ -312,7 +312,7 @@ pub(super) fn cut_short(shrunk: &Shrunk) -> &'static str {
     if shrunk.minimal {
         ""
     } else if shrunk.reproduced || shrunk.runs == 0 {
-        "  shrinking was cut short, so a smaller plan may do: `--shrink-for 5m` gives it more time\n"
+        "  shrinking was cut short, a smaller plan may do: `--shrink-for 5m` gives it more time\n"
     } else {
         "  it did not fail again, so nothing was taken out\n"
     }
