@@ -347,7 +347,6 @@ impl Walk {
 
 // Rules: H4, H6, H7, H11, H13
 #[test]
-#[expect(clippy::too_many_lines, reason = "one walk: all that may happen stands side by side")]
 fn whatever_two_owners_say_about_two_names() {
     let mut starts = 0;
     for seed in 0..2_000 {
