@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) fn worker(args: &WorkerArgs) -> Outcome {
     let types = builtins::types(&Ledger::new());
     let overrides = args.wire.overrides(args.with_parent);
-    let source = Source::read_over(&args.file, &types, &overrides);
+    let source = Source::read_to_host(&args.file, &types, &overrides, &args.process);
     output::complain(&source.render(output::style(&std::io::stderr())));
     let Some(topology) = &source.topology else { return Outcome::BadInput };
     let refused = |error: &dyn std::fmt::Display| {

@@ -5,6 +5,7 @@ use lictor_kernel::{ChildSpec, Shutdown};
 use crate::diagnostic::{Quoted, Remark};
 use crate::fields::{Field, Fields, Schema};
 use crate::model::{AgentNode, Child, DynamicSupervisorNode, MailboxPolicy, SpawnLimits};
+use crate::options::Foreign;
 use crate::policy::{BUDGETS, IN_HANDS, OVERFLOWS, RESTARTS, SPAWNED_RESTARTS};
 use crate::reader::Reader;
 use crate::suggest::{is_slip, nearest};
@@ -188,7 +189,8 @@ impl<'a> Reader<'a> {
                 return reader.supervisor(head, parent).map(Child::Supervisor);
             }
             let fields = reader.fields(head.value, head.key_span, &AGENT)?;
-            let found = reader.field(&fields, "type", |r, item| r.agent_type(item));
+            let ours = reader.is_ours(&fields);
+            let found = reader.field(&fields, "type", |r, item| r.agent_type(item, ours));
             if matches!(found, Field::Absent) {
                 reader.missing(&fields, "type");
             }
@@ -233,7 +235,8 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 let fields = self.fields(item, item.span, &AGENT)?;
-                let found = self.field(&fields, "type", |r, item| r.agent_type(item));
+                let ours = self.is_ours(&fields);
+                let found = self.field(&fields, "type", |r, item| r.agent_type(item, ours));
                 let found = found.set().unwrap_or_default();
                 Some(Child::Agent(self.agent(&fields, found, item.span, parent)))
             }
@@ -265,8 +268,8 @@ impl<'a> Reader<'a> {
         self.unavailable(word, span, "remove the entry");
     }
 
-    /// The type of an agent.
-    fn agent_type(&mut self, item: Item) -> Option<String> {
+    /// The type of an agent; `ours` says whether it must be a known one.
+    fn agent_type(&mut self, item: Item, ours: bool) -> Option<String> {
         let word = self.text(item)?;
         let known = self.known_types;
         if known.is_some_and(|known| known.contains(&word)) {
@@ -291,16 +294,42 @@ impl<'a> Reader<'a> {
             }
             return None;
         }
-        let Some(known) = known else { return Some(word.to_owned()) };
+        (!ours || self.is_registered(word, item.span)).then(|| word.to_owned())
+    }
+
+    /// Whether a type may be used, or was reported.
+    fn is_registered(&mut self, word: &str, span: Span) -> bool {
+        let Some(known) = self.known_types else { return true };
+        if known.contains(&word) {
+            return true;
+        }
         let meant = nearest(word, known.iter().copied());
+        let space = |word: &str| word.rsplit_once('.').map(|(space, _)| space.to_owned());
+        let is_meant = meant.is_some_and(|meant| is_slip(word, meant))
+            || space(word)
+                .is_some_and(|own| known.iter().any(|it| space(it).as_ref() == Some(&own)));
+        match self.foreign {
+            Foreign::Accept if !is_meant => return true,
+            Foreign::Warn if !is_meant => {
+                let message = format_args!("the agent type {} is not known here", Quoted(word));
+                if let Some(d) = self.warning("foreign-type", span, message) {
+                    d.help(
+                        "it and its `config` are judged where it is registered: call \
+                         `lictor::check` in that program",
+                    );
+                }
+                return true;
+            }
+            Foreign::Refuse | Foreign::Accept | Foreign::Warn => {}
+        }
         let message = format_args!("unknown agent type {}", Quoted(word));
-        if let Some(d) = self.error("unknown-type", item.span, message) {
+        if let Some(d) = self.error("unknown-type", span, message) {
             match meant {
                 Some(meant) => d.help(format!("did you mean `{meant}`?")),
                 None => d.help("the application did not register this type"),
             };
         }
-        None
+        false
     }
 
     /// `module` and `class` as one agent type.
@@ -315,18 +344,8 @@ impl<'a> Reader<'a> {
         }
         let [Some(module), Some(class)] = parts else { return String::new() };
         let name = format!("{module}.{class}");
-        let Some(known) = self.known_types else { return name };
-        if !known.contains(&name.as_str()) {
-            let meant = nearest(&name, known.iter().copied());
-            let message = format_args!("unknown agent type {}", Quoted(&name));
-            if let Some(d) = self.error("unknown-type", fields.span("class"), message) {
-                match meant {
-                    Some(meant) => d.help(format!("did you mean `{meant}`?")),
-                    None => d.help("the application did not register this type"),
-                };
-            }
-        }
-        name
+        let good = !self.is_ours(fields) || self.is_registered(&name, fields.span("class"));
+        if good { name } else { String::new() }
     }
 
     fn identifier(&mut self, item: Item, dots: bool) -> Option<&'a str> {
@@ -373,7 +392,8 @@ impl<'a> Reader<'a> {
         node.config = self.nullable(fields, "config", |r, item| r.json_map(item)).or_default();
         node.credentials =
             self.nullable(fields, "credentials", |r, item| r.text_map(item)).or_default();
-        if self.errors() == errors && !node.type_name.is_empty() {
+        let is_read = self.errors() == errors && !node.type_name.is_empty();
+        if is_read && self.is_ours(fields) {
             self.ask_the_application(fields, &node);
         }
         node

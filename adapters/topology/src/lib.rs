@@ -64,7 +64,9 @@ pub use network::{
     Curve, Identity, IdentityMode, JetStream, Membership, Nats, NatsSecurity, Process, Secret,
     Security, Signing, Tls, Transport, TransportKind, Zmq,
 };
-pub use options::{AgentCheck, Environment, NoEnvironment, Options, Overrides, ProcessEnvironment};
+pub use options::{
+    AgentCheck, Environment, Foreign, NoEnvironment, Options, Overrides, ProcessEnvironment,
+};
 pub use quantity::{BadDuration, duration};
 pub use render::Style;
 pub use transport::{is_nats_server, is_zmq_address};
@@ -115,6 +117,8 @@ pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
         document::read_tree(file_name, text, &format, options.environment, |tree, faults| {
             let mut reader = Reader::new(tree, faults);
             reader.known_types = options.known_types;
+            reader.foreign = options.foreign;
+            reader.process = options.process;
             reader.agents = options.agents;
             reader.overrides = options.overrides;
             reader.topology()

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
 use crate::name::fault_of;
-use crate::options::{AgentCheck, Overrides};
+use crate::options::{AgentCheck, Foreign, Overrides};
 use crate::scalar::{Resolved, resolve};
 use crate::transport::Placing;
 use crate::tree::{Form, Item, Kind, Scalar, Span, Tag, Tree};
@@ -17,6 +17,10 @@ pub struct Reader<'a> {
     pub(crate) tree: &'a Tree,
     /// The agent types that a topology may name.
     pub(crate) known_types: Option<&'a [&'a str]>,
+    /// What becomes of others.
+    pub(crate) foreign: Foreign,
+    /// The process for which a topology is read, if that is not the one of the tree.
+    pub(crate) process: Option<&'a str>,
     /// What the application says to the agents of a topology.
     pub(crate) agents: Option<&'a dyn AgentCheck>,
     /// What holds instead of what a topology says.
@@ -72,6 +76,8 @@ impl<'a> Reader<'a> {
         Self {
             tree,
             known_types: None,
+            foreign: Foreign::Refuse,
+            process: None,
             agents: None,
             overrides: None,
             placing: Placing::default(),

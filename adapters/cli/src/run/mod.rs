@@ -45,7 +45,7 @@ const SMALL: usize = 200;
 pub(crate) fn run(args: &RunArgs) -> Outcome {
     let ledger = Ledger::new();
     let types = builtins::types(&ledger);
-    let source = Source::read_over(&args.file, &types, &args.wire.overrides(false));
+    let source = Source::read_to_run(&args.file, &types, &args.wire.overrides(false));
     let faults = source.render(output::style(&std::io::stderr()));
     output::complain(&faults);
     let Some(topology) = &source.topology else { return Outcome::BadInput };
