@@ -123,7 +123,7 @@ impl Source {
 
 /// Variables are those of this process.
 fn options() -> Options<'static> {
-    Options::new(&ProcessEnvironment)
+    Options::new(&ProcessEnvironment).names_in(&builtins::NAMES_IN)
 }
 
 fn paint(style: Style, text: &str) -> String {

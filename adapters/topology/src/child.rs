@@ -11,6 +11,7 @@ use crate::reader::Reader;
 use crate::suggest::{is_slip, nearest};
 use crate::topology::{Parent, origin};
 use crate::tree::{Entry, Item, Kind, Span};
+use crate::trial::{Trial, quoted};
 
 const MAX_MAILBOX: u32 = 10_000_000;
 
@@ -82,6 +83,9 @@ const PLANNED: [&str; 3] = ["eval_agent", "topology_server", "http_gateway"];
 
 /// Words that `type` takes besides agent types.
 const NODE_TYPES: [&str; 4] = ["agent", "gen_server", "dynamic_supervisor", "supervisor"];
+
+/// How many faults of one `config` are looked for.
+const FAULTS_OF_ONE: usize = 16;
 
 const LATER: &str = " It is not available in this version";
 
@@ -393,37 +397,63 @@ impl<'a> Reader<'a> {
         node.credentials =
             self.nullable(fields, "credentials", |r, item| r.text_map(item)).or_default();
         let is_read = self.errors() == errors && !node.type_name.is_empty();
+        if !name.is_empty() {
+            self.refer(fields, name, &node.type_name);
+        }
         if is_read && self.is_ours(fields) {
             self.ask_the_application(fields, &node);
         }
         node
     }
 
-    /// Reports what only the agent's type knows: that it cannot be set up like this.
+    /// Reports what only the agent's type knows: that it cannot be set up like this. A type finds
+    /// one fault at a time, so it is asked again without what it has named, until it has no other.
     fn ask_the_application(&mut self, fields: &Fields<'a>, node: &AgentNode) {
-        let Some(Err(why)) = self.agents.map(|agents| agents.check(node)) else { return };
+        let Some(agents) = self.agents else { return };
+        let Err(mut why) = agents.check(node) else { return };
+        let mut trial = Trial { node: node.clone(), gone: Vec::new(), renamed: Vec::new() };
+        for _ in 0..FAULTS_OF_ONE {
+            let culprit = trial.culprit(agents, &why);
+            let meant = culprit.as_deref().and_then(|key| trial.meant(key, &why));
+            self.bad_config(fields, &trial, &why, culprit.as_deref(), meant.as_deref());
+            let Some(key) = culprit else { return };
+            trial.put_aside(&key, meant);
+            let Err(next) = agents.check(&trial.node) else { return };
+            // What is missing now, or does not agree with what is gone, is no fault of the file.
+            if next == why || quoted(&next).any(|word| trial.gone.iter().any(|it| it == word)) {
+                return;
+            }
+            why = next;
+        }
+    }
+
+    fn bad_config(
+        &mut self,
+        fields: &Fields<'a>,
+        trial: &Trial,
+        why: &str,
+        culprit: Option<&str>,
+        meant: Option<&str>,
+    ) {
         let tree = self.tree;
         let config = fields.get("config");
         let settings = match config.map(|config| &tree.node(config.value).kind) {
             Some(Kind::Mapping(settings)) => settings.as_slice(),
             Some(Kind::Scalar(_) | Kind::Sequence(_) | Kind::Invalid) | None => &[],
         };
-        let quoted = || why.split('`').skip(1).step_by(2);
-        let culprit = quoted().find_map(|word| settings.iter().find(|entry| entry.key == word));
-        let span = culprit.or(config).map_or(fields.at, |entry| entry.key_span);
-        // It is serde that most types are read with, and this is how it says that.
-        let unknown = culprit.filter(|_| why.contains("unknown field `"));
-        let meant = unknown.and_then(|entry| nearest(&entry.key, quoted().skip(1)));
-        let why = config.map_or_else(|| why.clone(), |config| self.censored(&why, config.value));
+        let written = culprit.map(|key| trial.written(key));
+        let place = written.and_then(|key| settings.iter().find(|entry| entry.key == key));
+        let span = place.or(config).map_or(fields.at, |entry| entry.key_span);
+        let why = config.map_or_else(|| why.to_owned(), |it| self.censored(why, it.value));
         self.under_key("config", |reader| {
-            let message = format_args!("agent {}: {}", Quoted(&node.name), Remark(&why));
+            let message = format_args!("agent {}: {}", Quoted(&trial.node.name), Remark(&why));
             if let Some(d) = reader.error("bad-config", span, message) {
-                let missing = quoted().next().filter(|_| why.contains("missing field `"));
+                let missing = quoted(&why).next().filter(|_| why.contains("missing field `"));
                 match (meant, missing) {
                     (Some(meant), _) => d.help(format!("did you mean `{meant}`?")),
                     (None, Some(key)) => d.help(format!("add `{key}:` to its `config`")),
                     (None, None) => {
-                        d.help(format!("`{}` does not take this `config`", node.type_name))
+                        d.help(format!("`{}` does not take this `config`", trial.node.type_name))
                     }
                 };
             }
@@ -474,6 +504,7 @@ impl<'a> Reader<'a> {
     ) -> DynamicSupervisorNode {
         let name = self.child_name(fields, entry);
         let mut node = DynamicSupervisorNode::new(name);
+        self.opens();
         self.unplaced(fields);
         let mut limit =
             |key| self.nullable(fields, key, |r, item| r.whole(item, 0, u32::MAX)).set();

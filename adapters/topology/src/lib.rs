@@ -44,6 +44,7 @@ mod parse;
 mod policy;
 mod quantity;
 mod reader;
+mod references;
 mod render;
 mod scalar;
 mod security;
@@ -53,6 +54,7 @@ mod text;
 mod topology;
 mod transport;
 mod tree;
+mod trial;
 
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_REPORTED, Related, Severity};
 pub use model::{
@@ -119,6 +121,7 @@ pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
             reader.known_types = options.known_types;
             reader.foreign = options.foreign;
             reader.process = options.process;
+            reader.names_in = options.names_in;
             reader.agents = options.agents;
             reader.overrides = options.overrides;
             reader.topology()

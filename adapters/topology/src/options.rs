@@ -84,6 +84,10 @@ pub struct Options<'a> {
     /// those that are placed on it. `None` is the process of the tree, which judges all but those
     /// on processes that are `external` or have a `command`: these may have types of their own.
     pub process: Option<&'a str>,
+    /// The settings in which agents name others: an agent type, and a key of its `config`. A name
+    /// that no agent of the file has is warned of, unless the file has a dynamic supervisor, whose
+    /// children may have it.
+    pub names_in: &'a [(&'a str, &'a str)],
     /// What the application says to each agent whose own keys have no fault. `None` asks nobody.
     pub agents: Option<&'a dyn AgentCheck>,
     /// What holds instead of what the file says.
@@ -112,6 +116,7 @@ impl Default for Options<'_> {
             known_types: None,
             foreign: Foreign::Refuse,
             process: None,
+            names_in: &[],
             agents: None,
             overrides: None,
         }
@@ -135,6 +140,12 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn foreign(self, foreign: Foreign) -> Self {
         Self { foreign, ..self }
+    }
+
+    /// The same options, where these settings name agents.
+    #[must_use]
+    pub fn names_in(self, settings: &'a [(&'a str, &'a str)]) -> Self {
+        Self { names_in: settings, ..self }
     }
 
     /// The same options, read for this process.

@@ -75,6 +75,7 @@ impl<'a> Reader<'a> {
         };
         let read = |reader: &mut Self| reader.supervisor(entry, Parent::None);
         let root = self.under_key(&entry.key, read).filter(|_| !both);
+        self.dangling();
         let processes = self.processes(&fields);
         Some(Topology { root: root?, transport, processes, security: security.or_default() })
     }
