@@ -14,7 +14,7 @@ use crate::args::WorkerArgs;
 use crate::builtins::{self, Ledger};
 use crate::run::{Signals, describe, event_line, not_begun, seconds};
 use crate::source::Source;
-use crate::wire::Wire;
+use crate::wire::{Starts, Wire};
 use crate::{log, output};
 
 /// How often the broker is looked after.
@@ -95,7 +95,8 @@ impl Host {
         let own = network.process();
         let placed = topology.all_children().filter(|child| child.process() == Some(own));
         let agents = placed.map(|child| child.name().to_owned()).collect();
-        let (wire, config) = Wire::join(&network, topology, config)?;
+        let (wire, config) =
+            Wire::join(&network, topology, config, Starts { file, workers: false })?;
         let runtime = Runtime::current_with(config)?;
         let events = runtime.events();
         runtime.serve(network.process(), hosted).await?;
@@ -112,15 +113,14 @@ impl Host {
             return output::print(&format!("process {process} of {file} is up for {agents}\n"));
         }
         // `event` comes first: that is how a `lictor run` knows the line.
-        let rest = json!({
+        output::print(&output::json_line(&json!({
+            "event": "hosting",
             "at": seconds(self.runtime.now()),
             "process": process,
             "file": file,
             "pid": std::process::id(),
             "agents": self.agents,
-        });
-        let rest = rest.to_string();
-        output::print(&format!("{{\"event\":\"hosting\",{}\n", rest.trim_start_matches('{')))
+        })))
     }
 
     async fn run(mut self, time: Option<Duration>) -> Outcome {
@@ -130,7 +130,7 @@ impl Host {
             match self.next(&mut tick, until).await {
                 Next::Stop => break,
                 Next::Tick => {
-                    for notice in self.wire.notices() {
+                    for notice in self.wire.notices(&self.runtime) {
                         tracing::warn!(target: "lictor::wire", "{notice}");
                     }
                 }

@@ -99,7 +99,7 @@ pub use lictor_wire as wire;
 #[cfg(feature = "zmq")]
 pub use lictor_zmq as zmq;
 #[cfg(feature = "topology")]
-pub use network::{BrokerWatch, Network, NetworkError};
+pub use network::{BrokerWatch, Joined, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.
 pub use serde_json::json;
 
