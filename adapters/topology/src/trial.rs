@@ -1,5 +1,5 @@
-//! A `config` from which is taken what its agent's type has found fault with, so that the type finds
-//! the next one.
+//! A `config` from which is taken what its agent's type has found fault with, so that the type
+//! finds the next one.
 
 use crate::model::AgentNode;
 use crate::options::AgentCheck;
