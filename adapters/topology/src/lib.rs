@@ -117,14 +117,7 @@ pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
     let format = Format { holds: "topology", first_key: "supervision", limits: Limits::SMALL };
     let read =
         document::read_tree(file_name, text, &format, options.environment, |tree, faults| {
-            let mut reader = Reader::new(tree, faults);
-            reader.known_types = options.known_types;
-            reader.foreign = options.foreign;
-            reader.process = options.process;
-            reader.names_in = options.names_in;
-            reader.agents = options.agents;
-            reader.overrides = options.overrides;
-            reader.topology()
+            Reader::by(tree, faults, options).topology()
         });
     Checked { topology: read.value, diagnostics: read.diagnostics }
 }

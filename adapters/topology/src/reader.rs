@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
 use crate::name::fault_of;
-use crate::options::{AgentCheck, Foreign, Overrides};
+use crate::options::{AgentCheck, Foreign, Options, Overrides};
 use crate::references::References;
 use crate::scalar::{Resolved, resolve};
 use crate::transport::Placing;
@@ -97,6 +97,13 @@ impl<'a> Reader<'a> {
             names,
             alias: None,
         }
+    }
+
+    /// A reader of topologies by these options.
+    pub(crate) fn by(tree: &'a Tree, sink: &'a mut Faults, options: &Options<'a>) -> Self {
+        let Options { known_types, foreign, process, names_in, agents, overrides, .. } = *options;
+        let plain = Self::new(tree, sink);
+        Self { known_types, foreign, process, names_in, agents, overrides, ..plain }
     }
 
     /// Reads what is under a key, which faults then name in their path.

@@ -9,6 +9,10 @@ use crate::reader::{Place, Reader};
 use crate::suggest::nearest;
 use crate::tree::{Kind, Span};
 
+/// So many names are compared, to find those that were meant: in a file of many agents, whose work
+/// is to be bounded, some slips are only shown.
+const COMPARED_MAX: usize = 100_000;
+
 /// What was said of names so far.
 #[derive(Debug, Default)]
 pub(crate) struct References<'a> {
@@ -59,12 +63,14 @@ impl<'a> Reader<'a> {
             return;
         }
         agents.sort_unstable();
+        let mut compared: usize = 0;
         for Reference { by, key, name, span, path } in named {
             if agents.binary_search(&name).is_ok() || !crate::is_valid_name(name) {
                 continue;
             }
-            let full = self.is_full();
-            let others = agents.iter().copied().filter(|agent| !full && *agent != by);
+            compared = compared.saturating_add(agents.len());
+            let helps = !self.is_full() && compared <= COMPARED_MAX;
+            let others = agents.iter().copied().filter(|agent| helps && *agent != by);
             let meant = nearest(name, others);
             self.at_place(path, |reader| {
                 let (by, name) = (Quoted(by), Quoted(name));

@@ -46,6 +46,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// The types.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.names().collect()
+    }
+}
+
 impl AgentCheck for Settings {
     fn check(&self, agent: &AgentNode) -> Result<(), String> {
         let setup = Setup {

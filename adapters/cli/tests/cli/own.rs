@@ -125,6 +125,11 @@ fn types_of_other_programs_are_drawn_and_warned_of() {
 #[test]
 fn a_near_miss_of_a_type_of_ours_is_a_fault_everywhere() {
     let file = of_types(&["lictor.coutner", "my.Ping"]);
+    let plan = std::fs::read_to_string(&file.0).unwrap().replace('\n', "\n  ");
+    let plan = File::new(&format!("topology:\n  {}\nhorizon: 1s\n", plan.trim_end()));
+    let ended = output(&["sim", "run", plan.path()]);
+    assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did you mean `lictor.counter`?"), "{}", ended.stderr);
     for args in [&["check"][..], &["tree"], &["sim", "check"]] {
         let ended = output(&[args, &[file.path()]].concat());
         let said = ended.stdout + &ended.stderr;
