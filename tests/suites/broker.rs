@@ -154,7 +154,7 @@ fn meshes_at_one_broker_are_apart_and_strangers_frames_do_no_harm() {
         let one = boot(&hub, 1, &[]).await;
         let other = MeshConfig { cluster: "other".into(), ..MeshConfig::new(NodeId(2)) };
         let other = Mesh::new(executor(), hub.client(), other).unwrap();
-        let run = lictor::Transport::run(other, Inbox::new(|_, _| true));
+        let run = Transport::run(other, Inbox::new(|_, _| true));
         let run = tokio::spawn(run);
         let evil = hub.client();
         let evil_run = Arc::clone(&evil).run(BrokerInbox::new(|_| true));

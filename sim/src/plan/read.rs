@@ -83,8 +83,8 @@ pub struct Reading<'a> {
     /// Gives the bytes of a topology file, whose path is relative to the plan, or says in a few
     /// words why it cannot.
     pub files: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
-    /// Agent types of which a slip in the topology is an error; others are taken as they are. `None`
-    /// knows no types.
+    /// Agent types of which a slip in the topology is an error; others are taken as they are.
+    /// `None` knows no types.
     pub known_types: Option<&'a [&'a str]>,
     /// What is said to each agent of the topology, whose type may know settings that cannot be.
     /// `None` asks nobody.
