@@ -36,6 +36,8 @@ fn brackets_that_are_not_closed() {
     // What is inside may be wrong as well.
     let found = told("supervision: {\n  children: [a: b: c]}\n", &Options::default());
     assert_eq!(found[0].0, 2, "{found:?}");
+    let found = told("supervision: {children: [],\n  name: 'a' 'b'}\n", &Options::default());
+    assert_eq!(found[0].0, 2, "{found:?}");
     let found = told("{\nsupervision: {children: []} {}\n}\n", &Options::default());
     assert_eq!(found[0].0, 2, "{found:?}");
 }
