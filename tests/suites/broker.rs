@@ -117,6 +117,36 @@ fn nodes_that_were_not_told_of_each_other_meet_and_a_cut_heals() {
     });
 }
 
+// Two runs of one file: each took the other's frames, and neither said anything.
+#[test]
+fn a_second_boot_of_a_node_is_noticed() {
+    on_paused(async {
+        let hub = Hub::new();
+        let of = |boot| {
+            let config = MeshConfig { boot: Some(boot), ..MeshConfig::new(NodeId(1)) };
+            Mesh::new(executor(), hub.client(), config).unwrap()
+        };
+        let run = |mesh: &Arc<Mesh>| {
+            tokio::spawn(Transport::run(Arc::clone(mesh), Inbox::new(|_, _| true)))
+        };
+        let minute = || tokio::time::sleep(Duration::from_secs(60));
+        let one = of(7);
+        let first = run(&one);
+        minute().await;
+        assert_eq!(one.twin(), None, "what it says itself comes back");
+        let two = of(9);
+        let second = run(&two);
+        minute().await;
+        assert_eq!((one.twin(), two.twin()), (Some(9), Some(7)));
+        minute().await;
+        assert_eq!(one.twin(), Some(9), "it is there still");
+        second.abort();
+        minute().await;
+        assert_eq!(one.twin(), None, "it is gone");
+        first.abort();
+    });
+}
+
 #[test]
 fn meshes_at_one_broker_are_apart_and_strangers_frames_do_no_harm() {
     on_paused(async {

@@ -285,6 +285,52 @@ fn workers_may_come_after_the_supervisor() {
     });
 }
 
+/// Is never up.
+struct Slow;
+
+impl Agent for Slow {
+    type Message = WorkMessage;
+
+    async fn start(&mut self, _: &mut Context<Self>) -> Result<(), AgentError> {
+        std::future::pending().await
+    }
+
+    async fn handle(&mut self, _: WorkMessage, _: &mut Context<Self>) -> Result<(), AgentError> {
+        Ok(())
+    }
+}
+
+// It was said again when the host of a start that had not come up was given up.
+#[test]
+fn that_a_start_waits_is_said_once() {
+    on_paused(async {
+        let world = World::new(3);
+        let main = world.runtime("s", 1);
+        let mut events = main.events();
+        let root = Supervisor::one_for_one("root").agent(remote_agent("b", "w1"));
+        let starting = main.clone();
+        let start = tokio::spawn(async move { starting.start(root).await.map(drop) });
+        until(&mut events, |kind| matches!(kind, EventKind::Waiting { .. })).await;
+        let one = world.runtime("w1", 1);
+        one.serve("w1", [agent("b", || Slow)]).await.unwrap();
+        let up = |kind: &EventKind| matches!(kind, EventKind::PeerUp { .. });
+        until(&mut events, up).await;
+        tokio::time::sleep(secs(30)).await;
+        world.cut("s", "w1", true);
+        tokio::time::sleep(secs(60)).await;
+        world.cut("s", "w1", false);
+        tokio::time::sleep(secs(60)).await;
+        let mut seen = Vec::new();
+        seen.extend(std::iter::from_fn(|| events.try_next()).map(|event| event.kind));
+        assert!(seen.iter().any(|kind| matches!(kind, EventKind::PeerDown { .. })), "{seen:?}");
+        let again = |kind: &EventKind| matches!(kind, EventKind::Waiting { .. });
+        assert!(!seen.iter().any(again), "{seen:?}");
+        start.abort();
+        one.stop().await;
+        main.stop().await;
+    });
+}
+
 // Rules: H13, H14
 // Defect: Z34
 #[test]

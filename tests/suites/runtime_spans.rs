@@ -149,7 +149,7 @@ async fn each_thing_that_happens_has_its_span() {
         .log
         .of("event")
         .into_iter()
-        .filter(|line| line.contains("message=Started {"))
+        .filter(|line| line.contains("message=started ") || line.contains("message=restarted "))
         .collect();
     assert_eq!(told.len(), 3, "every start is an event as well: {told:?}");
     assert!(notes.inside.lock().unwrap().is_empty());

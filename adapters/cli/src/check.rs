@@ -2,16 +2,14 @@
 
 use crate::Outcome;
 use crate::args::CheckArgs;
-use crate::builtins::{self, Ledger};
 use crate::output;
 use crate::source::Source;
 
 pub(crate) fn check(args: &CheckArgs) -> Outcome {
-    let types = builtins::types(&Ledger::new());
     let style = output::style(&std::io::stdout());
     let mut outcome = Outcome::Clean;
     for path in &args.files {
-        let source = Source::read(path, &types);
+        let source = Source::read_to_judge(path);
         if source.topology.is_none() {
             outcome = Outcome::BadInput;
         }

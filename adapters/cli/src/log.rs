@@ -77,6 +77,28 @@ pub(crate) fn start(level: Option<Level>, pane: Option<&Pane>) {
     }));
 }
 
+/// Logs what a process has written. A line of a log of ours keeps its level, and loses its time:
+/// ours is told before it.
+pub(crate) fn hand_on(process: &str, line: &str, is_ours: bool) {
+    let (level, text) = Some(line).filter(|_| is_ours).and_then(split).unwrap_or(("INFO", line));
+    match level {
+        "ERROR" => tracing::error!(target: "lictor::process", "[{process}] {text}"),
+        "WARN" => tracing::warn!(target: "lictor::process", "[{process}] {text}"),
+        "DEBUG" => tracing::debug!(target: "lictor::process", "[{process}] {text}"),
+        "TRACE" => tracing::trace!(target: "lictor::process", "[{process}] {text}"),
+        _ => tracing::info!(target: "lictor::process", "[{process}] {text}"),
+    }
+}
+
+/// The level and the rest of a line as [`start`] has them written: `TIME LEVEL target: text`.
+fn split(line: &str) -> Option<(&str, &str)> {
+    let (time, rest) = line.split_once(' ')?;
+    let is_time = time.ends_with('Z') && time.contains('T') && time.starts_with("20");
+    let (level, text) = rest.trim_start().split_once(' ')?;
+    let is_level = ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level);
+    (is_time && is_level).then_some((level, text))
+}
+
 fn is_wanted(level: Option<Level>, metadata: &Metadata<'_>) -> bool {
     let filter = match level {
         // What the runtime logs is what its events say.
@@ -92,4 +114,18 @@ fn is_wanted(level: Option<Level>, metadata: &Metadata<'_>) -> bool {
         Some(Level::Trace) => LevelFilter::TRACE,
     };
     *metadata.level() <= filter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_our_own_log_is_told_by_its_time_and_level() {
+        let ours = "2026-11-26T02:11:08.123456Z  WARN lictor::wire: no connection";
+        assert_eq!(split(ours), Some(("WARN", "lictor::wire: no connection")));
+        for line in ["thread 'main' panicked", "2026 WARN x", "2026-11-26T02:11:08Z LOUD x", ""] {
+            assert_eq!(split(line), None, "{line}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use lictor::Value;
 use lictor::topology::Style;
 
 /// Writes a text; a reader that has gone is no fault of ours.
@@ -35,4 +36,16 @@ pub(crate) fn style(stream: &impl IsTerminal) -> Style {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     if stream.is_terminal() && !set("NO_COLOR") && !dumb { Style::Ansi } else { Style::Plain }
+}
+
+/// What comes first in a line of JSON, for who reads it; the rest is in the order of letters.
+const FIRST: [&str; 4] = ["event", "at", "name", "process"];
+
+/// An object as a line, its keys in the order that all lines have.
+pub(crate) fn json_line(value: &Value) -> String {
+    let Value::Object(fields) = value else { return format!("{value}\n") };
+    let first = FIRST.iter().filter_map(|key| fields.get_key_value(*key));
+    let rest = fields.iter().filter(|(key, _)| !FIRST.contains(&key.as_str()));
+    let fields = first.chain(rest).map(|(key, value)| format!("{}:{value}", Value::from(&**key)));
+    format!("{{{}}}\n", fields.collect::<Vec<String>>().join(","))
 }

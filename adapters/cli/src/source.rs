@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::stdin;
 use std::path::Path;
 
-use crate::builtins;
+use crate::builtins::{self, Ledger};
 
 use lictor::AgentTypes;
 use lictor::topology::{
-    self, Diagnostic, Diagnostics, Options, Overrides, ProcessEnvironment, Severity, Style,
+    Diagnostic, Diagnostics, Foreign, Options, Overrides, ProcessEnvironment, Severity, Style,
     Topology,
 };
 use serde::Serialize;
@@ -47,23 +47,34 @@ enum Fault<'a> {
 const READABLE: &str = "give the path of a file, or `-` for standard input";
 
 impl Source {
-    /// Reads a file, or standard input for `-`, and sets up every agent of it; starts none.
-    pub(crate) fn read(path: &Path, types: &AgentTypes) -> Self {
-        Self::read_over(path, types, &Overrides::default())
+    /// Reads a file, or standard input for `-`, to run its tree with these types; starts nothing.
+    /// `overrides` hold instead of what the file says of its transport.
+    pub(crate) fn read_to_run(path: &Path, types: &AgentTypes, overrides: &Overrides) -> Self {
+        Self::read(path, types, options().overrides(overrides))
     }
 
-    /// As [`Source::read`], with what holds instead of what the file says of its transport.
-    pub(crate) fn read_over(path: &Path, types: &AgentTypes, overrides: &Overrides) -> Self {
-        Self::read_with(path, Some(types), overrides)
+    /// As [`Source::read_to_run`], to host what the file places on one of its processes.
+    pub(crate) fn read_to_host(
+        path: &Path,
+        types: &AgentTypes,
+        overrides: &Overrides,
+        process: &str,
+    ) -> Self {
+        Self::read(path, types, options().overrides(overrides).process(process))
+    }
+
+    /// Reads a file to judge it: of what other programs run only what can be known of it.
+    pub(crate) fn read_to_judge(path: &Path) -> Self {
+        Self::read(path, &builtins::types(&Ledger::new()), options().foreign(Foreign::Warn))
     }
 
     /// Reads a file for its tree: agents may have any type, and those of the built-in types must
     /// be set up as these can be.
     pub(crate) fn read_tree(path: &Path) -> Self {
-        Self::read_with(path, None, &Overrides::default())
+        Self::read(path, &builtins::types(&Ledger::new()), options().foreign(Foreign::Accept))
     }
 
-    fn read_with(path: &Path, types: Option<&AgentTypes>, overrides: &Overrides) -> Self {
+    fn read(path: &Path, types: &AgentTypes, options: Options<'_>) -> Self {
         let from_stdin = path.as_os_str() == "-";
         let file = if from_stdin { "<stdin>".to_owned() } else { path.display().to_string() };
         let text = if from_stdin {
@@ -73,14 +84,7 @@ impl Source {
         };
         match text {
             Ok(text) => {
-                let checked = match types {
-                    Some(types) => lictor::check_with(&file, &text, types, overrides),
-                    None => {
-                        let own = builtins::Settings::default();
-                        let options = Options::new(&ProcessEnvironment).agents(&own);
-                        topology::check(&file, &text, &options)
-                    }
-                };
+                let checked = lictor::check_by(&file, &text, types, options);
                 let found = Found::Text(checked.diagnostics);
                 Self { file, topology: checked.topology, found }
             }
@@ -115,6 +119,11 @@ impl Source {
         let report = Report { file: &self.file, ok, diagnostics, omitted };
         serde_json::to_string(&report).unwrap_or_default()
     }
+}
+
+/// Variables are those of this process.
+fn options() -> Options<'static> {
+    Options::new(&ProcessEnvironment).names_in(&builtins::NAMES_IN)
 }
 
 fn paint(style: Style, text: &str) -> String {

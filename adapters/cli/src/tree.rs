@@ -9,12 +9,11 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::args::TreeArgs;
-use crate::builtins::{self, Ledger};
 use crate::output;
 use crate::source::Source;
 
 pub(crate) fn tree(args: &TreeArgs) -> Outcome {
-    let source = Source::read(&args.file, &builtins::types(&Ledger::new()));
+    let source = Source::read_tree(&args.file);
     let Some(topology) = &source.topology else {
         output::complain(&source.render(output::style(&std::io::stderr())));
         return Outcome::BadInput;

@@ -1,17 +1,40 @@
 //! The wire of a process of a topology, and what is to be said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lictor::broker::Mesh;
 use lictor::kernel::NodeId;
 use lictor::topology::{Topology, TransportKind};
 use lictor::wire::{Refusal, SealedTransport};
-use lictor::{BrokerWatch, Network, NetworkError, RuntimeConfig, TokioExecutor};
+use lictor::{BrokerWatch, Network, NetworkError, Runtime, RuntimeConfig, TokioExecutor};
 
 /// How often the same is said again, of the broker or of a peer.
 const NOTICE_EVERY: Duration = Duration::from_secs(3);
+
+/// So long a process may be awaited before anything is said of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a command has to do with the other processes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Starts<'a> {
+    /// The topology that all of them read.
+    pub(crate) file: &'a str,
+    /// Whether it starts those that are not `external`.
+    pub(crate) workers: bool,
+}
+
+/// A process that something here waits for while it does not answer.
+struct Awaited {
+    node: NodeId,
+    /// What to do about it.
+    remedy: String,
+    /// When it answered last, or could not have.
+    since: Instant,
+    said: Instant,
+}
 
 /// A broker that is looked after.
 pub(crate) struct Wire {
@@ -27,6 +50,11 @@ pub(crate) struct Wire {
     network: Network,
     /// Where the keys are.
     keys: String,
+    mesh: Arc<Mesh>,
+    cluster: String,
+    /// When it was last said that another process has our name.
+    twin_said: Option<Instant>,
+    awaited: Vec<Awaited>,
 }
 
 impl Wire {
@@ -36,13 +64,14 @@ impl Wire {
         network: &Network,
         topology: &Topology,
         config: RuntimeConfig,
+        starts: Starts<'_>,
     ) -> Result<(Self, RuntimeConfig), NetworkError> {
         let executor = TokioExecutor::current()
             .map_err(|error| NetworkError::Broker { detail: error.to_string() })?;
         let watch = network.broker(topology)?;
         let broker = Arc::<BrokerWatch>::clone(&watch);
         let joined = network.join_signed(topology, config, Arc::new(executor), broker)?;
-        let (config, signed) = joined;
+        let (config, signed, mesh) = (joined.config, joined.signed, joined.mesh);
         let transport = &topology.transport;
         let name = match transport.kind {
             TransportKind::Zmq => {
@@ -62,14 +91,62 @@ impl Wire {
             refused: BTreeMap::new(),
             network: network.clone(),
             keys: topology.security.identity.key_dir.clone(),
+            mesh,
+            cluster: transport.cluster.clone(),
+            twin_said: None,
+            awaited: awaited(network, topology, starts),
         };
         Ok((wire, config))
     }
 
     /// What people should know, now and then.
-    pub(crate) fn notices(&mut self) -> Vec<String> {
+    pub(crate) fn notices(&mut self, runtime: &Runtime) -> Vec<String> {
         let mut notices = self.refusals();
         notices.extend(self.absence());
+        notices.extend(self.twin());
+        notices.extend(self.missing(runtime));
+        notices
+    }
+
+    /// That another process is there under our name: two runs of one file, most likely.
+    fn twin(&mut self) -> Option<String> {
+        if self.twin_said.is_some_and(|said| said.elapsed() < NOTICE_EVERY) {
+            return None;
+        }
+        let boot = self.mesh.twin()?;
+        self.twin_said = Some(Instant::now());
+        let (name, cluster) = (self.network.process(), &self.cluster);
+        Some(format!(
+            "another process called {name:?} (boot {boot}) is at this broker, in the cluster \
+             {cluster:?}: the two take each other's messages; stop one of them, or give its file \
+             another broker or `transport.cluster`"
+        ))
+    }
+
+    /// That processes do not answer for which something here waits.
+    fn missing(&mut self, runtime: &Runtime) -> Vec<String> {
+        let now = Instant::now();
+        let up: BTreeMap<NodeId, Option<u64>> = match self.awaited.is_empty() {
+            true => BTreeMap::new(),
+            false => runtime.peers().into_iter().collect(),
+        };
+        let is_ready = self.watch.is_ready();
+        let mut notices = Vec::new();
+        for awaited in &mut self.awaited {
+            if !is_ready || up.get(&awaited.node).is_some_and(Option::is_some) {
+                awaited.since = now;
+            }
+            let long = now.saturating_duration_since(awaited.since);
+            let quiet = now.saturating_duration_since(awaited.said);
+            if long < PATIENCE || quiet < NOTICE_EVERY {
+                continue;
+            }
+            awaited.said = now;
+            let name = self.network.name_of(awaited.node).map_or("", |name| &**name);
+            let (seconds, remedy) = (long.as_secs(), &awaited.remedy);
+            notices
+                .push(format!("the process {name:?} has not answered for {seconds} s; {remedy}"));
+        }
         notices
     }
 
@@ -135,4 +212,32 @@ impl Wire {
             | _ => format!("{public} here is to be the public half of its key"),
         })
     }
+}
+
+/// Those that a process waits for: of the tree, where agents are placed; of a worker, the tree.
+fn awaited(network: &Network, topology: &Topology, starts: Starts<'_>) -> Vec<Awaited> {
+    let (now, file) = (Instant::now(), starts.file);
+    let of = |name: &str, remedy: String| {
+        let node = network.node_of(name)?;
+        Some(Awaited { node, remedy, since: now, said: now })
+    };
+    if !network.has_tree() {
+        let remedy = format!("nothing runs here until it does: lictor run {file}");
+        return of(&topology.transport.process, remedy).into_iter().collect();
+    }
+    let placed: BTreeSet<&str> = topology.all_children().filter_map(|it| it.process()).collect();
+    let processes = topology.processes.iter().filter(|it| placed.contains(&*it.name));
+    let each = processes.filter_map(|process| {
+        let name = &process.name;
+        let remedy = if starts.workers && !process.external {
+            format!("its agents wait; it was started here: what it says is logged with [{name}]")
+        } else {
+            format!(
+                "its agents wait; start it where it is to run: \
+                     lictor worker {file} --process {name}, or a program of your own"
+            )
+        };
+        of(name, remedy)
+    });
+    each.collect()
 }

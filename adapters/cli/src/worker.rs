@@ -14,7 +14,7 @@ use crate::args::WorkerArgs;
 use crate::builtins::{self, Ledger};
 use crate::run::{Signals, describe, event_line, not_begun, seconds};
 use crate::source::Source;
-use crate::wire::Wire;
+use crate::wire::{Starts, Wire};
 use crate::{log, output};
 
 /// How often the broker is looked after.
@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) fn worker(args: &WorkerArgs) -> Outcome {
     let types = builtins::types(&Ledger::new());
     let overrides = args.wire.overrides(args.with_parent);
-    let source = Source::read_over(&args.file, &types, &overrides);
+    let source = Source::read_to_host(&args.file, &types, &overrides, &args.process);
     output::complain(&source.render(output::style(&std::io::stderr())));
     let Some(topology) = &source.topology else { return Outcome::BadInput };
     let refused = |error: &dyn std::fmt::Display| {
@@ -97,7 +97,8 @@ impl Host {
         let own = network.process();
         let placed = topology.all_children().filter(|child| child.process() == Some(own));
         let agents = placed.map(|child| child.name().to_owned()).collect();
-        let (wire, config) = Wire::join(&network, topology, config)?;
+        let (wire, config) =
+            Wire::join(&network, topology, config, Starts { file, workers: false })?;
         let boot = config.membership.epoch;
         let runtime = Runtime::current_with(config)?;
         let events = runtime.events();
@@ -115,7 +116,8 @@ impl Host {
             return output::print(&format!("process {process} of {file} is up for {agents}\n"));
         }
         // `event` comes first: that is how a `lictor run` knows the line.
-        let rest = json!({
+        output::print(&output::json_line(&json!({
+            "event": "hosting",
             "at": seconds(self.runtime.now()),
             "process": process,
             "file": file,
@@ -123,9 +125,7 @@ impl Host {
             // Nanoseconds since 1970 are more than a number of JSON holds everywhere.
             "boot": self.boot.to_string(),
             "agents": self.agents,
-        });
-        let rest = rest.to_string();
-        output::print(&format!("{{\"event\":\"hosting\",{}\n", rest.trim_start_matches('{')))
+        })))
     }
 
     async fn run(mut self, time: Option<Duration>) -> Outcome {
@@ -135,7 +135,7 @@ impl Host {
             match self.next(&mut tick, until).await {
                 Next::Stop => break,
                 Next::Tick => {
-                    for notice in self.wire.notices() {
+                    for notice in self.wire.notices(&self.runtime) {
                         tracing::warn!(target: "lictor::wire", "{notice}");
                     }
                 }

@@ -94,15 +94,21 @@ pub fn check(file: &str, text: &[u8], types: &AgentTypes) -> Checked {
 /// As [`check`], with what holds instead of what the file says of its transport.
 #[must_use]
 pub fn check_with(file: &str, text: &[u8], types: &AgentTypes, overrides: &Overrides) -> Checked {
+    check_by(file, text, types, Options::new(&ProcessEnvironment).overrides(overrides))
+}
+
+/// As [`check`], by these options; the known types, and what is said to agents, are those of
+/// `types`. With [`Options::process`] it is read for one process of those that the tree is spread
+/// over, with [`Options::foreign`] for agents of other programs.
+#[must_use]
+pub fn check_by(file: &str, text: &[u8], types: &AgentTypes, options: Options<'_>) -> Checked {
     let known: Vec<&str> = types.names().collect();
     let set_up = |node: &AgentNode| match types.make(&node.type_name, &setup(node)) {
         Some(Err(error)) => Err(error.to_string()),
         // A type that is unknown has its own fault.
         Some(Ok(_)) | None => Ok(()),
     };
-    let options = Options::new(&ProcessEnvironment).known_types(&known);
-    let options = options.agents(&set_up).overrides(overrides);
-    lictor_topology::check(file, text, &options)
+    lictor_topology::check(file, text, &options.known_types(&known).agents(&set_up))
 }
 
 /// Reads no more of a file than shows that it is too long, so that a device cannot fill the memory.

@@ -64,7 +64,7 @@ pub mod prelude;
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
 pub use from_topology::{
-    LoadError, check, check_with, load, placed_on, read_bounded, root_from_topology,
+    LoadError, check, check_by, check_with, load, placed_on, read_bounded, root_from_topology,
 };
 #[cfg(feature = "civitas")]
 pub use lictor_civitas as civitas;
@@ -99,7 +99,7 @@ pub use lictor_wire as wire;
 #[cfg(feature = "zmq")]
 pub use lictor_zmq as zmq;
 #[cfg(feature = "topology")]
-pub use network::{BrokerWatch, Network, NetworkError};
+pub use network::{BrokerWatch, Joined, Network, NetworkError};
 /// A [`Value`] written as JSON: `json!({ "limit": 5 })`.
 pub use serde_json::json;
 

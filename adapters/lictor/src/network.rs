@@ -183,11 +183,11 @@ impl Network {
         executor: Arc<dyn Executor>,
         broker: Arc<dyn Broker>,
     ) -> Result<RuntimeConfig, NetworkError> {
-        self.joined(topology, config, executor, broker).map(|(config, _)| config)
+        self.joined(topology, config, executor, broker).map(|joined| joined.config)
     }
 
-    /// As [`Network::join`], and the wire on which frames are signed, if they are: it counts what
-    /// is refused, and knows of whom.
+    /// As [`Network::join`], with what can be looked at: who else says to be this process, and the
+    /// wire on which frames are signed, if they are: it counts what is refused, and knows of whom.
     ///
     /// # Errors
     /// As [`Network::join`].
@@ -198,7 +198,7 @@ impl Network {
         config: RuntimeConfig,
         executor: Arc<dyn Executor>,
         broker: Arc<dyn Broker>,
-    ) -> Result<(RuntimeConfig, Option<Arc<SealedTransport>>), NetworkError> {
+    ) -> Result<Joined, NetworkError> {
         self.joined(topology, config, executor, broker)
     }
 
@@ -208,10 +208,12 @@ impl Network {
         config: RuntimeConfig,
         executor: Arc<dyn Executor>,
         broker: Arc<dyn Broker>,
-    ) -> Result<(RuntimeConfig, Option<Arc<SealedTransport>>), NetworkError> {
+    ) -> Result<Joined, NetworkError> {
         let transport = &topology.transport;
         let peers = self.names.iter().map(|(_, node)| *node).filter(|node| *node != self.node());
+        let boot = epoch();
         let mesh = MeshConfig {
+            boot: Some(boot),
             cluster: transport.cluster.as_str().into(),
             peers: peers.collect(),
             hello_every: Some(transport.membership.ask_every.max(Duration::from_secs(1))),
@@ -219,15 +221,27 @@ impl Network {
         };
         let refused = |error: MeshError| NetworkError::Broker { detail: error.to_string() };
         let mesh = Mesh::new(executor, broker, mesh).map_err(refused)?;
-        let membership = membership_of(&transport.membership, self.node(), epoch());
+        let membership = membership_of(&transport.membership, self.node(), boot);
         let remote = remote_of(&transport.membership, config.remote);
-        let mesh: Arc<dyn Transport> = mesh;
-        let signed = sealed(self, &topology.security, &mesh)?;
-        let wire = signed.clone().map_or(mesh, |signed| signed);
+        let plain: Arc<dyn Transport> = Arc::<Mesh>::clone(&mesh);
+        let signed = sealed(self, &topology.security, &plain)?;
+        let wire = signed.clone().map_or(plain, |signed| signed);
         let durable = brokers::durable(topology, self)?.or_else(|| config.durable.clone());
         let config = RuntimeConfig { transport: Some(wire), durable, membership, remote, ..config };
-        Ok((config, signed))
+        Ok(Joined { config, mesh, signed })
     }
+}
+
+/// A process that takes part.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Joined {
+    /// The configuration of its runtime.
+    pub config: RuntimeConfig,
+    /// Its end of the wire.
+    pub mesh: Arc<Mesh>,
+    /// The wire on which frames are signed, if they are.
+    pub signed: Option<Arc<SealedTransport>>,
 }
 
 #[cfg(feature = "wire")]

@@ -150,7 +150,7 @@ impl World {
             recorder.name(id, name);
         }
         let id = ChildId(id.0);
-        let role = Role::Placed(Box::new(Elsewhere { node: called, starts: 0 }));
+        let role = Role::Placed(Box::new(Elsewhere { node: called, starts: 0, waits: None }));
         let spelled = self.spelled_once(id, name);
         self.place(id, spelled, Some(parent), role);
         Ok(id)

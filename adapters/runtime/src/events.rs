@@ -1,7 +1,7 @@
 //! What a runtime tells those who watch it.
 
 use std::collections::VecDeque;
-use std::fmt::{self, Debug};
+use std::fmt::{self, Debug, Display};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -319,6 +319,46 @@ pub(crate) fn display_delay(delay: Duration) -> String {
     format!("{delay:?}")
 }
 
+/// In words.
+impl Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SupervisorStarting { name } => write!(f, "starting {name}"),
+            Self::SupervisorStarted { name } => write!(f, "up {name}"),
+            Self::SupervisorStopped { name, reason } | Self::Stopped { name, reason } => {
+                write!(f, "stopped {name}: {reason}")
+            }
+            Self::Started { name, incarnation: 1 } => write!(f, "started {name}"),
+            Self::Started { name, incarnation } => {
+                write!(f, "restarted {name}, incarnation {incarnation}")
+            }
+            Self::StartFailed { name, detail } => write!(f, "failed to start {name}: {detail}"),
+            Self::Crashed { name, detail, .. } => write!(f, "crashed {name}: {detail}"),
+            Self::RestartScheduled { name, delay } => write!(f, "restarts {name} in {delay}"),
+            Self::RestartsExhausted { name, child } => {
+                write!(f, "gives up {name}: {child} has crashed too often")
+            }
+            Self::ShutdownError { name, reason } => {
+                write!(f, "did not stop as asked {name}: {reason}")
+            }
+            Self::Unresponsive { name } => write!(f, "blocks its thread {name}"),
+            Self::Suspended { name, reason } => write!(f, "suspended {name}: {reason}"),
+            Self::Resumed { name, approver } => write!(f, "resumed {name} by {approver}"),
+            Self::DeadLetters { name, count, reason } => {
+                write!(f, "dead letters {name}: {count}, {reason}")
+            }
+            Self::Removed { name, reason } => write!(f, "removed {name}: {reason}"),
+            Self::Terminated { reason, .. } => {
+                write!(f, "the root supervisor has ended: {reason}")
+            }
+            Self::PeerUp { node, .. } => write!(f, "node {node} answers"),
+            Self::PeerSuspect { node } => write!(f, "node {node} is overdue"),
+            Self::PeerDown { node } => write!(f, "node {node} is given up"),
+            Self::Waiting { name, node } => write!(f, "{name} waits for {node}"),
+        }
+    }
+}
+
 fn trace(kind: &EventKind) {
     use EventKind as K;
     match kind {
@@ -357,6 +397,6 @@ fn trace(kind: &EventKind) {
         | K::RestartScheduled { .. }
         | K::Suspended { .. }
         | K::Resumed { .. }
-        | K::Removed { .. } => tracing::info!(target: "lictor", "{kind:?}"),
+        | K::Removed { .. } => tracing::info!(target: "lictor", "{kind}"),
     }
 }

@@ -5,11 +5,13 @@ use lictor_kernel::{ChildSpec, Shutdown};
 use crate::diagnostic::{Quoted, Remark};
 use crate::fields::{Field, Fields, Schema};
 use crate::model::{AgentNode, Child, DynamicSupervisorNode, MailboxPolicy, SpawnLimits};
+use crate::options::Foreign;
 use crate::policy::{BUDGETS, IN_HANDS, OVERFLOWS, RESTARTS, SPAWNED_RESTARTS};
 use crate::reader::Reader;
 use crate::suggest::{is_slip, nearest};
 use crate::topology::{Parent, origin};
 use crate::tree::{Entry, Item, Kind, Span};
+use crate::trial::{Trial, quoted};
 
 const MAX_MAILBOX: u32 = 10_000_000;
 
@@ -81,6 +83,9 @@ const PLANNED: [&str; 3] = ["eval_agent", "topology_server", "http_gateway"];
 
 /// Words that `type` takes besides agent types.
 const NODE_TYPES: [&str; 4] = ["agent", "gen_server", "dynamic_supervisor", "supervisor"];
+
+/// How many faults of one `config` are looked for.
+const FAULTS_OF_ONE: usize = 16;
 
 const LATER: &str = " It is not available in this version";
 
@@ -188,7 +193,8 @@ impl<'a> Reader<'a> {
                 return reader.supervisor(head, parent).map(Child::Supervisor);
             }
             let fields = reader.fields(head.value, head.key_span, &AGENT)?;
-            let found = reader.field(&fields, "type", |r, item| r.agent_type(item));
+            let ours = reader.is_ours(&fields);
+            let found = reader.field(&fields, "type", |r, item| r.agent_type(item, ours));
             if matches!(found, Field::Absent) {
                 reader.missing(&fields, "type");
             }
@@ -233,7 +239,8 @@ impl<'a> Reader<'a> {
             }
             _ => {
                 let fields = self.fields(item, item.span, &AGENT)?;
-                let found = self.field(&fields, "type", |r, item| r.agent_type(item));
+                let ours = self.is_ours(&fields);
+                let found = self.field(&fields, "type", |r, item| r.agent_type(item, ours));
                 let found = found.set().unwrap_or_default();
                 Some(Child::Agent(self.agent(&fields, found, item.span, parent)))
             }
@@ -265,8 +272,8 @@ impl<'a> Reader<'a> {
         self.unavailable(word, span, "remove the entry");
     }
 
-    /// The type of an agent.
-    fn agent_type(&mut self, item: Item) -> Option<String> {
+    /// The type of an agent; `ours` says whether it must be a known one.
+    fn agent_type(&mut self, item: Item, ours: bool) -> Option<String> {
         let word = self.text(item)?;
         let known = self.known_types;
         if known.is_some_and(|known| known.contains(&word)) {
@@ -291,16 +298,42 @@ impl<'a> Reader<'a> {
             }
             return None;
         }
-        let Some(known) = known else { return Some(word.to_owned()) };
+        (!ours || self.is_registered(word, item.span)).then(|| word.to_owned())
+    }
+
+    /// Whether a type may be used, or was reported.
+    fn is_registered(&mut self, word: &str, span: Span) -> bool {
+        let Some(known) = self.known_types else { return true };
+        if known.contains(&word) {
+            return true;
+        }
         let meant = nearest(word, known.iter().copied());
+        let space = |word: &str| word.rsplit_once('.').map(|(space, _)| space.to_owned());
+        let is_meant = meant.is_some_and(|meant| is_slip(word, meant))
+            || space(word)
+                .is_some_and(|own| known.iter().any(|it| space(it).as_ref() == Some(&own)));
+        match self.foreign {
+            Foreign::Accept if !is_meant => return true,
+            Foreign::Warn if !is_meant => {
+                let message = format_args!("the agent type {} is not known here", Quoted(word));
+                if let Some(d) = self.warning("foreign-type", span, message) {
+                    d.help(
+                        "it and its `config` are judged where it is registered: call \
+                         `lictor::check` in that program",
+                    );
+                }
+                return true;
+            }
+            Foreign::Refuse | Foreign::Accept | Foreign::Warn => {}
+        }
         let message = format_args!("unknown agent type {}", Quoted(word));
-        if let Some(d) = self.error("unknown-type", item.span, message) {
+        if let Some(d) = self.error("unknown-type", span, message) {
             match meant {
                 Some(meant) => d.help(format!("did you mean `{meant}`?")),
                 None => d.help("the application did not register this type"),
             };
         }
-        None
+        false
     }
 
     /// `module` and `class` as one agent type.
@@ -315,18 +348,8 @@ impl<'a> Reader<'a> {
         }
         let [Some(module), Some(class)] = parts else { return String::new() };
         let name = format!("{module}.{class}");
-        let Some(known) = self.known_types else { return name };
-        if !known.contains(&name.as_str()) {
-            let meant = nearest(&name, known.iter().copied());
-            let message = format_args!("unknown agent type {}", Quoted(&name));
-            if let Some(d) = self.error("unknown-type", fields.span("class"), message) {
-                match meant {
-                    Some(meant) => d.help(format!("did you mean `{meant}`?")),
-                    None => d.help("the application did not register this type"),
-                };
-            }
-        }
-        name
+        let good = !self.is_ours(fields) || self.is_registered(&name, fields.span("class"));
+        if good { name } else { String::new() }
     }
 
     fn identifier(&mut self, item: Item, dots: bool) -> Option<&'a str> {
@@ -373,37 +396,64 @@ impl<'a> Reader<'a> {
         node.config = self.nullable(fields, "config", |r, item| r.json_map(item)).or_default();
         node.credentials =
             self.nullable(fields, "credentials", |r, item| r.text_map(item)).or_default();
-        if self.errors() == errors && !node.type_name.is_empty() {
+        let is_read = self.errors() == errors && !node.type_name.is_empty();
+        if !name.is_empty() {
+            self.refer(fields, name, &node.type_name);
+        }
+        if is_read && self.is_ours(fields) {
             self.ask_the_application(fields, &node);
         }
         node
     }
 
-    /// Reports what only the agent's type knows: that it cannot be set up like this.
+    /// Reports what only the agent's type knows: that it cannot be set up like this. A type finds
+    /// one fault at a time, so it is asked again without what it has named, until it has no other.
     fn ask_the_application(&mut self, fields: &Fields<'a>, node: &AgentNode) {
-        let Some(Err(why)) = self.agents.map(|agents| agents.check(node)) else { return };
+        let Some(agents) = self.agents else { return };
+        let Err(mut why) = agents.check(node) else { return };
+        let mut trial = Trial { node: node.clone(), gone: Vec::new(), renamed: Vec::new() };
+        for _ in 0..FAULTS_OF_ONE {
+            let culprit = trial.culprit(agents, &why);
+            let meant = culprit.as_deref().and_then(|key| trial.meant(key, &why));
+            self.bad_config(fields, &trial, &why, culprit.as_deref(), meant.as_deref());
+            let Some(key) = culprit else { return };
+            trial.put_aside(&key, meant);
+            let Err(next) = agents.check(&trial.node) else { return };
+            // What is missing now, or does not agree with what is gone, is no fault of the file.
+            if next == why || quoted(&next).any(|word| trial.gone.iter().any(|it| it == word)) {
+                return;
+            }
+            why = next;
+        }
+    }
+
+    fn bad_config(
+        &mut self,
+        fields: &Fields<'a>,
+        trial: &Trial,
+        why: &str,
+        culprit: Option<&str>,
+        meant: Option<&str>,
+    ) {
         let tree = self.tree;
         let config = fields.get("config");
         let settings = match config.map(|config| &tree.node(config.value).kind) {
             Some(Kind::Mapping(settings)) => settings.as_slice(),
             Some(Kind::Scalar(_) | Kind::Sequence(_) | Kind::Invalid) | None => &[],
         };
-        let quoted = || why.split('`').skip(1).step_by(2);
-        let culprit = quoted().find_map(|word| settings.iter().find(|entry| entry.key == word));
-        let span = culprit.or(config).map_or(fields.at, |entry| entry.key_span);
-        // It is serde that most types are read with, and this is how it says that.
-        let unknown = culprit.filter(|_| why.contains("unknown field `"));
-        let meant = unknown.and_then(|entry| nearest(&entry.key, quoted().skip(1)));
-        let why = config.map_or_else(|| why.clone(), |config| self.censored(&why, config.value));
+        let written = culprit.map(|key| trial.written(key));
+        let place = written.and_then(|key| settings.iter().find(|entry| entry.key == key));
+        let span = place.or(config).map_or(fields.at, |entry| entry.key_span);
+        let why = config.map_or_else(|| why.to_owned(), |it| self.censored(why, it.value));
         self.under_key("config", |reader| {
-            let message = format_args!("agent {}: {}", Quoted(&node.name), Remark(&why));
+            let message = format_args!("agent {}: {}", Quoted(&trial.node.name), Remark(&why));
             if let Some(d) = reader.error("bad-config", span, message) {
-                let missing = quoted().next().filter(|_| why.contains("missing field `"));
+                let missing = quoted(&why).next().filter(|_| why.contains("missing field `"));
                 match (meant, missing) {
                     (Some(meant), _) => d.help(format!("did you mean `{meant}`?")),
                     (None, Some(key)) => d.help(format!("add `{key}:` to its `config`")),
                     (None, None) => {
-                        d.help(format!("`{}` does not take this `config`", node.type_name))
+                        d.help(format!("`{}` does not take this `config`", trial.node.type_name))
                     }
                 };
             }
@@ -454,6 +504,7 @@ impl<'a> Reader<'a> {
     ) -> DynamicSupervisorNode {
         let name = self.child_name(fields, entry);
         let mut node = DynamicSupervisorNode::new(name);
+        self.opens();
         self.unplaced(fields);
         let mut limit =
             |key| self.nullable(fields, key, |r, item| r.whole(item, 0, u32::MAX)).set();

@@ -45,7 +45,7 @@
 
 use crate::decode::decode;
 use crate::diagnostic::{Diagnostics, Faults};
-use crate::options::{AgentCheck, Environment};
+use crate::options::{Environment, Options};
 use crate::parse::parse;
 use crate::tree::Tree;
 use crate::{MAX_BYTES, MAX_EXPANDED_BYTES, MAX_VALUES};
@@ -135,21 +135,19 @@ pub fn read<T>(
     environment: &dyn Environment,
     read_root: impl for<'a> FnOnce(&mut Reader<'a>, Item) -> Option<T>,
 ) -> Read<T> {
-    read_asking(file_name, text, format, environment, None, read_root)
+    read_by(file_name, text, format, &Options::new(environment), read_root)
 }
 
-/// As [`read`], for documents that hold topologies: `agents` is asked about each agent of one.
-pub fn read_asking<T>(
+/// As [`read`], for documents that hold topologies: these are read by the options.
+pub fn read_by<T>(
     file_name: &str,
     text: &[u8],
     format: &Format,
-    environment: &dyn Environment,
-    agents: Option<&dyn AgentCheck>,
+    options: &Options<'_>,
     read_root: impl for<'a> FnOnce(&mut Reader<'a>, Item) -> Option<T>,
 ) -> Read<T> {
-    read_tree(file_name, text, format, environment, |tree, faults| {
-        let mut reader = Reader::new(tree, faults);
-        reader.agents = agents;
+    read_tree(file_name, text, format, options.environment, |tree, faults| {
+        let mut reader = Reader::by(tree, faults, options);
         read_root(&mut reader, tree.root)
     })
 }

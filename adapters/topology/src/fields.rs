@@ -33,6 +33,24 @@ impl Schema {
     }
 }
 
+/// Keys that people look for in another place: in what, and where they belong.
+const ELSEWHERE: [(&str, &str, &str); 8] = [
+    ("`zmq`", "curve", "security.transport.zmq"),
+    ("`transport`", "curve", "security.transport.zmq"),
+    ("`nats`", "tls", "security.transport.nats"),
+    ("`nats`", "nkey_seed", "security.transport.nats"),
+    ("`nats`", "creds", "security.transport.nats"),
+    ("`transport`", "tls", "security.transport.nats"),
+    ("`transport`", "nkey_seed", "security.transport.nats"),
+    ("`transport`", "creds", "security.transport.nats"),
+];
+
+/// What YAML 1.1 took for a boolean, and what it is now.
+const BOOLS: [(&[&str], bool); 2] = [(&["yes", "y", "on"], true), (&["no", "n", "off"], false)];
+
+/// Other names of what a file has a word for, too far from it to be a slip.
+const OTHER_WORDS: [(&str, &str); 3] = [("zeromq", "zmq"), ("0mq", "zmq"), ("jetstream", "nats")];
+
 /// The entries of a mapping, after unknown keys were reported.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
@@ -155,18 +173,20 @@ impl<'a> Reader<'a> {
 
     fn unknown_key(&mut self, entry: &'a Entry, schema: &'static Schema) -> Option<&'static str> {
         let key = entry.key.as_str();
-        let known = if self.is_full() { &[] } else { schema.keys };
-        let meant = nearest(key, known.iter().copied());
         let owner = schema.owner;
+        let elsewhere = ELSEWHERE.iter().find(|(of, it, _)| *of == owner && *it == key);
+        let known = if self.is_full() || elsewhere.is_some() { &[] } else { schema.keys };
+        let meant = nearest(key, known.iter().copied());
         self.under_key(key, |reader| {
             let message = format_args!("unknown key {} in {owner}", Quoted(key));
             if let Some(d) = reader.error("unknown-key", entry.key_span, message) {
-                match meant {
-                    Some(meant) => d.help(format!("did you mean `{meant}`?")),
-                    None if key.contains("${") => {
+                match (meant, elsewhere) {
+                    (Some(meant), _) => d.help(format!("did you mean `{meant}`?")),
+                    (None, Some((.., place))) => d.help(format!("it belongs to `{place}`")),
+                    (None, None) if key.contains("${") => {
                         d.help("variables are put into values only, not into keys")
                     }
-                    None => d.help(format!("{owner} takes {}", list(schema.keys))),
+                    (None, None) => d.help(format!("{owner} takes {}", list(schema.keys))),
                 };
             }
         });
@@ -232,13 +252,17 @@ impl<'a> Reader<'a> {
 
     /// `true` or `false`.
     pub fn bool(&mut self, item: Item) -> Option<bool> {
-        match self.scalar(item).and_then(|scalar| scalar.resolved()) {
-            Some(Resolved::Bool(value)) => Some(value),
-            Some(_) | None => {
-                let added = self.wrong("wrong-type", item, format_args!("`true` or `false`"));
-                added.and(None)
-            }
+        let scalar = self.scalar(item);
+        if let Some(Resolved::Bool(value)) = scalar.and_then(|scalar| scalar.resolved()) {
+            return Some(value);
         }
+        let word = scalar.map_or("", |scalar| &scalar.text).to_ascii_lowercase();
+        let meant = BOOLS.iter().find(|(words, _)| words.contains(&word.as_str()));
+        let added = self.wrong("wrong-type", item, format_args!("`true` or `false`"));
+        if let (Some(d), Some((_, meant))) = (added, meant) {
+            d.help(format!("did you mean `{meant}`?"));
+        }
+        None
     }
 
     /// A whole number in a range.
@@ -340,7 +364,12 @@ impl<'a> Reader<'a> {
             return Some(*value);
         }
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let meant = scalar.and_then(|scalar| nearest(&scalar.text, names.iter().copied()));
+        let meant = scalar.and_then(|scalar| {
+            let is_it = |(word, _): &&(&str, &str)| scalar.text.eq_ignore_ascii_case(word);
+            let other = OTHER_WORDS.iter().find(is_it).map(|(_, meant)| *meant);
+            let other = other.filter(|meant| names.contains(meant));
+            other.or_else(|| nearest(&scalar.text, names.iter().copied()))
+        });
         let must_be = format_args!("{}", list(&names)).to_string();
         let code = if scalar.is_some() { "unknown-value" } else { "wrong-type" };
         if let Some(d) = self.wrong(code, item, format_args!("{must_be}"))

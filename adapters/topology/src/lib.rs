@@ -44,6 +44,7 @@ mod parse;
 mod policy;
 mod quantity;
 mod reader;
+mod references;
 mod render;
 mod scalar;
 mod security;
@@ -53,6 +54,7 @@ mod text;
 mod topology;
 mod transport;
 mod tree;
+mod trial;
 
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_REPORTED, Related, Severity};
 pub use model::{
@@ -64,7 +66,9 @@ pub use network::{
     Curve, Identity, IdentityMode, JetStream, Membership, Nats, NatsSecurity, Process, Secret,
     Security, Signing, Tls, Transport, TransportKind, Zmq,
 };
-pub use options::{AgentCheck, Environment, NoEnvironment, Options, Overrides, ProcessEnvironment};
+pub use options::{
+    AgentCheck, Environment, Foreign, NoEnvironment, Options, Overrides, ProcessEnvironment,
+};
 pub use quantity::{BadDuration, duration};
 pub use render::Style;
 pub use transport::{is_nats_server, is_zmq_address};
@@ -113,11 +117,7 @@ pub fn check(file_name: &str, text: &[u8], options: &Options<'_>) -> Checked {
     let format = Format { holds: "topology", first_key: "supervision", limits: Limits::SMALL };
     let read =
         document::read_tree(file_name, text, &format, options.environment, |tree, faults| {
-            let mut reader = Reader::new(tree, faults);
-            reader.known_types = options.known_types;
-            reader.agents = options.agents;
-            reader.overrides = options.overrides;
-            reader.topology()
+            Reader::by(tree, faults, options).topology()
         });
     Checked { topology: read.value, diagnostics: read.diagnostics }
 }

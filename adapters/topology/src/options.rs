@@ -54,6 +54,20 @@ impl<F: Fn(&AgentNode) -> Result<(), String>> AgentCheck for F {
     }
 }
 
+/// What becomes of an agent type that the application has not registered. One that is surely a slip
+/// of a registered type, or of its namespace (all before the last dot), is an error whatever this
+/// says.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub enum Foreign {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// It is a warning: somebody else runs the file.
+    Warn,
+    /// It is good: nobody need know it.
+    Accept,
+}
+
 /// What reading a file depends on besides its text.
 ///
 /// The default knows no variables and accepts every agent type.
@@ -64,6 +78,16 @@ pub struct Options<'a> {
     pub environment: &'a dyn Environment,
     /// The agent types that the application registered. `None` accepts every type.
     pub known_types: Option<&'a [&'a str]>,
+    /// What becomes of other types.
+    pub foreign: Foreign,
+    /// The process for which the file is read: of agents it judges the types and the settings of
+    /// those that are placed on it. `None` is the process of the tree, which judges all but those
+    /// on processes that are `external` or have a `command`: these may have types of their own.
+    pub process: Option<&'a str>,
+    /// The settings in which agents name others: an agent type, and a key of its `config`. A name
+    /// that no agent of the file has is warned of, unless the file has a dynamic supervisor, whose
+    /// children may have it.
+    pub names_in: &'a [(&'a str, &'a str)],
     /// What the application says to each agent whose own keys have no fault. `None` asks nobody.
     pub agents: Option<&'a dyn AgentCheck>,
     /// What holds instead of what the file says.
@@ -87,7 +111,15 @@ pub struct Overrides {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { environment: &NoEnvironment, known_types: None, agents: None, overrides: None }
+        Self {
+            environment: &NoEnvironment,
+            known_types: None,
+            foreign: Foreign::Refuse,
+            process: None,
+            names_in: &[],
+            agents: None,
+            overrides: None,
+        }
     }
 }
 
@@ -102,6 +134,24 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn known_types(self, types: &'a [&'a str]) -> Self {
         Self { known_types: Some(types), ..self }
+    }
+
+    /// The same options, where this becomes of types that are not known.
+    #[must_use]
+    pub fn foreign(self, foreign: Foreign) -> Self {
+        Self { foreign, ..self }
+    }
+
+    /// The same options, where these settings name agents.
+    #[must_use]
+    pub fn names_in(self, settings: &'a [(&'a str, &'a str)]) -> Self {
+        Self { names_in: settings, ..self }
+    }
+
+    /// The same options, read for this process.
+    #[must_use]
+    pub fn process(self, process: &'a str) -> Self {
+        Self { process: Some(process), ..self }
     }
 
     /// The same options, with these overrides.

@@ -226,6 +226,9 @@ impl<'a> Builder<'a> {
         if matches!(kind, ErrorKind::RecursionLimitExceeded) {
             return self.too_deep(span);
         }
+        if self.is_unclosed(span) {
+            return ControlFlow::Break(End::Refused);
+        }
         let message = format_args!("{kind}");
         if let Some(d) = self.fault(code, span, message)
             && let Some(help) = syntax_help(kind)

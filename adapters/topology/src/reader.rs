@@ -5,7 +5,8 @@ use std::fmt::{self, Write as _};
 
 use crate::diagnostic::{Diagnostic, Faults, Quoted, Severity};
 use crate::name::fault_of;
-use crate::options::{AgentCheck, Overrides};
+use crate::options::{AgentCheck, Foreign, Options, Overrides};
+use crate::references::References;
 use crate::scalar::{Resolved, resolve};
 use crate::transport::Placing;
 use crate::tree::{Form, Item, Kind, Scalar, Span, Tag, Tree};
@@ -17,10 +18,18 @@ pub struct Reader<'a> {
     pub(crate) tree: &'a Tree,
     /// The agent types that a topology may name.
     pub(crate) known_types: Option<&'a [&'a str]>,
+    /// What becomes of others.
+    pub(crate) foreign: Foreign,
+    /// The process for which a topology is read, if that is not the one of the tree.
+    pub(crate) process: Option<&'a str>,
     /// What the application says to the agents of a topology.
     pub(crate) agents: Option<&'a dyn AgentCheck>,
     /// What holds instead of what a topology says.
     pub(crate) overrides: Option<&'a Overrides>,
+    /// The settings in which agents name others: types and keys.
+    pub(crate) names_in: &'a [(&'a str, &'a str)],
+    /// What they have named so far.
+    pub(crate) references: References<'a>,
     /// What a topology has said of processes so far.
     pub(crate) placing: Placing<'a>,
     sink: &'a mut Faults,
@@ -60,6 +69,10 @@ enum Segment<'a> {
     Index(usize),
 }
 
+/// A place in a document.
+#[derive(Clone, Debug)]
+pub(crate) struct Place<'a>(Vec<Segment<'a>>);
+
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("at", &path_text(&self.path)).finish_non_exhaustive()
@@ -72,14 +85,25 @@ impl<'a> Reader<'a> {
         Self {
             tree,
             known_types: None,
+            foreign: Foreign::Refuse,
+            process: None,
             agents: None,
             overrides: None,
+            names_in: &[],
+            references: References::default(),
             placing: Placing::default(),
             sink,
             path: Vec::new(),
             names,
             alias: None,
         }
+    }
+
+    /// A reader of topologies by these options.
+    pub(crate) fn by(tree: &'a Tree, sink: &'a mut Faults, options: &Options<'a>) -> Self {
+        let Options { known_types, foreign, process, names_in, agents, overrides, .. } = *options;
+        let plain = Self::new(tree, sink);
+        Self { known_types, foreign, process, names_in, agents, overrides, ..plain }
     }
 
     /// Reads what is under a key, which faults then name in their path.
@@ -95,6 +119,20 @@ impl<'a> Reader<'a> {
         self.path.push(Segment::Index(index));
         let value = read(self);
         self.path.pop();
+        value
+    }
+
+    /// A place below the current one, to come back to.
+    pub(crate) fn place(&self, below: [&'a String; 2]) -> Place<'a> {
+        let below = below.map(|key| Segment::Key(key));
+        Place(self.path.iter().copied().chain(below).collect())
+    }
+
+    /// Comes back to a place.
+    pub(crate) fn at_place<T>(&mut self, place: Place<'a>, read: impl FnOnce(&mut Self) -> T) -> T {
+        let here = std::mem::replace(&mut self.path, place.0);
+        let value = read(self);
+        self.path = here;
         value
     }
 
@@ -159,7 +197,7 @@ impl<'a> Reader<'a> {
         let is_secret = |key: &str| matches!(key, "credentials" | "security" | "servers" | "env");
         let secret = self.path.iter().any(|s| matches!(s, Segment::Key(key) if is_secret(key)));
         let found = Found { kind: &tree.node(item).kind, secret };
-        let place = Place(self.path.last().copied());
+        let place = Here(self.path.last().copied());
         self.error(code, item.span, format_args!("{place} must be {must_be}, not {found}"))
     }
 
@@ -312,9 +350,9 @@ impl fmt::Display for Found<'_> {
 }
 
 /// The current place as messages call it.
-struct Place<'a>(Option<Segment<'a>>);
+struct Here<'a>(Option<Segment<'a>>);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Here<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(Segment::Key(key)) => write!(f, "{}", Quoted(key)),

@@ -65,6 +65,7 @@ impl<'a> Reader<'a> {
     pub fn topology_at(&mut self, item: Item, at: Span) -> Option<Topology> {
         let fields = self.fields(item, at, &FILE)?;
         let transport = self.transport(&fields);
+        self.strangers(&fields);
         let security = self.nullable(&fields, "security", |reader, item| reader.security(item));
         let both = self.conflict(&fields, "supervision", "supervisor");
         let key = if fields.get("supervision").is_some() { "supervision" } else { "supervisor" };
@@ -74,6 +75,7 @@ impl<'a> Reader<'a> {
         };
         let read = |reader: &mut Self| reader.supervisor(entry, Parent::None);
         let root = self.under_key(&entry.key, read).filter(|_| !both);
+        self.dangling();
         let processes = self.processes(&fields);
         Some(Topology { root: root?, transport, processes, security: security.or_default() })
     }

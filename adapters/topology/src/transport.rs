@@ -1,5 +1,6 @@
 //! The blocks `transport` and `processes`, and the key `process`.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use lictor_kernel::Restart;
@@ -11,8 +12,9 @@ use crate::name::fault_of;
 use crate::network::{JetStream, Membership, Nats, Process, Secret, Transport, TransportKind, Zmq};
 use crate::policy::RESTARTS;
 use crate::reader::{Names, Reader};
+use crate::scalar::Resolved;
 use crate::topology::origin;
-use crate::tree::{Entry, Item, Span};
+use crate::tree::{Entry, Item, Kind, Span};
 
 const TRANSPORT: Schema = Schema {
     owner: "`transport`",
@@ -92,6 +94,8 @@ pub(crate) struct Placing<'a> {
     own: String,
     /// The others, in the order in which they were named.
     named: Vec<(&'a str, Span)>,
+    /// Those that another program may be: they have a `command`, or somebody else starts them.
+    strangers: BTreeSet<&'a str>,
 }
 
 impl<'a> Reader<'a> {
@@ -378,6 +382,42 @@ impl<'a> Reader<'a> {
             self.error("too-many", span, message);
         } else if self.placing.named.len() < PROCESSES_MAX {
             self.placing.named.push((name, span));
+        }
+    }
+
+    /// Looks ahead which processes another program may be: the agents on them are read first.
+    pub(crate) fn strangers(&mut self, fields: &Fields<'a>) {
+        let tree = self.tree;
+        let Some(block) = fields.get("processes") else { return };
+        let Kind::Mapping(processes) = &tree.node(block.value).kind else { return };
+        for process in processes {
+            let Kind::Mapping(keys) = &tree.node(process.value).kind else { continue };
+            let says = |key: &Entry| match key.key.as_str() {
+                "command" => !self.is_null(key.value),
+                "external" => {
+                    let value = self.scalar(key.value).and_then(|scalar| scalar.resolved());
+                    value != Some(Resolved::Bool(false))
+                }
+                _ => false,
+            };
+            if keys.iter().any(says) {
+                self.placing.strangers.insert(&process.key);
+            }
+        }
+    }
+
+    /// Whether the type and the settings of an agent are for this program to judge: those of an
+    /// agent in a process that is another program are that one's.
+    pub(crate) fn is_ours(&self, fields: &Fields<'a>) -> bool {
+        let place = fields.get("process").and_then(|entry| self.scalar(entry.value));
+        let place = place.filter(|place| place.resolved() != Some(Resolved::Null));
+        let place = place.map_or(self.placing.own.as_str(), |place| &place.text);
+        if self.placing.kind == Some(TransportKind::InProcess) {
+            return true;
+        }
+        match self.process {
+            Some(here) => place == here,
+            None => !self.placing.strangers.contains(place),
         }
     }
 

@@ -97,12 +97,30 @@ pub enum KeyFileError {
     Io(PathBuf, io::Error),
 }
 
+/// The command that makes the key which is missing at a path: `DIR/NAME/FILE`.
+struct Create<'p>(&'p Path);
+
+impl fmt::Display for Create<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("lictor keys create")?;
+        let Some(folder) = self.0.parent() else { return Ok(()) };
+        let (Some(dir), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
+        let (dir, name) = (dir.display().to_string(), name.to_string_lossy());
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+        if dir.chars().all(is_plain) {
+            write!(f, " --dir {dir} {name}")
+        } else {
+            write!(f, " --dir '{}' {name}", dir.replace('\'', r"'\''"))
+        }
+    }
+}
+
 impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
             Self::Missing(path) => {
-                write!(f, "there is no key {}; make one: lictor keys create", path.display())
+                write!(f, "there is no key {}; make one: {}", path.display(), Create(path))
             }
             Self::Exists(path) => write!(
                 f,

@@ -132,7 +132,9 @@ impl<N: Network> ZmqBroker<N> {
             return "";
         }
         if matches!(ended.cause, Cause::Protocol(ConnectionError::Refused { .. })) {
-            return "; it does not let in our client_public_key: take a pair that it allows";
+            return "; it does not let in our client_public_key: that key and client_secret_key in \
+                    security.transport.zmq.curve are not the pair which the forwarder was given \
+                    there; take a pair that it allows";
         }
         if matches!(ended.cause, Cause::Closed) {
             return " in the handshake; server_public_key is not its key, or it has no CURVE";

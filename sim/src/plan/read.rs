@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_kernel::Instant;
-use lictor_topology::document::{Format, Item, Limits, Quoted, Reader, Schema, Span};
-use lictor_topology::{AgentCheck, Diagnostics, Environment, NoEnvironment, Severity, Topology};
+use lictor_topology::document::{self, Format, Item, Limits, Quoted, Reader, Schema, Span};
+use lictor_topology::{
+    AgentCheck, Diagnostics, Environment, Foreign, NoEnvironment, Severity, Topology,
+};
 
 use super::{CALM_MAX, FAULTS_MAX, HORIZON_MAX, Knobs, OPERATIONS_MAX, Plan};
 use crate::broker::Medium;
@@ -81,6 +83,9 @@ pub struct Reading<'a> {
     /// Gives the bytes of a topology file, whose path is relative to the plan, or says in a few
     /// words why it cannot.
     pub files: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+    /// Agent types of which a slip in the topology is an error; others are taken as they are.
+    /// `None` knows no types.
+    pub known_types: Option<&'a [&'a str]>,
     /// What is said to each agent of the topology, whose type may know settings that cannot be.
     /// `None` asks nobody.
     pub agents: Option<&'a dyn AgentCheck>,
@@ -90,7 +95,8 @@ impl Default for Reading<'_> {
     /// No variables, every engine's faults, no files, any settings of agents.
     fn default() -> Self {
         let files = &|_: &str| Err("files are not read here".to_owned());
-        Self { environment: &NoEnvironment, engine: None, files, agents: None }
+        let environment = &NoEnvironment;
+        Self { environment, engine: None, files, known_types: None, agents: None }
     }
 }
 
@@ -110,16 +116,17 @@ impl Plan {
     /// # Errors
     /// Every fault of the text, each with its place.
     pub fn read(file_name: &str, text: &[u8], options: &Reading<'_>) -> Result<Self, Diagnostics> {
-        lictor_topology::document::read_asking(
-            file_name,
-            text,
-            &FORMAT,
-            options.environment,
-            options.agents,
-            |reader, root| plan(reader, root, options),
-        )
-        .into_result()
+        let of_topology = of_topology(options);
+        let read = |reader: &mut Reader<'_>, root| plan(reader, root, options);
+        document::read_by(file_name, text, &FORMAT, &of_topology, read).into_result()
     }
+}
+
+/// How a topology is read: agents run no code of their own, so their types need not be known.
+fn of_topology<'a>(options: &Reading<'a>) -> lictor_topology::Options<'a> {
+    let of = lictor_topology::Options::new(options.environment).foreign(Foreign::Accept);
+    let of = options.known_types.map_or(of, |types| of.known_types(types));
+    options.agents.map_or(of, |agents| of.agents(agents))
 }
 
 fn plan(reader: &mut Reader<'_>, root: Item, options: &Reading<'_>) -> Option<Plan> {
@@ -184,9 +191,7 @@ fn topology(reader: &mut Reader<'_>, item: Item, options: &Reading<'_>) -> Optio
             return None;
         }
     };
-    let of_file = lictor_topology::Options::new(options.environment);
-    let of_file = options.agents.map_or(of_file, |agents| of_file.agents(agents));
-    match lictor_topology::parse(path, &bytes, &of_file) {
+    match lictor_topology::parse(path, &bytes, &of_topology(options)) {
         Ok(topology) => Some(topology),
         Err(faults) => {
             let errors = || faults.iter().filter(|d| d.severity == Severity::Error);

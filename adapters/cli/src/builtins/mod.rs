@@ -31,6 +31,10 @@ pub fn types(ledger: &Ledger) -> AgentTypes {
     ticker::offer(types, ledger)
 }
 
+/// The settings of built-in types that name another agent.
+pub(crate) const NAMES_IN: [(&str, &str); 2] =
+    [("lictor.ticker", "to"), ("lictor.flaky", "forward_to")];
+
 /// Whether agents of the built-in types can be set up as a file says, where agents may have other
 /// types as well.
 #[derive(Debug)]
@@ -39,6 +43,13 @@ pub(crate) struct Settings(AgentTypes);
 impl Default for Settings {
     fn default() -> Self {
         Self(types(&Ledger::new()))
+    }
+}
+
+impl Settings {
+    /// The types.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.names().collect()
     }
 }
 

@@ -132,6 +132,10 @@ fn tree_lines(frame: &Frame<'_>, tree: &[&str], room: usize, width: usize) -> Ve
 
 fn columns(agent: &AgentInfo) -> String {
     let AgentInfo { starts, handled, queued, dead_letters, .. } = agent;
+    if agent.on.is_some() {
+        // Its counters are kept where it runs.
+        return format!(" {starts:>6} {:>8} {:>6} {:>4}", "-", "-", "-");
+    }
     format!(" {starts:>6} {handled:>8} {queued:>6} {dead_letters:>4}")
 }
 
@@ -168,39 +172,12 @@ fn cut(text: &str, width: usize) -> String {
 
 /// An event as one line.
 pub(crate) fn describe(event: &RuntimeEvent, network: Option<&Network>) -> String {
-    use EventKind as K;
     let process = network.and_then(|network| process_of(event, network));
-    let at =
-        |node: &u64| process.map_or_else(|| format!("node {node}"), |it| format!("process {it}"));
-    let text = match &event.kind {
-        K::SupervisorStarting { name } => format!("starting {name}"),
-        K::SupervisorStarted { name } => format!("up {name}"),
-        K::SupervisorStopped { name, reason } => format!("stopped {name}: {reason}"),
-        K::Started { name, incarnation } if *incarnation > 1 => {
-            format!("restarted {name}, incarnation {incarnation}")
-        }
-        K::Started { name, .. } => format!("started {name}"),
-        K::StartFailed { name, detail } => format!("failed to start {name}: {detail}"),
-        K::Stopped { name, reason } => format!("stopped {name}: {reason}"),
-        K::Crashed { name, detail, .. } => format!("crashed {name}: {detail}"),
-        K::RestartScheduled { name, delay } => format!("restarts {name} in {delay}"),
-        K::RestartsExhausted { name, child } => {
-            format!("gives up {name}: {child} has crashed too often")
-        }
-        K::ShutdownError { name, reason } => format!("did not stop as asked {name}: {reason}"),
-        K::Unresponsive { name } => format!("blocks its thread {name}"),
-        K::Suspended { name, reason } => format!("suspended {name}: {reason}"),
-        K::Resumed { name, approver } => format!("resumed {name} by {approver}"),
-        K::DeadLetters { name, count, reason } => {
-            format!("dead letters {name}: {count}, {reason}")
-        }
-        K::Removed { name, reason } => format!("removed {name}: {reason}"),
-        K::Terminated { reason, .. } => format!("the root supervisor has ended: {reason}"),
-        K::PeerUp { node, .. } => format!("{} answers", at(node)),
-        K::PeerSuspect { node } => format!("{} is overdue", at(node)),
-        K::PeerDown { node } => format!("{} is given up", at(node)),
-        K::Waiting { name, node } => format!("{name} waits for {node}"),
-        other => format!("{other:?}"),
+    let text = match (&event.kind, process) {
+        (EventKind::PeerUp { .. }, Some(process)) => format!("process {process} answers"),
+        (EventKind::PeerSuspect { .. }, Some(process)) => format!("process {process} is overdue"),
+        (EventKind::PeerDown { .. }, Some(process)) => format!("process {process} is given up"),
+        (other, _) => other.to_string(),
     };
     format!("{:>9.3} {text}", event.at)
 }

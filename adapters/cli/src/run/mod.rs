@@ -32,7 +32,7 @@ use crate::builtins::{self, Ledger};
 use crate::log::{self, Pane};
 use crate::output;
 use crate::source::Source;
-use crate::wire::Wire;
+use crate::wire::{Starts, Wire};
 
 /// How often the live view is drawn and a slow reader is looked after.
 const TICK: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ const SMALL: usize = 200;
 pub(crate) fn run(args: &RunArgs) -> Outcome {
     let ledger = Ledger::new();
     let types = builtins::types(&ledger);
-    let source = Source::read_over(&args.file, &types, &args.wire.overrides(false));
+    let source = Source::read_to_run(&args.file, &types, &args.wire.overrides(false));
     let faults = source.render(output::style(&std::io::stderr()));
     output::complain(&faults);
     let Some(topology) = &source.topology else { return Outcome::BadInput };
@@ -110,7 +110,9 @@ async fn prepare(
     config: RuntimeConfig,
 ) -> Result<Prepared, Box<dyn std::error::Error>> {
     let Some(network) = network else { return Ok((config, None, None)) };
-    let (wire, config) = Wire::join(&network, topology, config)?;
+    let file = &*args.file.to_string_lossy();
+    let starts = Starts { file, workers: !args.no_workers };
+    let (wire, config) = Wire::join(&network, topology, config, starts)?;
     let workers = match args.no_workers {
         true => None,
         false => Workers::start(topology, &args.file, &args.wire).await?,
@@ -234,7 +236,9 @@ impl Session {
                 }
                 Next::Tick => {
                     self.look();
-                    for notice in self.wire.as_mut().map(Wire::notices).unwrap_or_default() {
+                    let runtime = &self.runtime;
+                    let notices = self.wire.as_mut().map(|wire| wire.notices(runtime));
+                    for notice in notices.unwrap_or_default() {
                         tracing::warn!(target: "lictor::wire", "{notice}");
                     }
                     if self.writer.is_idle() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lictor::{AgentInfo, EventKind, Instant, RuntimeEvent, Status, Value};
 use serde_json::json;
 
+use super::view::counts_json;
 use crate::builtins::Ledger;
 
 /// Counted from the events, and from the agents while they can be seen.
@@ -16,9 +17,12 @@ pub(super) struct Totals {
     pub(super) restarts: u64,
     pub(super) failed_starts: u64,
     pub(super) crashes: u64,
-    pub(super) dead_letters: u64,
     /// Every agent that was ever seen, as it was last.
     agents: BTreeMap<Arc<str>, AgentInfo>,
+    /// Messages that will not be handled, by whose they were: as events have said it. One that was
+    /// in hand at a crash has no event of its own, and is only counted by its agent; what was left
+    /// when an agent had ended was seen by nobody, and has only an event.
+    dead: BTreeMap<Arc<str>, u64>,
 }
 
 impl Totals {
@@ -31,7 +35,10 @@ impl Totals {
             }
             EventKind::StartFailed { .. } => self.failed_starts += 1,
             EventKind::Crashed { .. } => self.crashes += 1,
-            EventKind::DeadLetters { count, .. } => self.dead_letters += count,
+            EventKind::DeadLetters { name, count, .. } => {
+                let dead = self.dead.entry(Arc::clone(name)).or_default();
+                *dead = dead.saturating_add(*count);
+            }
             _ => {}
         }
     }
@@ -52,6 +59,14 @@ impl Totals {
 
     pub(super) fn agent(&self, name: &str) -> Option<&AgentInfo> {
         self.agents.get(name)
+    }
+
+    /// Messages that will not be handled: of each agent what it has counted, or what was said.
+    pub(super) fn dead_letters(&self) -> u64 {
+        let said = |name: &Arc<str>| self.dead.get(name).copied().unwrap_or(0);
+        let seen = self.agents.values().map(|agent| agent.dead_letters.max(said(&agent.name)));
+        let others = self.dead.iter().filter(|(name, _)| !self.agents.contains_key(*name));
+        seen.chain(others.map(|(_, said)| *said)).fold(0, u64::saturating_add)
     }
 
     /// Messages handled, by all agents that were ever seen.
@@ -91,11 +106,11 @@ impl Summary<'_> {
             "crashes": totals.crashes,
             "restarts": totals.restarts,
             "handled": totals.handled(),
-            "dead_letters": totals.dead_letters,
+            "dead_letters": totals.dead_letters(),
             "answered": self.ledger.total("answered"),
             "unanswered": self.ledger.total("failed"),
             "missed_events": self.missed,
-            "counts": self.ledger.all(),
+            "counts": counts_json(self.ledger, totals.agents.values()),
         });
         if let Some(detail) = &self.detail {
             value["detail"] = detail.as_str().into();
@@ -118,8 +133,9 @@ impl Summary<'_> {
         if answered + failed > 0 {
             text.push_str(&format!(", {answered} of {} asks answered", answered + failed));
         }
-        if totals.dead_letters > 0 {
-            text.push_str(&format!(", {} dead letters", totals.dead_letters));
+        let dead = totals.dead_letters();
+        if dead > 0 {
+            text.push_str(&format!(", {dead} dead letters"));
         }
         if self.missed > 0 {
             text.push_str(&format!(", {} events not shown", self.missed));

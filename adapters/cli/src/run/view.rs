@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use lictor::topology::{Style, Topology};
-use lictor::{Instant, Network, Runtime, RuntimeEvent, Value};
+use lictor::{AgentInfo, Instant, Network, Runtime, RuntimeEvent, Value};
 use serde_json::json;
 
 use super::frame::{self, Frame, Size};
@@ -96,7 +96,7 @@ impl View {
                     "pid": std::process::id(),
                     "tree": lines.tree,
                 });
-                format!("{running}\n{}", lines.held.take().unwrap_or_default())
+                output::json_line(&running) + &lines.held.take().unwrap_or_default()
             }
         }
     }
@@ -128,7 +128,7 @@ impl View {
                 live.remember(format!("{:>9.3} {}", seconds(at), news.text()));
                 String::new()
             }
-            Self::Lines(lines) => lines.say(format!("{}\n", news.json(seconds(at)))),
+            Self::Lines(lines) => lines.say(output::json_line(&news.json(seconds(at)))),
         }
     }
 
@@ -153,13 +153,13 @@ impl View {
                     return String::new();
                 }
                 lines.last_stats = Some(now);
-                let stats = json!({
+                let agents = runtime.agents();
+                output::json_line(&json!({
                     "event": "stats",
                     "at": seconds(now),
-                    "agents": runtime.agents(),
-                    "counts": lines.ledger.all(),
-                });
-                format!("{stats}\n")
+                    "agents": agents.iter().map(agent_json).collect::<Vec<Value>>(),
+                    "counts": counts_json(&lines.ledger, &agents),
+                }))
             }
         }
     }
@@ -175,7 +175,7 @@ impl View {
             }
             Self::Lines(lines) => {
                 let held = lines.held.take().unwrap_or_default();
-                format!("{held}{}\n", summary.json())
+                held + &output::json_line(&summary.json())
             }
         }
     }
@@ -196,12 +196,35 @@ impl Lines {
 
 /// An event as a line of JSON; one of another node has the name of its process, too.
 pub(crate) fn event_line(event: &RuntimeEvent, network: Option<&Network>) -> String {
-    let Some(process) = network.and_then(|network| frame::process_of(event, network)) else {
-        return serde_json::to_string(event).unwrap_or_default() + "\n";
-    };
     let mut line = serde_json::to_value(event).unwrap_or_default();
-    line["process"] = (**process).into();
-    format!("{line}\n")
+    if let Some(process) = network.and_then(|network| frame::process_of(event, network)) {
+        line["process"] = (**process).into();
+    }
+    output::json_line(&line)
+}
+
+/// What is counted of an agent where it runs.
+const COUNTED: [&str; 5] = ["queued", "accepted", "handled", "rejected", "dead_letters"];
+
+/// An agent as it is seen from here: null is what only the process knows on which it is placed.
+fn agent_json(agent: &AgentInfo) -> Value {
+    let mut value = serde_json::to_value(agent).unwrap_or_default();
+    if agent.on.is_some() {
+        COUNTED.iter().for_each(|key| value[*key] = Value::Null);
+    }
+    value
+}
+
+/// What agents count, null for those that count elsewhere.
+pub(super) fn counts_json<'a>(
+    ledger: &Ledger,
+    agents: impl IntoIterator<Item = &'a AgentInfo>,
+) -> Value {
+    let mut counts = json!(ledger.all());
+    for agent in agents.into_iter().filter(|agent| agent.on.is_some()) {
+        counts[&*agent.name] = Value::Null;
+    }
+    counts
 }
 
 impl Live {

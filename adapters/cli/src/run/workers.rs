@@ -31,6 +31,7 @@ use tokio::task::JoinHandle;
 use crate::args::WireArgs;
 use crate::builtins::exec::group::{self, Group, Slot};
 use crate::builtins::exec::{Exit, line};
+use crate::log;
 
 /// Told to the agent of a process, by itself, when its process has ended.
 const EXITED: &str = "lictor.process.exited";
@@ -312,7 +313,7 @@ impl Worker {
                 line::read(&mut stderr, &mut buffer, LINE_MAX).await
             {
                 let text = String::from_utf8_lossy(&buffer);
-                tracing::info!(target: "lictor::process", "[{process}] {}", text.trim_end());
+                log::hand_on(&process, text.trim_end(), is_ours);
             }
         });
         vec![output, errors]

@@ -37,7 +37,9 @@ pub(super) fn plan(path: &Path, engine: Engine) -> Option<Plan> {
     };
     let (own, engine) = (Settings::default(), Some(engine));
     let agents: Option<&dyn AgentCheck> = Some(&own);
-    let reading = Reading { environment: &ProcessEnvironment, engine, files: &files, agents };
+    let (types, environment) = (own.names(), &ProcessEnvironment);
+    let known_types = Some(types.as_slice());
+    let reading = Reading { environment, engine, files: &files, known_types, agents };
     match Plan::read(&file, &text, &reading) {
         Ok(plan) => Some(plan),
         Err(faults) => {

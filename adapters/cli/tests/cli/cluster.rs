@@ -46,6 +46,15 @@ fn a_worker_that_is_killed_comes_back_and_its_agents_are_supervised() {
     run.wait_for(of("started", "price"));
     // And is of use again.
     let before = run.wait_for(|event| event["event"] == "stats");
+    // What is counted elsewhere is not known here.
+    let agents = before["agents"].as_array().unwrap();
+    let counts = |name: &str| {
+        let agent = agents.iter().find(|agent| agent["name"] == name).unwrap();
+        let counts = before["counts"].as_object().unwrap();
+        (agent["accepted"].clone(), agent["handled"].clone(), counts.get(name).cloned())
+    };
+    assert_eq!(counts("price"), (Value::Null, Value::Null, Some(Value::Null)));
+    assert!(counts("orders").0.is_u64() && counts("orders").2.is_some_and(|it| it.is_object()));
     let more = |event: &Value| {
         event["event"] == "stats" && answered(event, "orders") > answered(&before, "orders") + 10
     };
@@ -179,8 +188,68 @@ fn processes_sign_where_the_file_says_so() {
     run.signal(Signal::SIGTERM);
     let rest = run.rest();
     assert_eq!(rest.status.code(), Some(0));
-    assert!(!rest.stdout.contains("\"crashed\",\"name\":\"till\""), "{}", rest.stdout);
+    assert!(!rest.lines().iter().any(of("crashed", "till")), "{}", rest.stdout);
     for folder in [keys, others] {
         std::fs::remove_dir_all(folder).unwrap();
     }
+}
+
+// Both said nothing, and one of them waited for ever.
+#[test]
+fn a_second_run_under_the_same_names_is_told_of() {
+    let ports = ports();
+    let mut first = run("examples/cluster.yaml", ports, &[]);
+    first.wait_for(of("started", "till"));
+    let mut command = lictor(&["run", "examples/cluster.yaml", "--json", "--no-workers"]);
+    with_ports(&mut command, ports);
+    let mut second = Running::logging(command);
+    let said = second.logged("another process called \"main\" (boot ");
+    assert!(said.contains("WARN") && said.contains("stop one of them"), "{said}");
+    assert!(said.contains("in the cluster \"default\""), "{said}");
+    second.signal(Signal::SIGTERM);
+    first.signal(Signal::SIGTERM);
+    assert_eq!((second.rest().status.code(), first.rest().status.code()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_process_that_is_waited_for_is_named_with_what_to_do() {
+    let mut command = lictor(&["run", "examples/cluster.yaml", "--json", "--no-workers"]);
+    with_ports(&mut command, ports());
+    let mut run = Running::logging(command);
+    let said = run.logged("the process \"vault\" has not answered for ");
+    assert!(said.contains("lictor worker examples/cluster.yaml --process vault"), "{said}");
+    // And again.
+    run.logged("the process \"vault\" has not answered for ");
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.rest().status.code(), Some(0));
+}
+
+// It came twice at one instant.
+#[test]
+fn that_an_agent_waits_is_said_once() {
+    let seen = std::cell::RefCell::new(Vec::new());
+    let mut run = run("examples/cluster.yaml", ports(), &[]);
+    let until = |event: &Value, is_it: bool| {
+        seen.borrow_mut().push(event.clone());
+        is_it
+    };
+    let started = run.wait_for(|event| until(event, of("process_started", "stages")(event)));
+    run.wait_for(|event| until(event, of("started", "tax")(event)));
+    kill_hard(pid_of(&started));
+    run.wait_for(|event| until(event, of("crashed", "tax")(event)));
+    run.wait_for(|event| until(event, of("started", "tax")(event)));
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.rest().status.code(), Some(0));
+    let mut waiting = std::collections::BTreeSet::new();
+    let mut waits = 0;
+    for event in seen.borrow().iter() {
+        let name = event["name"].as_str().unwrap_or_default().to_owned();
+        if event["event"] == "waiting" {
+            assert!(waiting.insert(name), "{event}");
+            waits += 1;
+        } else {
+            waiting.remove(&name);
+        }
+    }
+    assert!(waits > 0);
 }

@@ -81,6 +81,7 @@ fn processes_with_the_keys_run_and_one_with_others_is_told_why_not() {
     let why = early.line("it does not let in our client_public_key");
     assert!(why.contains("no connection to the forwarder at tcp://127.0.0.1:"), "{why}");
     assert!(why.contains("take a pair that it allows; trying on"), "{why}");
+    assert!(why.contains("in security.transport.zmq.curve are not the pair"), "{why}");
     assert_eq!(early.end(), Some(0));
     // One that takes another process for the forwarder, and one that enciphers nothing.
     let mut lost =
@@ -112,7 +113,7 @@ fn processes_with_the_keys_run_and_one_with_others_is_told_why_not() {
     for process in ["stages", "vault"] {
         assert!(rest.lines().iter().any(of("process_ended", process)), "{}", rest.stdout);
     }
-    assert!(!rest.stdout.contains("\"crashed\",\"name\":\"till\""), "{}", rest.stdout);
+    assert!(!rest.lines().iter().any(of("crashed", "till")), "{}", rest.stdout);
 }
 
 #[test]

@@ -72,7 +72,8 @@ fn what_cannot_be_done_is_said_with_its_remedy() {
     assert!(none.stderr.starts_with("there are no keys in "), "{}", none.stderr);
     let missing = folder.run(&["rotate", "orders"]);
     assert_eq!(missing.status.code(), Some(2));
-    assert!(missing.stderr.contains("make one: lictor keys create"), "{}", missing.stderr);
+    let command = format!("make one: lictor keys create --dir {} orders", folder.0.display());
+    assert!(missing.stderr.contains(&command), "{}", missing.stderr);
     let named = folder.run(&["create", "a/b", "--json"]);
     assert_eq!(named.status.code(), Some(2));
     let error = &named.lines()[0]["error"];

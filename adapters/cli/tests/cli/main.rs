@@ -8,6 +8,7 @@ mod cluster;
 mod curve;
 mod exec;
 mod keys;
+mod own;
 mod plans;
 mod policy;
 #[path = "../../../../tests/suites/ports.rs"]

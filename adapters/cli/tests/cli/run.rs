@@ -74,6 +74,29 @@ fn a_tree_that_gives_up_ends_with_1() {
     let summary = lines.last().unwrap();
     assert_eq!(summary["reason"], "restarts_exhausted");
     assert_eq!(summary["crashes"], 2);
+    // Those that were in hand have no event of their own.
+    assert!(summary["dead_letters"].as_u64().unwrap() >= 2, "{summary}");
+}
+
+// Events had one order, what the command adds another.
+#[test]
+fn the_keys_of_all_lines_are_in_one_order() {
+    let ran = output(&["run", "examples/pipeline.yaml", "--for", "2s", "--json"]);
+    let kinds: std::collections::BTreeSet<&str> = ran
+        .stdout
+        .lines()
+        .map(|line| {
+            let rest = line.strip_prefix("{\"event\":\"").unwrap_or_else(|| panic!("{line}"));
+            let (kind, rest) = rest.split_once("\",\"at\":").unwrap_or_else(|| panic!("{line}"));
+            let named = rest.split_once(',').is_some_and(|(_, rest)| rest.starts_with("\"name\":"));
+            let value: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(named, value.get("name").is_some(), "{line}");
+            kind
+        })
+        .collect();
+    for kind in ["running", "started", "stats", "summary"] {
+        assert!(kinds.contains(kind), "{kinds:?}");
+    }
 }
 
 #[test]

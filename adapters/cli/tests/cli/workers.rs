@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::processes::{descendants, exists, is_alive, wait_until};
-use crate::support::{File, LONG, Running, lictor, output};
+use crate::support::{File, LONG, Logged, Running, lictor, output};
 
 /// A topology with an agent here and none on the process `w1`, for which nobody need wait. Nobody
 /// listens at its broker.
@@ -128,6 +128,17 @@ fn what_a_worker_writes_and_that_the_broker_is_away_is_logged() {
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.stderr.contains("[w1] I am w1 secret"), "{}", ended.stderr);
     assert!(ended.stderr.contains("no connection to the NATS server"), "{}", ended.stderr);
+}
+
+// It was at INFO, whatever it was, with two times.
+#[test]
+fn what_a_worker_logs_keeps_its_level_and_has_one_time() {
+    let file = spread();
+    let mut run = Logged::of(lictor(&["run", file.path(), "--json", "--for", "60s"]));
+    let said = run.line("[w1] lictor::wire: no connection to the NATS server");
+    assert!(said.contains(" WARN lictor::process: [w1]"), "{said}");
+    assert_eq!(said.matches("Z ").count(), 1, "{said}");
+    assert_eq!(run.end(), Some(0));
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub struct MeshConfig {
     pub cluster: Arc<str>,
     /// The nodes that are known from the start.
     pub peers: Vec<NodeId>,
+    /// Which boot of the node this is. With it, one of the same number that is there at the same
+    /// time is noticed ([`Mesh::twin`]).
+    pub boot: Option<u64>,
     /// How often it says that it is there; never if `None`, but for the start of a connection.
     pub hello_every: Option<Duration>,
 }
@@ -46,7 +49,8 @@ impl MeshConfig {
     #[must_use]
     pub fn new(node: NodeId) -> Self {
         let cluster = Arc::from("default");
-        Self { node, cluster, peers: Vec::new(), hello_every: Some(Duration::from_secs(5)) }
+        let hello_every = Some(Duration::from_secs(5));
+        Self { node, cluster, peers: Vec::new(), boot: None, hello_every }
     }
 }
 
@@ -85,7 +89,12 @@ struct State {
     known: BTreeSet<NodeId>,
     /// Which of them have been said to be reachable over this connection.
     told: BTreeSet<NodeId>,
+    /// Another boot that says it is this node, and how often it has said so since it was asked for.
+    twin: Option<(u64, u32)>,
 }
+
+/// So often must a twin have been heard: the last word of an earlier boot is none.
+const HEARD: u32 = 2;
 
 impl Mesh {
     /// A node's end of a mesh. Nothing is moved before it runs.
@@ -119,7 +128,28 @@ impl Mesh {
 
     /// Says at the common address that it is there. If it is lost, the next one is not.
     fn hello(&self) {
-        let _ = self.broker.publish(&self.common, self.framed(&[]));
+        let boot = self.config.boot.map(u64::to_be_bytes);
+        let _ = self.broker.publish(&self.common, self.framed(boot.as_ref().map_or(&[], |b| b)));
+    }
+
+    /// The boot of another process that takes part as this node, if one was heard since the last
+    /// time that this was asked. Two of one number take each other's frames, and neither works.
+    #[must_use]
+    pub fn twin(&self) -> Option<u64> {
+        let mut state = self.state();
+        let (boot, _) = state.twin.filter(|(_, heard)| *heard >= HEARD)?;
+        state.twin = None;
+        Some(boot)
+    }
+
+    /// A word of our own comes back to us; one of another boot does not come from us.
+    fn hear_oneself(&self, address: &str, boot: &[u8]) {
+        let Ok(boot) = boot.try_into().map(u64::from_be_bytes) else { return };
+        if *address == *self.common && self.config.boot.is_some_and(|own| own != boot) {
+            let mut state = self.state();
+            let heard = state.twin.map_or(0, |(_, heard)| heard);
+            state.twin = Some((boot, heard.saturating_add(1)));
+        }
     }
 
     fn framed(&self, bytes: &[u8]) -> Frame {
@@ -158,9 +188,13 @@ impl Mesh {
 
     fn message(&self, inbox: &Inbox, address: &str, frame: &Frame) -> bool {
         let bytes = frame.as_bytes();
-        let Some((sender, _)) = bytes.split_first_chunk::<HEADER>() else { return true };
+        let Some((sender, rest)) = bytes.split_first_chunk::<HEADER>() else { return true };
         let node = NodeId(u64::from_be_bytes(*sender));
-        if node == self.config.node || !self.meet(inbox, node) {
+        if node == self.config.node {
+            self.hear_oneself(address, rest);
+            return true;
+        }
+        if !self.meet(inbox, node) {
             return true;
         }
         if *address != *self.own {

@@ -22,6 +22,8 @@ pub(crate) struct Elsewhere {
     pub(crate) node: Arc<str>,
     /// How often it has come up.
     pub(crate) starts: u64,
+    /// The process of which it was said that it waits: once until something has become of it.
+    pub(crate) waits: Option<ProcessId>,
 }
 
 /// What may run here for other nodes.
@@ -86,7 +88,9 @@ impl World {
             // The kernel is a step ahead: most starts need not wait.
             Stage::Waiting => {
                 let node = Arc::clone(&elsewhere.node);
-                if self.node.placement().waits(NameId(child.0)) {
+                let is_said = elsewhere.waits == Some(process);
+                if !is_said && self.node.placement().waits(NameId(child.0)) {
+                    elsewhere.waits = Some(process);
                     self.event(EventKind::Waiting { name, node });
                 }
             }

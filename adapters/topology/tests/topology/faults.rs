@@ -1,6 +1,6 @@
 //! One row for each rule: the text, and the exact place and code of its only fault.
 
-use lictor_topology::{Options, Severity, check, parse};
+use lictor_topology::{Foreign, Options, Severity, check, parse};
 
 use crate::{read, variables};
 
@@ -237,6 +237,47 @@ fn bytes_that_are_not_text() {
         let faults = parse("t.yaml", bytes, &Options::default()).unwrap_err();
         let found: Vec<_> = faults.iter().map(|d| (d.line, d.column, d.code)).collect();
         assert_eq!(found, [(line, column, "not-utf-8")]);
+    }
+}
+
+// A program that is somebody else's has types that nobody here knows.
+#[test]
+fn types_of_other_programs() {
+    let text = "transport: {type: zmq}\nprocesses:\n  own: {command: [x]}\n  \
+                away: {external: true}\n  ours: {external: false}\nsupervision:\n  children:\n    \
+                - {type: x.A, name: a, process: own}\n    \
+                - {type: x.A, name: b, process: away}\n    \
+                - {type: x.A, name: c, process: ours}\n    - {type: x.A, name: d}\n    \
+                - {type: gen_server, module: x, class: A, name: e, process: own}\n";
+    let refuse = |_: &lictor_topology::AgentNode| Err("no".to_owned());
+    let known = ["lictor.echo", "lictor.counter"];
+    let options = Options::default().known_types(&known).agents(&refuse);
+    let lines = |options: &Options<'_>, text: &str| -> Vec<(u32, &'static str)> {
+        let checked = check("t.yaml", text.as_bytes(), options);
+        checked.diagnostics.iter().map(|d| (d.line, d.code)).collect()
+    };
+    let unknown =
+        |lines: &[u32]| lines.iter().map(|line| (*line, "unknown-type")).collect::<Vec<_>>();
+    assert_eq!(lines(&options, text), unknown(&[10, 11]));
+    assert_eq!(lines(&options.process("own"), text), unknown(&[8, 12]));
+    assert_eq!(lines(&options.process("away"), text), unknown(&[9]));
+    // In one process they are all here.
+    let one = text.replace("zmq", "in_process");
+    let faults = lines(&options, &one);
+    assert_eq!(faults.iter().filter(|(_, code)| *code == "unknown-type").count(), 5);
+    // Where others run the file they are good, but for slips of what is known.
+    let slip = text.replace("x.A, name: d", "lictor.coutner, name: d");
+    for (foreign, code) in [(Foreign::Warn, Some("foreign-type")), (Foreign::Accept, None)] {
+        let options = Options::default().known_types(&known).foreign(foreign);
+        let mut expected: Vec<_> = code.map(|code| (10, code)).into_iter().collect();
+        assert_eq!(
+            lines(&options, &text.replace("x.A, name: d", "lictor.echo, name: d")),
+            expected
+        );
+        expected.push((11, "unknown-type"));
+        assert_eq!(lines(&options, &slip), expected);
+        let space = text.replace("x.A, name: d", "lictor.sleeper, name: d");
+        assert_eq!(lines(&options, &space), expected);
     }
 }
 

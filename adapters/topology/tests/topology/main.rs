@@ -2,6 +2,7 @@
 
 mod documents;
 mod faults;
+mod hints;
 mod limits;
 mod network;
 mod properties;
