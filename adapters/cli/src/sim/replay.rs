@@ -34,8 +34,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Runs the reference model of supervision beside the kernels; a difference is a violation
-    /// `MODEL`. On the engine `kernel`, and not where waits have jitter. Without it this is done where
-    /// nothing else is violated.
+    /// `MODEL`. On the engine `kernel`, and not where waits have jitter. Without it this is done
+    /// where nothing else is violated.
     #[arg(long)]
     model: bool,
     /// Writes everything that happened to this file, a line of JSON each.
