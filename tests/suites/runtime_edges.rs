@@ -464,7 +464,11 @@ impl Agent for Clocked {
                 self.1.fetch_add(1, Ordering::SeqCst);
                 assert_eq!(message.payload(), &json!(cx.incarnation()), "a timer of its own");
             }
-            "crash" => panic!("as asked"),
+            "crash" => {
+                // sleeps: what is due meanwhile is queued behind this message
+                tokio::time::sleep(ms(message.payload().as_u64().unwrap())).await;
+                panic!("as asked");
+            }
             _ => message.reply(self.1.load(Ordering::SeqCst)),
         }
         Ok(())
@@ -499,6 +503,12 @@ async fn a_timer_fires_once_unless_it_is_cancelled_or_its_incarnation_has_ended(
     wait(20).await;
     assert_eq!(ticks.load(Ordering::SeqCst), 1, "gone with its incarnation");
     assert_eq!(info(&runtime, "a").starts, 2);
+    send("set", 10).await.unwrap();
+    send("crash", 20).await.unwrap();
+    // sleeps: the timer's own time
+    wait(100).await;
+    assert_eq!(ticks.load(Ordering::SeqCst), 1, "also what was queued already");
+    assert_eq!(info(&runtime, "a").starts, 3);
     tree.stop().await;
 }
 

@@ -309,3 +309,124 @@ fn every_invariant_is_in_the_manual() {
         assert!(manual.contains(&format!("\n| `{name}` | ")), "the manual lacks {name}");
     }
 }
+
+/// What a hunk wants to find, and how many lines stay behind its last change.
+struct Hunk<'a> {
+    title: &'a str,
+    wanted: Vec<&'a str>,
+    changes: usize,
+    trailing: usize,
+}
+
+impl<'a> Hunk<'a> {
+    /// Reads the hunk that begins with `title`; takes as many lines as the title says.
+    fn read(title: &'a str, lines: &mut dyn Iterator<Item = &'a str>) -> Result<Self, String> {
+        let numbers = |sign: char| {
+            let range = title.split(' ').find_map(|word| word.strip_prefix(sign))?;
+            range.split_once(',').map_or("1", |(_, count)| count).parse::<usize>().ok()
+        };
+        let (mut old, mut new) =
+            numbers('-').zip(numbers('+')).ok_or_else(|| format!("{title:?} says no lines"))?;
+        let mut hunk = Self { title, wanted: Vec::new(), changes: 0, trailing: 0 };
+        while old > 0 || new > 0 {
+            let line = lines.next().ok_or_else(|| format!("{title:?} ends too soon"))?;
+            // What strips blanks at the end of lines makes of an empty one in between just this.
+            let (kind, rest) = line.split_at_checked(1).unwrap_or((" ", ""));
+            let (before, after) = match kind {
+                " " => (1, 1),
+                "-" => (1, 0),
+                "+" => (0, 1),
+                _ => return Err(format!("{title:?} has {line:?}")),
+            };
+            let miscounted = || format!("{title:?} has more lines than it says");
+            old = old.checked_sub(before).ok_or_else(miscounted)?;
+            new = new.checked_sub(after).ok_or_else(miscounted)?;
+            hunk.wanted.extend((before > 0).then_some(rest));
+            hunk.changes += usize::from(before != after);
+            hunk.trailing = if before == after { hunk.trailing + 1 } else { 0 };
+        }
+        Ok(hunk)
+    }
+
+    /// Where it ends in the file, from this line on: in one place, whatever number the title has.
+    fn end_in(&self, file: &[&str], from: usize) -> Result<usize, String> {
+        let Self { title, wanted, changes, trailing } = self;
+        let ends = (from + wanted.len()..=file.len())
+            .filter(|end| file[end - wanted.len()..*end] == wanted[..])
+            // Without a line behind the change it is the end of the file.
+            .filter(|end| *trailing > 0 || *end == file.len());
+        match ends.collect::<Vec<_>>()[..] {
+            _ if *changes == 0 => Err(format!("{title:?} changes nothing")),
+            [] => Err(format!("{title:?} stands nowhere")),
+            [end] => Ok(end),
+            _ => Err(format!("{title:?} stands in several places: give it more lines around")),
+        }
+    }
+}
+
+/// How many hunks of a unified diff fit the files as they are, or why one does not.
+fn fit(patch: &str, read: &dyn Fn(&str) -> Option<String>) -> Result<usize, String> {
+    let mut lines = patch.lines().skip_while(|line| line.starts_with("# ")).peekable();
+    let mut fitted = 0;
+    while let Some(line) = lines.next() {
+        let named = line.strip_prefix("--- a/").ok_or_else(|| format!("{line:?} names no file"))?;
+        if lines.next().and_then(|line| line.strip_prefix("+++ b/")) != Some(named) {
+            return Err(format!("{named} is not changed in place"));
+        }
+        let text = read(named).ok_or_else(|| format!("there is no {named}"))?;
+        let (file, mut from) = (text.lines().collect::<Vec<_>>(), 0);
+        while let Some(title) = lines.next_if(|line| line.starts_with("@@ ")) {
+            let hunk = Hunk::read(title, &mut lines)?;
+            from = hunk.end_in(&file, from).map_err(|why| format!("{named}: {why}"))?;
+            fitted += 1;
+        }
+    }
+    Ok(fitted)
+}
+
+/// A planted bug whose lines have moved away plants nothing, and nobody would hear of it before the
+/// next campaign.
+#[test]
+fn every_planted_bug_still_applies() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).ok();
+    let bugs = files("sim/mutants", ".patch");
+    let mut misfits = Vec::new();
+    for (name, patch) in &bugs {
+        assert!(patch.starts_with("# "), "{name} does not say what it breaks");
+        match fit(patch, &read) {
+            Ok(0) => misfits.push(format!("{name} plants nothing")),
+            Ok(_) => {}
+            Err(why) => misfits.push(format!("{name}: {why}")),
+        }
+    }
+    let misfits = misfits.join("\n");
+    assert!(misfits.is_empty(), "plant these anew in the code as it is:\n{misfits}");
+}
+
+#[test]
+fn a_bug_that_does_not_apply_is_noticed() {
+    let text = "one\ntwo\n\nthree\none\ntwo\nend\n";
+    let read = |path: &str| (path == "a").then(|| text.to_owned());
+    let fits = |hunks: &str| fit(&format!("# it\n--- a/a\n+++ b/a\n{hunks}"), &read);
+    assert_eq!(fits("@@ -9,4 +9,4 @@ wherever\n two\n\n-three\n+four\n one\n"), Ok(1));
+    assert_eq!(fits("@@ -1 +1,2 @@\n end\n+more\n"), Ok(1));
+    assert_eq!(fits("@@ -3,2 +3,1 @@\n-three\n one\n@@ -6,2 +5,1 @@\n-two\n end\n"), Ok(2));
+    for (hunks, why) in [
+        ("@@ -3,2 +3,2 @@\n-tree\n+four\n one\n", "stands nowhere"),
+        ("@@ -4,2 +4,2 @@\n-three\n+four\n two\n", "stands nowhere"),
+        ("@@ -5,2 +5,3 @@\n one\n two\n+more\n", "stands nowhere"),
+        ("@@ -5,2 +5,2 @@\n-one\n+four\n two\n", "several places"),
+        ("@@ -6,2 +6,1 @@\n-two\n end\n@@ -4,2 +4,1 @@\n-three\n one\n", "stands nowhere"),
+        ("@@ -4,2 +4,2 @@\n three\n one\n", "changes nothing"),
+        ("@@ -4,2 +4,3 @@\n-three\n+four\n one\n", "ends too soon"),
+        ("@@ -4,1 +4,2 @@\n-three\n one\n", "more lines than it says"),
+        ("@@ -4,x +4 @@\n-three\n", "says no lines"),
+        ("@@ -4 +4 @@\n*three\n", "has \"*three\""),
+        ("--- a/b\n+++ b/b\n", "there is no b"),
+        ("--- a/b\n+++ b/c\n", "not changed in place"),
+        ("three\n", "names no file"),
+    ] {
+        let said = fits(hunks).unwrap_err();
+        assert!(said.contains(why), "{hunks:?}: {said}");
+    }
+}
