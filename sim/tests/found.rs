@@ -138,3 +138,10 @@ fn what_is_over_makes_room_when_its_agent_comes_up() {
     let operations = format!("operations: [{tell}, {tell}, {tell}]");
     holds_on(Engine::Virtual, &format!("{topology}\nseed: 113\nhorizon: 1ms\n{operations}\n"));
 }
+
+// Invariant: S13. How long a message from another node waits for room was told by a timer of the
+// judge's own: where timers are late it fired after the runtime's, and let in what had been dropped.
+#[test]
+fn the_runtime_says_how_long_a_message_from_a_wire_waits_for_room() {
+    holds_on(Engine::Virtual, include_str!("found/s13_wait.yaml"));
+}
