@@ -145,3 +145,10 @@ fn what_is_over_makes_room_when_its_agent_comes_up() {
 fn the_runtime_says_how_long_a_message_from_a_wire_waits_for_room() {
     holds_on(Engine::Virtual, include_str!("found/s13_wait.yaml"));
 }
+
+// Invariant: S5. The end of a significant child is heard behind the start that is in progress (rule
+// V13), and that one waits while its host is not there (rule H2).
+#[test]
+fn a_significant_end_is_heard_behind_a_start_that_waits_for_its_host() {
+    holds(include_str!("found/s5_start_that_waits.yaml"));
+}
