@@ -152,3 +152,10 @@ fn the_runtime_says_how_long_a_message_from_a_wire_waits_for_room() {
 fn a_significant_end_is_heard_behind_a_start_that_waits_for_its_host() {
     holds(include_str!("found/s5_start_that_waits.yaml"));
 }
+
+// Invariant: S11. A forwarder crashed between the moment at which there was room for what it passed
+// on and its taking it: in the books that room stayed full, and the next message came before its turn.
+#[test]
+fn room_that_a_forwarder_did_not_live_to_take_is_for_the_next() {
+    holds_on(Engine::Virtual, include_str!("found/s11_room_kept.yaml"));
+}
