@@ -138,3 +138,24 @@ fn what_is_over_makes_room_when_its_agent_comes_up() {
     let operations = format!("operations: [{tell}, {tell}, {tell}]");
     holds_on(Engine::Virtual, &format!("{topology}\nseed: 113\nhorizon: 1ms\n{operations}\n"));
 }
+
+// Invariant: S13. How long a message from another node waits for room was told by a timer of the
+// judge's own: where timers are late it fired after the runtime's, and let in what had been dropped.
+#[test]
+fn the_runtime_says_how_long_a_message_from_a_wire_waits_for_room() {
+    holds_on(Engine::Virtual, include_str!("found/s13_wait.yaml"));
+}
+
+// Invariant: S5. The end of a significant child is heard behind the start that is in progress (rule
+// V13), and that one waits while its host is not there (rule H2).
+#[test]
+fn a_significant_end_is_heard_behind_a_start_that_waits_for_its_host() {
+    holds(include_str!("found/s5_start_that_waits.yaml"));
+}
+
+// Invariant: S11. A forwarder crashed between the moment at which there was room for what it passed
+// on and its taking it: in the books that room stayed full, and the next message came before its turn.
+#[test]
+fn room_that_a_forwarder_did_not_live_to_take_is_for_the_next() {
+    holds_on(Engine::Virtual, include_str!("found/s11_room_kept.yaml"));
+}

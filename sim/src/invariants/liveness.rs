@@ -57,7 +57,7 @@ fn was_lost(books: &Books, book: &ChildBook, now: Instant) -> bool {
 }
 
 /// Whether something of this node waits for a host that nobody has mended: siblings wait with it.
-fn waits_for_a_host(books: &Books, node: NodeIx) -> bool {
+pub(super) fn waits_for_a_host(books: &Books, node: NodeIx) -> bool {
     let is_away = |host: NodeIx| {
         let host = usize::from(host.0);
         !books.on[host] || books.stopped[host]

@@ -2,13 +2,14 @@
 //! taken down by a command comes back by itself. The end of a significant child is the end of its
 //! supervisor.
 //!
-//! Source: OTP; kernel rules V5, V8, V19, V21. Where a strategy restarts siblings, it also starts
-//! those that were down (V8), so what is said of transient children and commands holds for
+//! Source: OTP; kernel rules V5, V8, V13, V19, V21, H2. Where a strategy restarts siblings, it also
+//! starts those that were down (V8), so what is said of transient children and commands holds for
 //! one_for_one and dynamic supervisors.
 
 use lictor_kernel::{Restart, Strategy};
 
-use super::books::{Books, How, SupervisorBook};
+use super::books::{Books, How};
+use super::liveness::waits_for_a_host;
 use super::{Verdict, is_clean};
 use crate::record::{Record, Stage, What};
 
@@ -51,12 +52,15 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
 
 /// After the time to heal, no supervisor has outlived a child whose end is its own.
 fn significant_ends(books: &Books) -> Verdict {
-    let outlived = |boss: &&SupervisorBook| boss.id.is_some() && boss.ended_by.is_some();
-    match books.supervisor.iter().find(outlived) {
-        Some(boss) => Err(format!(
-            "{:?} is significant and has ended, and its supervisor has not",
-            boss.ended_by
-        )),
-        None => Ok(()),
+    for boss in books.supervisor.iter().filter(|boss| boss.id.is_some()) {
+        let Some(who) = boss.ended_by else { continue };
+        // It hears of the end when its phase is over (V13), and a start waits for its host as long
+        // as that is not there (H2).
+        let is_busy = !boss.ready || boss.starting > 0;
+        if is_busy && waits_for_a_host(books, books.of(who).node) {
+            continue;
+        }
+        return Err(format!("{who:?} is significant and has ended, and its supervisor has not"));
     }
+    Ok(())
 }

@@ -104,6 +104,8 @@ impl Routing {
                 by("S13", is_bounded(mailbox, who))
             }
             What::PutBack(message, who) => {
+                // It may have had room further on, which who passed it on did not live to take.
+                self.forget(message);
                 let mailbox = self.mailbox(who);
                 mailbox.queue.push_front(message);
                 by("S13", is_bounded(mailbox, who))
@@ -118,7 +120,10 @@ impl Routing {
                     format!("{process:?} is given {message:?}, and {first:?} is before it"),
                 ))
             }
-            What::Ended(message, Fate::DeadLetter | Fate::Evicted | Fate::Gone | Fate::Expired) => {
+            What::Ended(
+                message,
+                Fate::DeadLetter | Fate::Evicted | Fate::Gone | Fate::Expired | Fate::Crashed,
+            ) => {
                 self.forget(message);
                 Ok(())
             }

@@ -1,4 +1,5 @@
-//! An executor on which tasks let others go first and are woken for nothing, now and then.
+//! An executor on which tasks let others go first and are woken for nothing, now and then, and on
+//! which those that bring a message to a mailbox are looked into.
 
 use std::fmt;
 use std::future::Future;
@@ -11,6 +12,7 @@ use lictor_kernel::Instant;
 use lictor_runtime::{Executor, Role, Task};
 
 use super::Live;
+use super::tap::Entering;
 use super::timer::{Timed, has_timers};
 use crate::buggify::Point;
 use crate::record::NodeIx;
@@ -22,6 +24,7 @@ struct Buggy {
     /// Node and boot.
     whose: u64,
     spawned: AtomicU64,
+    wavers: bool,
 }
 
 /// The executor of a boot of a node: the one that it has, unless the plan wants more.
@@ -30,16 +33,14 @@ pub(super) fn buggy(
     (node, boot): (NodeIx, u32),
     inner: &Arc<dyn Executor>,
 ) -> Arc<dyn Executor> {
-    let wanted = live.with(|ledger| {
-        let wavers = [Point::ExtraYield, Point::SpuriousWake];
-        wavers.into_iter().any(|point| ledger.buggify.has(point)) || has_timers(&ledger.plan)
-    });
-    if !wanted {
+    let points = [Point::ExtraYield, Point::SpuriousWake];
+    let wavers = live.with(|ledger| points.into_iter().any(|point| ledger.buggify.has(point)));
+    if !wavers && !has_timers(&live.plan) && live.plan.scenario.nodes() < 2 {
         return Arc::clone(inner);
     }
     let whose = u64::from(node.0) << 48 | u64::from(boot) << 32;
     let (inner, live, spawned) = (Arc::clone(inner), Arc::clone(live), AtomicU64::new(0));
-    Arc::new(Buggy { inner, live, whose, spawned })
+    Arc::new(Buggy { inner, live, whose, spawned, wavers })
 }
 
 impl fmt::Debug for Buggy {
@@ -50,6 +51,9 @@ impl fmt::Debug for Buggy {
 
 impl Buggy {
     fn wrap(&self, task: Task) -> Task {
+        if !self.wavers {
+            return task;
+        }
         let number = self.spawned.fetch_add(1, Ordering::Relaxed);
         let whose = self.whose | (number & 0xffff_ffff);
         Box::pin(Wavering { task, live: Arc::clone(&self.live), whose, polls: 0 })
@@ -71,13 +75,19 @@ impl Executor for Buggy {
 
     fn spawn_as(&self, role: Role<'_>, task: Task) {
         let is_timer = matches!(role, Role::Delayed(_));
-        let timer = self.live.with(|ledger| ledger.timer.take_if(|_| is_timer));
-        let task: Task = match timer {
-            Some(timer) => {
-                let (live, executor) = (Arc::clone(&self.live), Arc::clone(&self.inner));
-                Box::pin(Timed { task, live, executor, timer, came: false })
-            }
-            None => task,
+        let is_remote = matches!(role, Role::Remote(_));
+        let (timer, entrant) = self.live.with(|ledger| {
+            let timer = ledger.timer.take_if(|_| is_timer);
+            (timer, ledger.entrant.take_if(|_| is_remote))
+        });
+        let live = Arc::clone(&self.live);
+        let task: Task = if let Some(timer) = timer {
+            let executor = Arc::clone(&self.inner);
+            Box::pin(Timed { task, live, executor, timer, came: false })
+        } else if let Some(entrant) = entrant {
+            Box::pin(Entering { task, live, entrant })
+        } else {
+            task
         };
         self.inner.spawn_as(role, self.wrap(task));
     }

@@ -7,6 +7,7 @@ use std::task::Waker;
 use lictor_kernel::{ExitReason, Instant, NameId, ProcessId};
 use lictor_runtime::{Executor, Runtime, Task, Value};
 
+use super::tap::Entrant;
 use super::timer::Timer;
 use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
@@ -136,6 +137,8 @@ pub(crate) struct Ledger {
     pub(crate) has_disks: bool,
     /// What is being set at this moment.
     pub(super) timer: Option<Timer>,
+    /// What a frame brings at this moment, if there is no room for it.
+    pub(super) entrant: Option<Entrant>,
 }
 
 impl Ledger {
@@ -158,6 +161,7 @@ impl Ledger {
             to_wake: Vec::new(),
             has_disks: has_disks(plan),
             timer: None,
+            entrant: None,
         }
     }
 

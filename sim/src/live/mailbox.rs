@@ -248,12 +248,7 @@ impl Ledger {
         let facts = plan.scenario.agent(who)?;
         let takes = self.between(Purpose::Handle, who, nth, plan.knobs.handle);
         let takes = takes.saturating_add(slow).saturating_add(nanos(facts.behaviour.delay));
-        let agent = self.agent(who);
-        if agent.mailbox.len() < facts.mailbox.size.max(1) as usize
-            && let Some(next) = agent.waiting.pop_front()
-        {
-            self.admit(node, next, who);
-        }
+        self.lets_in(node, who);
         Some(Job { takes })
     }
 
@@ -300,6 +295,39 @@ impl Ledger {
         let who = process.who;
         let node = self.node_of(who);
         self.no_longer_waits(id);
+        let kept = self.room_kept(node, id, who);
+        self.falls(node, id, who, reason);
+        if let Some(to) = kept {
+            self.lets_in(node, to);
+        }
+    }
+
+    /// A message was being passed on, and there was room that its sender had not taken yet: with
+    /// the sender that is given up. The name whose mailbox it is.
+    fn room_kept(&mut self, node: NodeIx, id: MessageId, who: Who) -> Option<Who> {
+        let letter = self.letters.get(&id)?;
+        let (to, place) = (letter.to, letter.place);
+        if to == who || place != Place::Queued || self.node_of(to) != node {
+            return None;
+        }
+        self.agent(to).mailbox.retain(|queued| *queued != id);
+        Some(to)
+    }
+
+    /// Who waits first comes in, if there is room.
+    fn lets_in(&mut self, node: NodeIx, who: Who) {
+        let plan = std::sync::Arc::clone(&self.plan);
+        let Some(facts) = plan.scenario.agent(who) else { return };
+        let agent = self.agent(who);
+        if agent.mailbox.len() < facts.mailbox.size.max(1) as usize
+            && let Some(next) = agent.waiting.pop_front()
+        {
+            self.admit(node, next, who);
+        }
+    }
+
+    /// What was in hand when its agent ended.
+    fn falls(&mut self, node: NodeIx, id: MessageId, who: Who, reason: ExitReason) {
         if reason.is_clean() {
             return self.ends(node, id, Fate::Handled);
         }

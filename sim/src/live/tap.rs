@@ -1,15 +1,19 @@
 //! What goes over a wire, looked into on its way: a message that comes to a node is put into a
-//! mailbox there and then.
+//! mailbox there and then. How long it waits for room there is the runtime's to say, whose timers
+//! may be late: the task that waits is looked into, as no timer of our own would end at its instant.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lictor_kernel::NodeId;
 use lictor_runtime::transport::{Frame, Inbox, LinkEvent, SendError, Transport};
 use lictor_runtime::{Passing, Task};
 
-use super::Live;
 use super::client::name_of;
+use super::{Ledger, Live};
 use crate::buggify::Point;
 use crate::record::{Fate, MessageId, NodeIx, What};
 
@@ -20,17 +24,15 @@ pub(crate) struct Carried {
     pub(crate) hop: u32,
     /// For which boot it is.
     boot: u64,
-    /// How long it may wait for room.
-    wait: Option<Duration>,
     /// How long it lives from here.
     ttl: Option<Duration>,
 }
 
 /// The message in a frame between runtimes.
 pub(crate) fn message_in(frame: &Frame) -> Option<Carried> {
-    let Passing { boot, payload, wait, ttl, .. } = Passing::in_frame(frame)?;
+    let Passing { boot, payload, ttl, .. } = Passing::in_frame(frame)?;
     let (id, hop) = name_of(&payload)?;
-    Some(Carried { id, hop, boot, wait, ttl })
+    Some(Carried { id, hop, boot, ttl })
 }
 
 /// A transport that is looked into.
@@ -72,7 +74,14 @@ impl Transport for Tap {
                     if let Some(carried) = message_in(&frame) {
                         arrives(&live, node, carried, boot);
                     }
-                    return inbox.frame(peer, frame);
+                    let taken = inbox.frame(peer, frame);
+                    // Nothing waits for it: it was refused at once.
+                    live.with(|ledger| {
+                        if let Some(entrant) = ledger.entrant.take() {
+                            ledger.waits_no_more(entrant);
+                        }
+                    });
+                    return taken;
                 }
             }
             true
@@ -81,29 +90,64 @@ impl Transport for Tap {
 }
 
 fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
-    let Carried { id, hop, boot: meant, wait, ttl } = carried;
+    let Carried { id, hop, boot: meant, ttl } = carried;
     let now = live.executor(node).map(|executor| executor.now());
-    let waits = live.with(|ledger| {
-        if meant == u64::from(boot) {
-            if let Some((now, ttl)) = now.zip(ttl) {
-                ledger.expires(id, now.saturating_add(ttl));
-            }
-            ledger.arrives(node, id, hop);
-        } else {
-            ledger.lost(node, id, hop);
+    live.with(|ledger| {
+        if meant != u64::from(boot) {
+            return ledger.lost(node, id, hop);
         }
-        ledger.still_waits(id, hop)
+        if let Some((now, ttl)) = now.zip(ttl) {
+            ledger.expires(id, now.saturating_add(ttl));
+        }
+        // A copy of one that waits has no task.
+        let waited = ledger.still_waits(id, hop);
+        ledger.arrives(node, id, hop);
+        let waits = !waited && ledger.still_waits(id, hop);
+        ledger.entrant = waits.then_some(Entrant { node, id, hop });
     });
-    let Some((wait, executor)) = wait.zip(live.executor(node)).filter(|_| waits) else { return };
-    let until = executor.now().saturating_add(wait);
-    let (sleep, live) = (executor.sleep_until(until), Arc::clone(live));
-    executor.spawn(Box::pin(async move {
-        sleep.await;
-        live.with(|ledger| {
-            if ledger.still_waits(id, hop) {
-                ledger.no_longer_waits(id);
-                ledger.ends(node, id, Fate::NoRoom);
-            }
-        });
-    }));
+}
+
+/// A message from a wire that waits for room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entrant {
+    node: NodeIx,
+    id: MessageId,
+    hop: u32,
+}
+
+/// The task in which such a message waits, looked into.
+pub(super) struct Entering {
+    pub(super) task: Task,
+    pub(super) live: Arc<Live>,
+    pub(super) entrant: Entrant,
+}
+
+impl Future for Entering {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { task, live, entrant } = self.get_mut();
+        let polled = task.as_mut().poll(cx);
+        if polled.is_ready() {
+            live.with(|ledger| ledger.waits_no_more(*entrant));
+        }
+        polled
+    }
+}
+
+impl Ledger {
+    /// Nothing waits for a message from a wire any more: it was let in, or there was no room in
+    /// time.
+    fn waits_no_more(&mut self, Entrant { node, id, hop }: Entrant) {
+        if !self.still_waits(id, hop) {
+            return;
+        }
+        // Its receiver may have dropped what is over, and let it in: only this shows it.
+        let to = self.letters.get(&id).map(|letter| letter.to);
+        to.into_iter().for_each(|to| self.idle_drops_over(to));
+        if self.still_waits(id, hop) {
+            self.no_longer_waits(id);
+            self.ends(node, id, Fate::NoRoom);
+        }
+    }
 }
