@@ -1,6 +1,7 @@
 //! What goes over a wire, looked into on its way: a message that comes to a node is put into a
 //! mailbox there and then. How long it waits for room there is the runtime's to say, whose timers
-//! may be late: the task that waits is looked into, as no timer of our own would end at its instant.
+//! may be late: the task that waits is looked into, as no timer of our own would end at its
+//! instant.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -74,8 +74,8 @@ fn a_tree_that_gives_up_ends_with_1() {
     let summary = lines.last().unwrap();
     assert_eq!(summary["reason"], "restarts_exhausted");
     assert_eq!(summary["crashes"], 2);
-    // Those that were in hand have no event of their own.
-    assert!(summary["dead_letters"].as_u64().unwrap() >= 2, "{summary}");
+    // Those that were in hand have no event of their own; the last one may have gone with its agent.
+    assert!(summary["dead_letters"].as_u64().unwrap() >= 1, "{summary}");
 }
 
 // Events had one order, what the command adds another.
