@@ -159,3 +159,17 @@ fn a_significant_end_is_heard_behind_a_start_that_waits_for_its_host() {
 fn room_that_a_forwarder_did_not_live_to_take_is_for_the_next() {
     holds_on(Engine::Virtual, include_str!("found/s11_room_kept.yaml"));
 }
+
+// Invariant: S12. A mailbox that the books took for full let a message from a wire in at once; that
+// no task waited for it was taken for its end.
+#[test]
+fn what_is_let_in_at_once_needs_no_task_that_waits() {
+    holds_on(Engine::Virtual, include_str!("found/s12_let_in_at_once.yaml"));
+}
+
+// Invariant: S13. An incarnation that came up, dropped what was over and crashed before the next
+// message left the mailbox full in the books.
+#[test]
+fn what_is_over_makes_room_also_when_its_agent_ends_at_once() {
+    holds_on(Engine::Virtual, include_str!("found/s13_up_and_gone.yaml"));
+}

@@ -143,6 +143,8 @@ impl Agent for ModelAgent {
                 let node = ledger.node_of(who);
                 ledger.agent(who).phase = Phase::Up;
                 ledger.put(node, What::Started(process));
+                // It looks at what is queued before anything can end it.
+                ledger.idle_drops_over(who);
                 ledger.stir(who);
             }
         });

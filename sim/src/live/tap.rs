@@ -1,7 +1,6 @@
 //! What goes over a wire, looked into on its way: a message that comes to a node is put into a
-//! mailbox there and then. How long it waits for room there is the runtime's to say, whose timers
-//! may be late: the task that waits is looked into, as no timer of our own would end at its
-//! instant.
+//! mailbox there and then. How long it waits for room there is the runtime's to say: timers may be
+//! late, each for itself, so the task that waits is looked into, and no timer of our own beside it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use lictor_kernel::NodeId;
+use lictor_kernel::{Instant, NodeId};
 use lictor_runtime::transport::{Frame, Inbox, LinkEvent, SendError, Transport};
 use lictor_runtime::{Passing, Task};
 
@@ -25,15 +24,17 @@ pub(crate) struct Carried {
     pub(crate) hop: u32,
     /// For which boot it is.
     boot: u64,
+    /// How long it may wait for room.
+    wait: Option<Duration>,
     /// How long it lives from here.
     ttl: Option<Duration>,
 }
 
 /// The message in a frame between runtimes.
 pub(crate) fn message_in(frame: &Frame) -> Option<Carried> {
-    let Passing { boot, payload, ttl, .. } = Passing::in_frame(frame)?;
+    let Passing { boot, payload, wait, ttl, .. } = Passing::in_frame(frame)?;
     let (id, hop) = name_of(&payload)?;
-    Some(Carried { id, hop, boot, ttl })
+    Some(Carried { id, hop, boot, wait, ttl })
 }
 
 /// A transport that is looked into.
@@ -76,7 +77,7 @@ impl Transport for Tap {
                         arrives(&live, node, carried, boot);
                     }
                     let taken = inbox.frame(peer, frame);
-                    // Nothing waits for it: it was refused at once.
+                    // Nothing waits for it: it was let in at once.
                     live.with(|ledger| {
                         if let Some(entrant) = ledger.entrant.take() {
                             ledger.waits_no_more(entrant);
@@ -91,7 +92,7 @@ impl Transport for Tap {
 }
 
 fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
-    let Carried { id, hop, boot: meant, ttl } = carried;
+    let Carried { id, hop, boot: meant, wait, ttl } = carried;
     let now = live.executor(node).map(|executor| executor.now());
     live.with(|ledger| {
         if meant != u64::from(boot) {
@@ -104,7 +105,8 @@ fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
         let waited = ledger.still_waits(id, hop);
         ledger.arrives(node, id, hop);
         let waits = !waited && ledger.still_waits(id, hop);
-        ledger.entrant = waits.then_some(Entrant { node, id, hop });
+        let until = now.zip(wait).map_or(Instant::MAX, |(now, wait)| now.saturating_add(wait));
+        ledger.entrant = waits.then_some(Entrant { node, id, hop, until });
     });
 }
 
@@ -114,6 +116,8 @@ pub(super) struct Entrant {
     node: NodeIx,
     id: MessageId,
     hop: u32,
+    /// When its time is over, by the clock of its receiver's node.
+    until: Instant,
 }
 
 /// The task in which such a message waits, looked into.
@@ -139,14 +143,17 @@ impl Future for Entering {
 impl Ledger {
     /// Nothing waits for a message from a wire any more: it was let in, or there was no room in
     /// time.
-    fn waits_no_more(&mut self, Entrant { node, id, hop }: Entrant) {
+    fn waits_no_more(&mut self, Entrant { node, id, hop, until }: Entrant) {
         if !self.still_waits(id, hop) {
             return;
         }
-        // Its receiver may have dropped what is over, and let it in: only this shows it.
+        // Its receiver may have dropped what is over, and let it in: only this shows it, or, if it
+        // has ended since, the next delivery.
         let to = self.letters.get(&id).map(|letter| letter.to);
         to.into_iter().for_each(|to| self.idle_drops_over(to));
-        if self.still_waits(id, hop) {
+        let clock = self.nodes[usize::from(node.0)].executor.as_ref();
+        let is_over = clock.is_some_and(|clock| clock.now() >= until);
+        if is_over && self.still_waits(id, hop) {
             self.no_longer_waits(id);
             self.ends(node, id, Fate::NoRoom);
         }

@@ -66,9 +66,14 @@ fn a_process_that_dies_is_started_again_and_none_is_left_behind() {
 
 #[test]
 fn a_process_that_does_not_stop_is_killed_in_time() {
-    let file = file(&script("trap \"\" TERM; while :; do sleep 1; done", ", shutdown: 300ms"));
+    let deaf = std::env::temp_dir().join(format!("lictor-deaf-{}", std::process::id()));
+    let text = format!("trap \"\" TERM; : >{}; while :; do sleep 1; done", deaf.display());
+    let file = file(&script(&text, ", shutdown: 300ms"));
     let mut run = Running::new(&["run", file.path(), "--json"]);
     let pid = pid_of(&run.wait_for(|event| is(event, "process_started")));
+    // Before the shell has come so far, the signal would end it.
+    wait_until(|| deaf.exists());
+    std::fs::remove_file(&deaf).unwrap();
     run.signal(Signal::SIGTERM);
     let rest = run.rest();
     assert_eq!(rest.status.code(), Some(0));
