@@ -2,6 +2,7 @@
 //! knows no more than a driver does.
 
 mod supervisor_observer;
+mod supervisor_setup;
 mod supervisor_support;
 
 use core::time::Duration;
@@ -11,7 +12,8 @@ use lictor_sim::model::Input;
 use proptest::prelude::*;
 
 use supervisor_observer::Observer;
-use supervisor_support::{Answer, Op, Setup, any_history, any_setup, config};
+use supervisor_setup::{Setup, any_setup, config};
+use supervisor_support::{Answer, Op, any_history};
 
 /// Plays a history. Obeying may go on for ever (a start is wanted again and again); a few rounds
 /// suffice.
