@@ -45,16 +45,7 @@ fn the_mesh_passes_the_suite_of_transports() {
         eprintln!("case: {name}");
         on_paused(async {
             let hub = Hub::new();
-            let end = |node: u64, peer: u64| End {
-                executor: executor(),
-                transport: mesh(hub.client(), node, &[peer]),
-                peer: NodeId(peer),
-                is_first: node == 1,
-            };
-            let (one, two) = (case(end(1, 2)), case(end(2, 1)));
-            let two = tokio::spawn(two);
-            one.await;
-            two.await.unwrap();
+            End::both(case, executor(), |node, peer| mesh(hub.client(), node.0, &[peer.0])).await;
         });
     });
 }

@@ -57,21 +57,12 @@ fn the_mesh_over_nats_passes_the_suite_of_transports() {
         eprintln!("case: {name}");
         number += 1;
         on_tokio(async {
-            let end = |node: u64, peer: u64| {
-                let peers = vec![NodeId(peer)];
-                let cluster = format!("case{number}").into();
-                let config = MeshConfig { peers, cluster, ..MeshConfig::new(NodeId(node)) };
-                End {
-                    executor: executor(),
-                    transport: Mesh::new(executor(), nats(&server), config).unwrap(),
-                    peer: NodeId(peer),
-                    is_first: node == 1,
-                }
-            };
-            let (one, two) = (case(end(1, 2)), case(end(2, 1)));
-            let two = tokio::spawn(two);
-            one.await;
-            two.await.unwrap();
+            End::both(case, executor(), |node, peer| {
+                let (peers, cluster) = (vec![peer], format!("case{number}").into());
+                let config = MeshConfig { peers, cluster, ..MeshConfig::new(node) };
+                Mesh::new(executor(), nats(&server), config).unwrap()
+            })
+            .await;
         });
     });
 }

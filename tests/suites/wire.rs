@@ -414,16 +414,7 @@ fn the_wire_in_memory_passes_the_suite_of_transports() {
         on_paused(async {
             let executor: Arc<dyn Executor> = Arc::new(TokioExecutor::current().unwrap());
             let network = Network::new(Arc::clone(&executor), 3);
-            let end = |node: u64, peer: u64| End {
-                executor: Arc::clone(&executor),
-                transport: network.transport(NodeId(node), vec![NodeId(peer)]),
-                peer: NodeId(peer),
-                is_first: node == 1,
-            };
-            let (one, two) = (case(end(1, 2)), case(end(2, 1)));
-            let two = tokio::spawn(two);
-            one.await;
-            two.await.unwrap();
+            End::both(case, executor, |node, peer| network.transport(node, vec![peer])).await;
         });
     });
 }

@@ -120,16 +120,8 @@ fn it_is_a_transport() {
         eprintln!("case: {name}");
         on_paused(async {
             let setup = Setup::new();
-            let end = |node: u64, peer: u64| End {
-                executor: Arc::clone(&setup.executor),
-                transport: setup.sealed(node, peer),
-                peer: NodeId(peer),
-                is_first: node == 1,
-            };
-            let (one, two) = (case(end(1, 2)), case(end(2, 1)));
-            let two = tokio::spawn(two);
-            one.await;
-            two.await.unwrap();
+            let executor = Arc::clone(&setup.executor);
+            End::both(case, executor, |node, peer| setup.sealed(node.0, peer.0)).await;
         });
     });
 }

@@ -1,17 +1,16 @@
 //! Our ZeroMQ in turmoil: real bytes of ZMTP over a network that is simulated, in virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lictor_runtime::broker::{Broker, BrokerInbox};
 use lictor_sim::broker::Medium;
-use lictor_zmq::{Endpoint, ZmqBroker, ZmqConfig, ZmqProxy};
+use lictor_zmq::{Endpoint, ZmqBroker, ZmqConfig};
 use tokio::sync::Notify;
 
 use crate::clients::World;
-use crate::simulated_network::Simulated;
+use crate::simulated_network::{Simulated, hub};
 use crate::suite::{Going, Who};
 
 fn ms(millis: u64) -> Duration {
@@ -47,25 +46,7 @@ pub(crate) struct Turmoil {
 
 impl Turmoil {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut builder = turmoil::Builder::new();
-        builder
-            .rng_seed(seed)
-            .epoch(std::time::UNIX_EPOCH)
-            .tick_duration(ms(1))
-            .simulation_duration(Duration::from_secs(1_000_000))
-            .min_message_latency(ms(1))
-            .max_message_latency(ms(20))
-            .tcp_capacity(4096);
-        let mut sim = builder.build();
-        let boots = Arc::new(AtomicU64::new(seed << 32));
-        sim.host("hub", move || {
-            let network = Simulated::new(boots.fetch_add(1 << 16, Ordering::Relaxed));
-            async move {
-                let proxy = ZmqProxy::bind(network, &config().proxy_config()?).await?;
-                proxy.run().await;
-                Ok(())
-            }
-        });
+        let mut sim = hub(seed, ms(1), config);
         let mut seats = BTreeMap::new();
         for who in Who::ALL {
             let seat = Arc::new(Seat::default());

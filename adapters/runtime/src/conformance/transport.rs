@@ -1,9 +1,10 @@
 //! The suite that every transport passes.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use lictor_kernel::{Instant, NodeId};
@@ -22,6 +23,35 @@ pub struct End {
     pub peer: NodeId,
     /// Whether this end begins, where one has to.
     pub is_first: bool,
+}
+
+impl End {
+    /// Plays a case at both ends of a wire between nodes 1 and 2, on one executor, until both are
+    /// over. `of` makes the transport of a node for its peer.
+    ///
+    /// # Panics
+    /// As the case does.
+    pub async fn both(
+        case: TransportCase,
+        executor: Arc<dyn Executor>,
+        mut of: impl FnMut(NodeId, NodeId) -> Arc<dyn Transport>,
+    ) {
+        let mut end = |node, peer| {
+            let (node, peer) = (NodeId(node), NodeId(peer));
+            let (executor, transport) = (Arc::clone(&executor), of(node, peer));
+            Some(case(Self { executor, transport, peer, is_first: node < peer }))
+        };
+        let mut ends = [end(1, 2), end(2, 1)];
+        poll_fn(|cx| {
+            for end in &mut ends {
+                if end.as_mut().is_some_and(|task| task.as_mut().poll(cx).is_ready()) {
+                    *end = None;
+                }
+            }
+            if ends.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
 }
 
 /// One check of [`transport`]: makes the task of one end. Both ends run the same case.
@@ -85,7 +115,7 @@ impl Host {
     async fn step(&mut self) {
         let mut sleep = self.end.executor.sleep_until(self.now().saturating_add(STEP));
         let run = &mut self.run;
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Some(run) = run {
                 assert!(run.as_mut().poll(cx).is_pending(), "the transport has ended");
             }

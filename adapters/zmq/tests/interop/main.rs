@@ -4,5 +4,6 @@
 
 mod peer;
 mod scenarios;
+#[allow(dead_code, reason = "what other binaries use of it")]
 #[path = "../zmq/support.rs"]
 mod support;

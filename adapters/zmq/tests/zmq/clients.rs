@@ -10,27 +10,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::support::{Client, Forwarder, PATIENCE, config, curve, until};
+use crate::support::{Client, Forwarder, PATIENCE, come_back, config, curve, until};
 
 #[tokio::test]
 async fn both_directions_come_back_after_the_forwarder_does() {
     let mut config = config();
     config.curve = Some(curve());
-    let mut forwarder = Forwarder::start(&mut config).await;
-    let mut one = Client::ready(&config, &["one"]).await;
-    let mut two = Client::ready(&config, &["two"]).await;
-    for _ in 0..3 {
-        forwarder.stop().await;
-        one.until_lost().await;
-        two.until_lost().await;
-        forwarder = Forwarder::start(&mut config).await;
-        one.until_ready().await;
-        two.until_ready().await;
-        one.publish("two", b"there").unwrap();
-        two.publish("one", b"and back").unwrap();
-        assert_eq!(two.message().await, ("two".to_owned(), b"there".to_vec()));
-        assert_eq!(one.message().await, ("one".to_owned(), b"and back".to_vec()));
-    }
+    let one = come_back(config, Clone::clone, 3).await;
     let counters = one.broker.counters();
     assert_eq!((counters.opened, counters.ended), (8, 6), "two connections, three times lost");
 }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lictor_kernel::Prng;
 use lictor_runtime::broker::{Broker, BrokerEvent, BrokerInbox, Subscription};
 use lictor_runtime::transport::Frame;
-use lictor_zmq::{Endpoint, ZmqBroker, ZmqConfig, ZmqProxy};
+use lictor_zmq::{Endpoint, ZmqBroker, ZmqConfig};
 
-use crate::simulated_network::Simulated;
+use crate::simulated_network::{Simulated, hub};
 use crate::support::curve;
 
 fn ms(millis: u64) -> Duration {
@@ -49,25 +48,7 @@ struct World {
 impl World {
     /// A hub with the forwarder, and nodes that number messages to each other, one each 10 ms.
     fn new(nodes: u64, seed: u64, secure: bool) -> Self {
-        let mut builder = turmoil::Builder::new();
-        builder
-            .rng_seed(seed)
-            .epoch(std::time::UNIX_EPOCH)
-            .tick_duration(ms(5))
-            .simulation_duration(Duration::from_secs(1_000_000))
-            .min_message_latency(ms(1))
-            .max_message_latency(ms(20))
-            .tcp_capacity(4096);
-        let mut sim = builder.build();
-        let boots = Arc::new(AtomicU64::new(seed << 32));
-        sim.host("hub", move || {
-            let network = Simulated::new(boots.fetch_add(1 << 16, Ordering::Relaxed));
-            async move {
-                let proxy = ZmqProxy::bind(network, &config(secure).proxy_config()?).await?;
-                proxy.run().await;
-                Ok(())
-            }
-        });
+        let mut sim = hub(seed, ms(5), move || config(secure));
         let digest = Arc::new(Mutex::new(DefaultHasher::new()));
         let mut heard = BTreeMap::new();
         for node in 1..=nodes {

@@ -3,10 +3,40 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use lictor_kernel::Prng;
-use lictor_zmq::{Endpoint, Network};
+use lictor_zmq::{Endpoint, Network, ZmqConfig, ZmqProxy};
 use turmoil::net::{TcpListener, TcpStream};
+
+/// A world in which a host `hub` has the forwarder.
+pub(crate) fn hub(
+    seed: u64,
+    tick: Duration,
+    config: impl Fn() -> ZmqConfig + 'static,
+) -> turmoil::Sim<'static> {
+    let mut builder = turmoil::Builder::new();
+    builder
+        .rng_seed(seed)
+        .epoch(std::time::UNIX_EPOCH)
+        .tick_duration(tick)
+        .simulation_duration(Duration::from_secs(1_000_000))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(20))
+        .tcp_capacity(4096);
+    let mut sim = builder.build();
+    let boots = AtomicU64::new(seed << 32);
+    sim.host("hub", move || {
+        let network = Simulated::new(boots.fetch_add(1 << 16, Ordering::Relaxed));
+        let config = config();
+        async move {
+            let proxy = ZmqProxy::bind(network, &config.proxy_config()?).await?;
+            proxy.run().await;
+            Ok(())
+        }
+    });
+    sim
+}
 
 /// Turmoil's network, with random bytes of a seed.
 #[derive(Debug)]

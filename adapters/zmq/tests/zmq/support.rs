@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_runtime::broker::{Broker, BrokerEvent, BrokerInbox, Subscription};
+use lictor_runtime::conformance::{self, Clients};
 use lictor_runtime::transport::{Frame, SendError};
+use lictor_tokio::TokioExecutor;
 use lictor_zmq::{
     CurveConfig, Endpoint, Network, ProxyConfig, SecretKey, TokioNetwork, ZmqBroker, ZmqConfig,
     ZmqProxy,
@@ -129,6 +131,55 @@ impl<N: Network> Client<N> {
     pub(crate) fn publish(&self, address: &str, content: &[u8]) -> Result<(), SendError> {
         self.broker.publish(address, Frame::new(content))
     }
+}
+
+/// The suite of brokers at a forwarder of ours, between a client that `one` configures and one of
+/// ours.
+pub(crate) fn suite(config: ZmqConfig, one: fn(&ZmqConfig) -> ZmqConfig) {
+    conformance::broker(|name, case| {
+        eprintln!("{name}");
+        let tokio = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio.block_on(async {
+            let mut config = config.clone();
+            let _forwarder = Forwarder::start(&mut config).await;
+            let clients = Clients {
+                executor: Arc::new(TokioExecutor::current().unwrap()),
+                one: ZmqBroker::new(one(&config)).unwrap(),
+                two: ZmqBroker::new(config).unwrap(),
+                prefix: "suite".into(),
+            };
+            case(clients).await;
+        });
+    });
+}
+
+/// Stops the forwarder and starts it again, so often; then both clients, the first as `one`
+/// configures it, hear each other again. Gives the first one.
+pub(crate) async fn come_back(
+    mut config: ZmqConfig,
+    one: fn(&ZmqConfig) -> ZmqConfig,
+    times: u32,
+) -> Client {
+    let mut forwarder = Forwarder::start(&mut config).await;
+    let mut one = Client::ready(&one(&config), &["one"]).await;
+    let mut two = Client::ready(&config, &["two"]).await;
+    for _ in 0..times {
+        forwarder.stop().await;
+        one.until_lost().await;
+        two.until_lost().await;
+        forwarder = Forwarder::start(&mut config).await;
+        one.until_ready().await;
+        two.until_ready().await;
+        one.publish("two", b"there").unwrap();
+        two.publish("one", b"and back").unwrap();
+        assert_eq!(two.message().await, ("two".to_owned(), b"there".to_vec()));
+        assert_eq!(one.message().await, ("one".to_owned(), b"and back".to_vec()));
+    }
+    one
 }
 
 /// Waits until a counter or the like says so. Polled: what is counted has no event of its own.
