@@ -5,8 +5,9 @@
 //! ```
 //!
 //! One program is both. Without `LICTOR_PROCESS` in its environment it is the process of the tree,
-//! and starts itself once more as the process `vault`. `lictor run` knows the built-in agents only;
-//! this is what it takes for others.
+//! and starts itself once more as the process `vault`. In its own process `lictor run` knows the
+//! built-in agents only. The worker alone could be a process of its run, as a `command` of the file
+//! or `external`; the tree here is what it takes where that process has others, too.
 
 #![allow(clippy::print_stdout, reason = "that is what people look at")]
 
