@@ -35,15 +35,9 @@ const TRANSPORT: Schema = Schema {
     refused: &[],
 };
 
-/// The keys of `zmq` and of `nats`, which civitas writes beside `type`.
-const BESIDE: [(&str, &str, TransportKind); 6] = [
-    ("pub_addr", "zmq", TransportKind::Zmq),
-    ("sub_addr", "zmq", TransportKind::Zmq),
-    ("start_proxy", "zmq", TransportKind::Zmq),
-    ("servers", "nats", TransportKind::Nats),
-    ("jetstream", "nats", TransportKind::Nats),
-    ("stream_name", "nats", TransportKind::Nats),
-];
+/// The blocks whose keys civitas writes beside `type`.
+const BESIDE: [(&str, Schema, TransportKind); 2] =
+    [("zmq", ZMQ, TransportKind::Zmq), ("nats", NATS, TransportKind::Nats)];
 
 const ZMQ: Schema = Schema::new("`zmq`", &["pub_addr", "sub_addr", "start_proxy"]);
 
@@ -128,14 +122,14 @@ impl<'a> Reader<'a> {
         let kind = self.field(&fields, "type", |r, item| r.word(item, KINDS));
         let kind =
             if fields.means("type") && matches!(kind, Field::Absent) { Field::Bad } else { kind };
-        let beside =
-            self.beside(&fields, if let Field::Set(kind) = kind { Some(kind) } else { None });
-        let zmq = if beside == Some(TransportKind::Zmq) {
+        self.beside(&fields, if let Field::Set(kind) = kind { Some(kind) } else { None });
+        // Both kinds may be there: a flag of the command says which one is used.
+        let zmq = if fields.get("zmq").is_none() {
             self.zmq_fields(&fields)
         } else {
             self.field(&fields, "zmq", |r, item| r.zmq(item)).or_default()
         };
-        let nats = if beside == Some(TransportKind::Nats) {
+        let nats = if fields.get("nats").is_none() {
             self.nats_fields(&fields)
         } else {
             self.field(&fields, "nats", |r, item| r.nats(item)).or_default()
@@ -155,21 +149,18 @@ impl<'a> Reader<'a> {
         Some((transport, kind))
     }
 
-    /// Which of the two forms the settings of a broker are in: civitas writes them beside `type`.
-    /// Those of another broker, and those that stand in both forms, are faults.
-    fn beside(
-        &mut self,
-        fields: &Fields<'a>,
-        kind: Option<TransportKind>,
-    ) -> Option<TransportKind> {
-        let mut beside = None;
-        for (key, block, of) in BESIDE.iter().filter(|(key, ..)| fields.get(key).is_some()) {
+    /// Reports settings of a broker beside `type`, where civitas writes them, if they are those of
+    /// another broker, or stand in both forms.
+    fn beside(&mut self, fields: &Fields<'a>, kind: Option<TransportKind>) {
+        let all = BESIDE.iter().flat_map(|(block, schema, of)| {
+            schema.keys.iter().map(move |key| (*key, *block, *of))
+        });
+        for (key, block, of) in all.filter(|(key, ..)| fields.get(key).is_some()) {
             let message = if fields.get(block).is_some() {
                 format!("`{key}` stands beside `type`, and there is a block `{block}`")
-            } else if kind.is_some_and(|kind| kind != *of) {
+            } else if kind.is_some_and(|kind| kind != of) {
                 format!("`{key}` has no meaning for this `type`")
             } else {
-                beside = Some(*of);
                 continue;
             };
             let help = format!("write it into the block: `{block}: {{{key}: ...}}`");
@@ -179,7 +170,6 @@ impl<'a> Reader<'a> {
                 d.help(help);
             }
         }
-        beside
     }
 
     fn zmq(&mut self, item: Item) -> Option<Zmq> {

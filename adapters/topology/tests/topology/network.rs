@@ -191,7 +191,6 @@ fn overrides_hold_instead_of_what_the_file_says() {
     }
 }
 
-// Defect: D30 (an unknown transport and unknown keys were taken in silence).
 // Defect: D30
 #[test]
 fn the_keys_of_a_broker_may_stand_beside_its_type_as_civitas_writes_them() {
@@ -209,6 +208,22 @@ fn the_keys_of_a_broker_may_stand_beside_its_type_as_civitas_writes_them() {
     assert_eq!((nats.nats.servers.len(), &*nats.nats.stream_name), (1, "BLUE"));
 }
 
+// Without `type` a flag of the command says which of the two is used.
+#[test]
+fn the_keys_of_both_brokers_may_stand_beside_each_other() {
+    for kind in [TransportKind::Zmq, TransportKind::Nats] {
+        let over = Overrides { transport: Some(kind), ..Overrides::default() };
+        let options = Options::new(&NoEnvironment).overrides(&over);
+        let text = spread(
+            "transport: {pub_addr: 'tcp://h:1', sub_addr: 'tcp://h:2', servers: 'nats://h:3'}",
+        );
+        let said = parse("t.yaml", text.as_bytes(), &options).unwrap().transport;
+        assert_eq!((&*said.zmq.pub_addr, &*said.zmq.sub_addr), ("tcp://h:1", "tcp://h:2"));
+        assert_eq!((said.kind, said.nats.servers), (kind, vec![Secret::new("nats://h:3")]));
+    }
+}
+
+// Defect: D30 (an unknown transport and unknown keys were taken in silence).
 #[test]
 fn faults_of_the_transport() {
     let rows: &[(&str, u32, &str)] = &[
