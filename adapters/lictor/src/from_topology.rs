@@ -13,7 +13,7 @@ use lictor_runtime::{
 use lictor_tokio::NoRuntime;
 use lictor_topology::{
     AgentNode, Budget, Checked, Child, Diagnostics, DynamicSupervisorNode, InHand, Options, Origin,
-    Overflow as TopologyOverflow, Overrides, ProcessEnvironment, SupervisorNode, Topology,
+    Overflow as TopologyOverflow, ProcessEnvironment, SupervisorNode, Topology,
 };
 
 use crate::network::NetworkError;
@@ -88,13 +88,7 @@ impl From<StartError> for LoadError {
 /// All faults are found at once: those of the text, and each `config` that an agent type refuses.
 #[must_use]
 pub fn check(file: &str, text: &[u8], types: &AgentTypes) -> Checked {
-    check_with(file, text, types, &Overrides::default())
-}
-
-/// As [`check`], with what holds instead of what the file says of its transport.
-#[must_use]
-pub fn check_with(file: &str, text: &[u8], types: &AgentTypes, overrides: &Overrides) -> Checked {
-    check_by(file, text, types, Options::new(&ProcessEnvironment).overrides(overrides))
+    check_by(file, text, types, Options::new(&ProcessEnvironment))
 }
 
 /// As [`check`], by these options; the known types, and what is said to agents, are those of
@@ -103,12 +97,22 @@ pub fn check_with(file: &str, text: &[u8], types: &AgentTypes, overrides: &Overr
 #[must_use]
 pub fn check_by(file: &str, text: &[u8], types: &AgentTypes, options: Options<'_>) -> Checked {
     let known: Vec<&str> = types.names().collect();
-    let set_up = |node: &AgentNode| match types.make(&node.type_name, &setup(node)) {
+    let each = |node: &AgentNode| set_up(types, node);
+    lictor_topology::check(file, text, &options.known_types(&known).agents(&each))
+}
+
+/// Whether an agent of one of these types can be set up as a topology says: an
+/// [`AgentCheck`](lictor_topology::AgentCheck) for who reads topologies inside other files. Nothing
+/// is started.
+///
+/// # Errors
+/// Why the type refuses, in a sentence. A type that is unknown is no error here: it has its own
+/// fault.
+pub fn set_up(types: &AgentTypes, node: &AgentNode) -> Result<(), String> {
+    match types.make(&node.type_name, &setup(node)) {
         Some(Err(error)) => Err(error.to_string()),
-        // A type that is unknown has its own fault.
         Some(Ok(_)) | None => Ok(()),
-    };
-    lictor_topology::check(file, text, &options.known_types(&known).agents(&set_up))
+    }
 }
 
 /// Reads no more of a file than shows that it is too long, so that a device cannot fill the memory.

@@ -64,7 +64,7 @@ pub mod prelude;
 pub use assembly::RuntimeExt;
 #[cfg(feature = "topology")]
 pub use from_topology::{
-    LoadError, check, check_by, check_with, load, placed_on, read_bounded, root_from_topology,
+    LoadError, check, check_by, load, placed_on, read_bounded, root_from_topology, set_up,
 };
 #[cfg(feature = "civitas")]
 pub use lictor_civitas as civitas;

@@ -152,9 +152,9 @@ impl<'a> Reader<'a> {
     /// Reports settings of a broker beside `type`, where civitas writes them, if they are those of
     /// another broker, or stand in both forms.
     fn beside(&mut self, fields: &Fields<'a>, kind: Option<TransportKind>) {
-        let all = BESIDE.iter().flat_map(|(block, schema, of)| {
-            schema.keys.iter().map(move |key| (*key, *block, *of))
-        });
+        let all = BESIDE
+            .iter()
+            .flat_map(|(block, schema, of)| schema.keys.iter().map(move |key| (*key, *block, *of)));
         for (key, block, of) in all.filter(|(key, ..)| fields.get(key).is_some()) {
             let message = if fields.get(block).is_some() {
                 format!("`{key}` stands beside `type`, and there is a block `{block}`")

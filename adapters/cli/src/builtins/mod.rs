@@ -11,10 +11,8 @@ mod flaky;
 mod ledger;
 mod ticker;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lictor::topology::{AgentCheck, AgentNode};
 use lictor::{AgentError, AgentTypes, Message, Setup, Value};
 use serde::{Deserialize, Deserializer};
 
@@ -34,38 +32,6 @@ pub fn types(ledger: &Ledger) -> AgentTypes {
 /// The settings of built-in types that name another agent.
 pub(crate) const NAMES_IN: [(&str, &str); 2] =
     [("lictor.ticker", "to"), ("lictor.flaky", "forward_to")];
-
-/// Whether agents of the built-in types can be set up as a file says, where agents may have other
-/// types as well.
-#[derive(Debug)]
-pub(crate) struct Settings(AgentTypes);
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self(types(&Ledger::new()))
-    }
-}
-
-impl Settings {
-    /// The types.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        self.0.names().collect()
-    }
-}
-
-impl AgentCheck for Settings {
-    fn check(&self, agent: &AgentNode) -> Result<(), String> {
-        let setup = Setup {
-            name: agent.name.clone(),
-            config: Value::Object(agent.config.clone()),
-            credentials: BTreeMap::new(),
-        };
-        match self.0.make(&agent.type_name, &setup) {
-            Some(Err(error)) => Err(error.to_string()),
-            Some(Ok(_)) | None => Ok(()),
-        }
-    }
-}
 
 /// A message that an agent does not understand. It is skipped and not a crash: whoever can send to
 /// an agent must not be able to bring it down by a slip.

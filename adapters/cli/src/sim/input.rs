@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::stdin;
 use std::path::Path;
 
-use lictor::topology::{AgentCheck, ProcessEnvironment};
+use lictor::topology::{AgentNode, ProcessEnvironment};
 use lictor_sim::engine::Engine;
 use lictor_sim::plan::{Plan, Reading};
 
-use crate::builtins::Settings;
+use crate::builtins::{self, Ledger};
 use crate::output;
 
 /// Plans are larger than topologies.
@@ -35,11 +35,16 @@ pub(super) fn plan(path: &Path, engine: Engine) -> Option<Plan> {
         let open = File::open(folder.join(relative)).and_then(lictor::read_bounded);
         open.map_err(|error| error.to_string())
     };
-    let (own, engine) = (Settings::default(), Some(engine));
-    let agents: Option<&dyn AgentCheck> = Some(&own);
-    let (types, environment) = (own.names(), &ProcessEnvironment);
-    let known_types = Some(types.as_slice());
-    let reading = Reading { environment, engine, files: &files, known_types, agents };
+    let types = builtins::types(&Ledger::new());
+    let known: Vec<&str> = types.names().collect();
+    let set_up = |agent: &AgentNode| lictor::set_up(&types, agent);
+    let reading = Reading {
+        environment: &ProcessEnvironment,
+        engine: Some(engine),
+        files: &files,
+        known_types: Some(&known),
+        agents: Some(&set_up),
+    };
     match Plan::read(&file, &text, &reading) {
         Ok(plan) => Some(plan),
         Err(faults) => {
