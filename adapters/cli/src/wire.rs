@@ -1,13 +1,13 @@
 //! The wire of a process of a topology, and what is to be said of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lictor::broker::Mesh;
 use lictor::kernel::NodeId;
 use lictor::topology::{Topology, TransportKind};
+use lictor::wire::system::KeyDir;
 use lictor::wire::{Refusal, SealedTransport};
 use lictor::{BrokerWatch, Network, NetworkError, Runtime, RuntimeConfig, TokioExecutor};
 
@@ -49,7 +49,7 @@ pub(crate) struct Wire {
     refused: BTreeMap<NodeId, (u64, Instant)>,
     network: Network,
     /// Where the keys are.
-    keys: String,
+    keys: KeyDir,
     mesh: Arc<Mesh>,
     cluster: String,
     /// When it was last said that another process has our name.
@@ -70,7 +70,7 @@ impl Wire {
             .map_err(|error| NetworkError::Broker { detail: error.to_string() })?;
         let watch = network.broker(topology)?;
         let broker = Arc::<BrokerWatch>::clone(&watch);
-        let joined = network.join_signed(topology, config, Arc::new(executor), broker)?;
+        let joined = network.joined(topology, config, Arc::new(executor), broker)?;
         let (config, signed, mesh) = (joined.config, joined.signed, joined.mesh);
         let transport = &topology.transport;
         let name = match transport.kind {
@@ -90,7 +90,7 @@ impl Wire {
             signed,
             refused: BTreeMap::new(),
             network: network.clone(),
-            keys: topology.security.identity.key_dir.clone(),
+            keys: KeyDir::new(&topology.security.identity.key_dir),
             mesh,
             cluster: transport.cluster.clone(),
             twin_said: None,
@@ -125,11 +125,11 @@ impl Wire {
 
     /// That processes do not answer for which something here waits.
     fn missing(&mut self, runtime: &Runtime) -> Vec<String> {
+        if self.awaited.is_empty() {
+            return Vec::new();
+        }
         let now = Instant::now();
-        let up: BTreeMap<NodeId, Option<u64>> = match self.awaited.is_empty() {
-            true => BTreeMap::new(),
-            false => runtime.peers().into_iter().collect(),
-        };
+        let up: BTreeMap<NodeId, Option<u64>> = runtime.peers().into_iter().collect();
         let is_ready = self.watch.is_ready();
         let mut notices = Vec::new();
         for awaited in &mut self.awaited {
@@ -192,7 +192,7 @@ impl Wire {
         let Some(name) = self.network.name_of(peer) else {
             return Some("the topology has no such process".to_owned());
         };
-        let public = Path::new(&self.keys).join(&**name).join("id_ed25519.pub");
+        let public = self.keys.public_path(name);
         let public = public.display();
         Some(match refusal {
             Refusal::Replayed | Refusal::Stale => return None,

@@ -183,7 +183,7 @@ impl Network {
         executor: Arc<dyn Executor>,
         broker: Arc<dyn Broker>,
     ) -> Result<RuntimeConfig, NetworkError> {
-        self.joined(topology, config, executor, broker).map(|joined| joined.config)
+        self.joined(topology, config, executor, broker).map(|it| it.config)
     }
 
     /// As [`Network::join`], with what can be looked at: who else says to be this process, and the
@@ -191,18 +191,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::join`].
-    #[cfg(feature = "wire")]
-    pub fn join_signed(
-        &self,
-        topology: &Topology,
-        config: RuntimeConfig,
-        executor: Arc<dyn Executor>,
-        broker: Arc<dyn Broker>,
-    ) -> Result<Joined, NetworkError> {
-        self.joined(topology, config, executor, broker)
-    }
-
-    fn joined(
+    pub fn joined(
         &self,
         topology: &Topology,
         config: RuntimeConfig,
@@ -240,7 +229,7 @@ pub struct Joined {
     pub config: RuntimeConfig,
     /// Its end of the wire.
     pub mesh: Arc<Mesh>,
-    /// The wire on which frames are signed, if they are.
+    /// The wire on which frames are signed, if they are; never without the feature `wire`.
     pub signed: Option<Arc<SealedTransport>>,
 }
 

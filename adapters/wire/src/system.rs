@@ -174,6 +174,12 @@ impl KeyDir {
         self.0.join(name).join(SECRET)
     }
 
+    /// Where the public key of a name is, or would be: what others have of it is copied there.
+    #[must_use]
+    pub fn public_path(&self, name: &str) -> PathBuf {
+        self.0.join(name).join(PUBLIC)
+    }
+
     /// Makes keys for a name that has none.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ pub(super) fn sealed(
                 return broken(process, &*error);
             }
             // A new one would be nobody's: that process has, or makes, its own.
-            let path = folder.path(process).with_extension("pub");
+            let path = folder.public_path(process);
             let path = path.display();
             broken(process, &format_args!("{error}; where it is another's, copy it to {path}"))
         })?;
