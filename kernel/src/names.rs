@@ -193,7 +193,7 @@ impl Names {
     /// As [`Names::intern`].
     pub(crate) fn intern_new(&mut self, name: &str) -> Result<NameId, InternError> {
         Self::check(name)?;
-        if self.ids.len() >= self.limit || self.next.is_none() {
+        if self.ids.len() >= self.limit {
             return self.insert(name);
         }
         self.enter(Arc::from(name))
@@ -228,7 +228,7 @@ impl Names {
         self.ids.get(name).copied()
     }
 
-    /// The name that `id` stands for, unless it was removed. `O(log n)`.
+    /// The name that `id` stands for, unless it was removed.
     #[must_use]
     pub fn resolve(&self, id: NameId) -> Option<&str> {
         self.texts.get(id).map(|text| &**text)

@@ -7,8 +7,8 @@
 //!
 //! The hard case is a number far from all others, and what lives on long after its neighbours have
 //! gone. A line that is mostly gaps is given up: its chunks go into a tree, and a new line begins
-//! where the next number is. So the line has at most [`SPARSE`] places for each chunk in it, and a
-//! chunk at least one entry.
+//! where the next number is. So the line has at most twice [`SPARSE`] places for each chunk in it,
+//! and a chunk at least one entry.
 //!
 //! Two tables are equal when they hold the same, however they came to it.
 
@@ -60,7 +60,7 @@ const SHIFT: u32 = PLACES.trailing_zeros();
 /// What of a number says which place.
 const MASK: u64 = 15;
 
-/// The line has at most so many places for each chunk that is there, and [`FEW`] on top.
+/// The line has at most twice so many places for each chunk that is there, and [`FEW`] on top.
 const SPARSE: usize = 4;
 const FEW: usize = 8;
 

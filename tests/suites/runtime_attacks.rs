@@ -214,6 +214,51 @@ async fn a_message_that_panics_when_it_is_copied_is_handled() {
     }
 }
 
+messages! { enum AtOnceMessage { Number(u32), Numbers -> Vec<u32> } }
+
+/// Panics for the first number, and that before there is a future.
+struct AtOnce(Arc<Mutex<Vec<u32>>>);
+
+impl Agent for AtOnce {
+    type Message = AtOnceMessage;
+
+    fn handle(
+        &mut self,
+        message: AtOnceMessage,
+        _: &mut Context<Self>,
+    ) -> impl Future<Output = Handled> + Send {
+        match message {
+            AtOnceMessage::Number(Number(number)) => {
+                let mut seen = self.0.lock().unwrap();
+                seen.push(number);
+                let is_first = seen.len() == 1;
+                drop(seen);
+                assert!(!is_first, "on purpose");
+            }
+            AtOnceMessage::Numbers(Numbers, reply) => {
+                reply.send(self.0.lock().unwrap().clone());
+            }
+        }
+        async { Ok(()) }
+    }
+}
+
+// Guards: what was borrowed of the mailbox went back in front of a message that is handled again.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_panics_before_its_future_is_handled_again_before_the_next() {
+    let seen = Arc::default();
+    let of = Arc::clone(&seen);
+    let spec = agent("a", move || AtOnce(Arc::clone(&of))).in_hand(InHandPolicy::Redeliver);
+    let runtime = runtime();
+    let tree = root().agent(spec).start(&runtime).await.unwrap();
+    let a = tree.agent::<AtOnce>("a").unwrap();
+    for number in 0..4 {
+        a.try_send(Number(number)).unwrap();
+    }
+    assert_eq!(a.ask(Numbers, secs(1)).await, Ok(vec![0, 0, 1, 2, 3]));
+    tree.stop().await;
+}
+
 /// A waker that panics when it wakes.
 struct Bomb;
 

@@ -505,10 +505,10 @@ impl<P: Protocol> AnyCell for Cell<P> {
     }
 
     fn send_raw(&self, way: Way, message: Message) -> Sending<'_> {
-        let is_local = message.wants_reply() || !self.stores;
+        let asks = message.wants_reply();
         match self.decode(message) {
-            Ok(message) if is_local => self.start_send(way, message),
-            Ok(message) => Sending::Waits(Box::pin(self.store(way, message))),
+            Ok(message) if asks => self.start_send(way, message),
+            Ok(message) => self.start_tell(way, message),
             Err(error) => Sending::Done(Err(error)),
         }
     }

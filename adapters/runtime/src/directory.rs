@@ -167,7 +167,7 @@ impl<T: ?Sized> Directory<T> {
 
     #[inline]
     fn shard(&self, hash: u64) -> &RwLock<Table<T>> {
-        // The table inside uses the lowest bits of the same hash.
+        // The table inside uses the lower half of the same hash.
         let index = (hash >> 32) % SHARDS as u64;
         &self.shards[usize::try_from(index).unwrap_or(0)]
     }
@@ -211,7 +211,7 @@ fn fold(hash: u64, word: u64) -> u64 {
     u64::try_from(high ^ low).unwrap_or(0)
 }
 
-/// Hashes names in tables of the standard library as they are hashed here.
+/// A hasher for names in tables of the standard library, on the same hash.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct NameHasher(u64);
 

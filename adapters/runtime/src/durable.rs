@@ -268,7 +268,7 @@ impl Shared {
         let (shared, own) = (Arc::clone(self), Arc::clone(name));
         let intake = Intake::new(move |frame, age| {
             let (shared, name) = (Arc::clone(&shared), Arc::clone(&own));
-            // The message is decoded there, by code that is the user's.
+            // Whatever panics on this way must not end the stream.
             Box::pin(async move {
                 caught(shared.take(name, frame, age)).await.unwrap_or(Err(ReplyFailure::Crashed))
             })

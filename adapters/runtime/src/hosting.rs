@@ -56,8 +56,9 @@ impl Runtime {
     /// the end of its lease. Said of a process that is alive, this breaks the promise that one at a
     /// time runs.
     ///
-    /// Takes effect soon, in the order of other commands. Of a boot that is not known, or before
-    /// the start, it changes nothing. (Kernel rule H9.)
+    /// Takes effect soon, in the order of other commands. A boot newer than any that was seen
+    /// counts as seen, and older ones as over; of a peer that is not known, or before the start, it
+    /// changes nothing. (Kernel rule H9.)
     pub fn peer_gone(&self, peer: NodeId, boot: u64) {
         self.shared.inbox.command(Command::PeerGone { peer, boot });
     }

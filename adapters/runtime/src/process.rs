@@ -1,4 +1,4 @@
-//! One incarnation of an agent: its loop, and the guard around it.
+//! One incarnation of an agent: its life, and the guard around it; the loop is at the `desk`.
 //!
 //! Whatever happens inside (a return, an error, a panic, a kill, the host going away), the driver
 //! hears of exactly one end. Panics of the agent's methods are caught at the method, so that the
@@ -10,7 +10,7 @@ mod hand;
 mod life;
 
 use std::any::Any;
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -305,10 +305,4 @@ pub(crate) async fn yield_now() {
         Poll::Pending
     })
     .await;
-}
-
-impl<A: Agent> Debug for Incarnation<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Incarnation({:?})", self.life.process)
-    }
 }

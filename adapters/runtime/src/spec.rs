@@ -153,10 +153,9 @@ impl AgentSpec {
 
     /// How long one delivery of a message may take before it is an error.
     pub const fn handle_timeout(mut self, timeout: Duration) -> Self {
-        let nanos = timeout.as_nanos();
-        // Above that it is no limit that anybody could meet.
-        let is_limit = nanos < Work::NO_LIMIT as u128;
-        self.work.handle_timeout = if is_limit { low(nanos) } else { Work::NO_LIMIT };
+        // Where that saturates it is `NO_LIMIT`, which nobody could meet.
+        let seconds = timeout.as_secs().saturating_mul(1_000_000_000);
+        self.work.handle_timeout = seconds.saturating_add(timeout.subsec_nanos() as u64);
         self
     }
 
@@ -189,12 +188,6 @@ impl AgentSpec {
         self.capabilities = tags.into_iter().map(Into::into).collect();
         self
     }
-}
-
-/// The lower half of a number.
-#[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
-const fn low(number: u128) -> u64 {
-    number as u64
 }
 
 impl Debug for AgentSpec {

@@ -23,7 +23,7 @@ pub(super) struct List {
     cursor: Option<NameId>,
     /// How often the size of a burst is halved.
     halved: u32,
-    /// When the last burst of the list before was sent.
+    /// When the last burst of the list before was sent, or that list broke off.
     ended: Option<Instant>,
 }
 

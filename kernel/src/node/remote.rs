@@ -122,7 +122,7 @@ impl Node {
         matches!(self.registry.owner(name), Some((Owner::Local(_), _)))
     }
 
-    /// Takes what the tree wants of a child on another node out of its actions.
+    /// Queues what the tree wants of a child on another node, and says whether it is one.
     pub(super) fn is_for_another(&mut self, action: tree::Action) -> bool {
         let (process, item) = match action {
             tree::Action::Start { process } => (process, Item::Start(process)),

@@ -260,7 +260,6 @@ impl Node {
             if machine.is_none_or(|machine| !machine.is_busy())
                 && let Some(names) = self.limbo.take(supervisor)
             {
-                let machine = self.tree.supervisor(supervisor);
                 down.extend(names.keys().filter(|name| {
                     let child = machine.and_then(|machine| machine.child(ChildId(name.0)));
                     matches!(child, Some(ChildState::Down))

@@ -16,6 +16,7 @@ use super::hash_of;
 const SHORT: usize = 22;
 
 /// A name as a key.
+#[derive(Clone)]
 pub(super) enum Key {
     Short(u8, [u8; SHORT]),
     Long(Arc<str>),
@@ -52,15 +53,6 @@ impl Key {
         match self {
             Self::Short(..) => Arc::from(self.name()),
             Self::Long(name) => Arc::clone(name),
-        }
-    }
-}
-
-impl Clone for Key {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Short(length, bytes) => Self::Short(*length, *bytes),
-            Self::Long(name) => Self::Long(Arc::clone(name)),
         }
     }
 }

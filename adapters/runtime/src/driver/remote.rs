@@ -13,7 +13,6 @@ use super::{Effect, Place, Role, World};
 use crate::cell::Launch;
 use crate::events::EventKind;
 use crate::frame::{Body, Remote};
-use crate::reply::ReplyFailure;
 
 /// A child that runs on another node.
 #[derive(Debug)]
@@ -138,7 +137,7 @@ impl World {
             self.places.insert(id, Place { name, parent: None, role: Role::Agent(launch) });
         } else if let Some(Place { name, role: Role::Agent(launch), .. }) = self.places.remove(id) {
             drop(self.directory.remove(&name));
-            self.effects.push_back(Effect::Close(launch.cell(), ReplyFailure::Down));
+            self.effects.push_back(Effect::GiveBack(launch));
             self.details.remove(&id);
         }
     }

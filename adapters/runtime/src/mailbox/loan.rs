@@ -33,7 +33,7 @@ use crate::sync::{AtomicBool, AtomicU32, MutexGuard, Ordering};
 
 /// What consumer and senders tell each other without the lock, while something is lent. The
 /// consumer looks here for each message, while senders write to the lock and the queue behind it:
-/// so that they never share a line of the cache there is room before it.
+/// so that they seldom share a line of the cache there is room before it.
 #[repr(C)]
 pub(super) struct Hints {
     _room: [u64; 2],

@@ -145,7 +145,7 @@ impl Shared {
             back.carry(cell, way, message, deadline, reply, under_way).await;
         });
         let mut context = Context::from_waker(Waker::noop());
-        // The message is decoded here, by code that is the user's: its panic must not end the wire.
+        // Whatever panics on this way must not end the wire.
         let poll = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context)));
         match poll {
             Ok(Poll::Ready(())) => {}

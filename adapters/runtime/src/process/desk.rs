@@ -19,6 +19,7 @@ use super::{Handling, Incarnation, panic_text, poll_caught};
 use crate::agent::Agent;
 use crate::cell::{Control, Envelope, OnlyFor};
 use crate::context::{Context, Ending};
+use crate::error::AgentError;
 use crate::events::EventKind;
 use crate::inbox::{Fact, Outcome};
 use crate::mailbox::{Accept, Lane, Popped};
@@ -27,8 +28,8 @@ use crate::reply::ReplyFailure;
 /// After this many messages in one poll the agent lets others run.
 const MESSAGES_PER_POLL: u32 = 128;
 
-/// However the incarnation ends, this settles the message in hand, and then what is borrowed: also
-/// when it is killed and only the destructors run.
+/// However the incarnation ends, this gives back what is borrowed and then settles the message in
+/// hand, which goes in front of that: also when it is killed and only the destructors run.
 pub(super) struct Desk<'a, A: Agent> {
     pub(super) incarnation: &'a Incarnation<A>,
     pub(super) lifecycle: Lifecycle,
@@ -150,7 +151,6 @@ impl<'a, A: Agent> Desk<'a, A> {
         let life = &self.incarnation.life;
         if self.in_this_poll == MESSAGES_PER_POLL
             || self.lifecycle.state() == LifecycleState::Suspended
-            || life.is_killed()
             || life.is_over(now)
         {
             return None;
@@ -180,7 +180,7 @@ impl<'a, A: Agent> Desk<'a, A> {
                 return Poll::Pending;
             }
             let now = || incarnation.cell().core.shared.executor.now();
-            if incarnation.life.is_killed() || incarnation.life.is_over(now) {
+            if incarnation.life.is_over(now) {
                 // It may have been while a method blocked the thread. What is queued is not for
                 // us any more; the guard ends us as soon as we let it.
                 self.mailbox.give_back();
@@ -264,12 +264,11 @@ impl<'a, A: Agent> Desk<'a, A> {
 
     /// A delivery that has not gone well: what the agent and the kernel make of it.
     #[cold]
-    fn failed(&mut self, agent: &mut A, handled: Handling) -> Next<A::Message> {
+    fn failed(&mut self, agent: &mut A, failure: Failure) -> Next<A::Message> {
         // The message may go back, in front of what was behind it.
         self.mailbox.give_back();
-        let error = match handled {
-            Ok(Ok(())) => return Next::Go,
-            Ok(Err(error)) => error,
+        let error = match failure {
+            Ok(error) => error,
             Err(panic) => {
                 self.broken_off(ReplyFailure::Crashed);
                 return Next::End(End::Panicked(panic));
@@ -309,15 +308,23 @@ impl<'a, A: Agent> Desk<'a, A> {
 
 impl<A: Agent> Drop for Desk<'_, A> {
     fn drop(&mut self) {
+        self.mailbox.give_back();
         if self.hand.is_full() {
             self.broken_off(ReplyFailure::Killed);
         }
     }
 }
 
+/// How a delivery has not gone well: by the agent's error, or by what its panic said.
+type Failure = Result<AgentError, Arc<str>>;
+
 #[inline]
-fn failure(handled: Handling) -> Option<Box<Handling>> {
-    if matches!(handled, Ok(Ok(()))) { None } else { Some(Box::new(handled)) }
+fn failure(handled: Handling) -> Option<Box<Failure>> {
+    match handled {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Box::new(Ok(error))),
+        Err(panic) => Some(Box::new(Err(panic))),
+    }
 }
 
 /// The end that the agent has asked for.

@@ -35,9 +35,9 @@ impl Life {
         }
     }
 
-    /// Whether its lease is over. The driver kills it then; but after a pause of the whole
-    /// operating-system process, the agent may be polled before the driver is. Only what is leased
-    /// reads the clock.
+    /// Whether it was killed, or its lease is over. The driver kills it then; but after a pause of
+    /// the whole operating-system process, the agent may be polled before the driver is. Only what
+    /// is leased reads the clock.
     pub(super) fn is_over(&self, now: impl FnOnce() -> Instant) -> bool {
         let until = self.until.load(Ordering::Acquire);
         until < Instant::MAX.as_nanos() && until <= now().as_nanos()

@@ -1,9 +1,11 @@
 //! The waits of a runtime in firing order: by deadline, then by registration.
 //!
-//! Most waits bound a call, and most calls have one of a few time-outs, so nearly every new
-//! deadline is the latest of all: it is appended to a line, and leaves a gap there when the answer
-//! has come. The others are in a map. A call then costs neither an allocation nor a walk; a map for
-//! all costs both, since the one wait of a caller that asks again and again comes and goes.
+//! They are those for room and for credit, the limits of deliveries, timers, and the alarm of the
+//! driver; the deadlines of calls are in `calls`. Most have one of a few time-outs, so nearly
+//! every new deadline is the latest of all: it is appended to a line, and leaves a gap there when
+//! the wait is over. The others are in a map. A wait then costs neither an allocation nor a walk; a
+//! map for all costs both, since the one wait of a sender that waits again and again comes and
+//! goes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
