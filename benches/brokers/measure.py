@@ -38,7 +38,7 @@ class Process:
 
     def ready(self):
         line = self.line()
-        if line != "ready" and "ready" not in line:
+        if "ready" not in line:
             raise RuntimeError(f"{self.command}: {line}")
         return self
 

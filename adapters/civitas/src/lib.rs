@@ -193,17 +193,17 @@ impl Civitas {
 /// another one is.
 async fn changes(hub: &Arc<Hub>) {
     loop {
-        let runtime = poll_fn(|cx| {
+        let mut events = poll_fn(|cx| {
             let mut state = hub.state();
-            if state.is_followed || state.served.is_none() {
+            let Some(runtime) = state.served.clone().filter(|_| !state.is_followed) else {
                 state.follower = Some(cx.waker().clone());
                 return Poll::Pending;
-            }
+            };
             state.is_followed = true;
-            Poll::Ready(state.served.clone())
+            Poll::Ready(runtime)
         })
-        .await;
-        let Some(mut events) = runtime.map(|runtime| runtime.events()) else { continue };
+        .await
+        .events();
         hub.reconcile();
         while let Some(event) = next_of_followed(hub, &mut events).await {
             if serve::is_change(&event.kind) {

@@ -41,7 +41,7 @@ pub(crate) fn style(stream: &impl IsTerminal) -> Style {
 /// What comes first in a line of JSON, for who reads it; the rest is in the order of letters.
 const FIRST: [&str; 4] = ["event", "at", "name", "process"];
 
-/// An object as a line, its keys in the order that all lines have.
+/// An object as a line, its keys in the order that all lines of `run` and `worker` have.
 pub(crate) fn json_line(value: &Value) -> String {
     let Value::Object(fields) = value else { return format!("{value}\n") };
     let first = FIRST.iter().filter_map(|key| fields.get_key_value(*key));

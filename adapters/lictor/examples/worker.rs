@@ -17,7 +17,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use lictor::prelude::*;
-use lictor::topology::{self, Options, ProcessEnvironment, Topology};
+use lictor::topology::{self, Options, Topology};
 use lictor::{AgentTypes, Network, TokioExecutor, placed_on, root_from_topology};
 use tokio::io::{AsyncReadExt, stdin};
 use tokio::process::Command;
@@ -110,11 +110,11 @@ async fn tree() -> Result<(), Box<dyn Error>> {
 
 /// The topology, with variables from here or from the environment.
 fn read(variables: &[(&str, String)]) -> Result<Topology, Box<dyn Error>> {
-    let text = variables.iter().fold(TOPOLOGY.to_owned(), |text, (name, value)| {
-        text.replace(&format!("${{{name}}}"), value)
-    });
-    let options = Options::new(&ProcessEnvironment);
-    Ok(topology::parse("app.yaml", text.as_bytes(), &options)?)
+    let environment = |name: &str| {
+        let here = variables.iter().find(|(known, _)| *known == name);
+        here.map(|(_, value)| value.clone()).or_else(|| std::env::var(name).ok())
+    };
+    Ok(topology::parse("app.yaml", TOPOLOGY.as_bytes(), &Options::new(&environment))?)
 }
 
 /// The runtime of a process, at the broker that the topology names.

@@ -355,7 +355,7 @@ impl NatsConfig {
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 
 fn readable(path: &Path) -> Result<String, NatsError> {
-    std::fs::read_to_string(path)
+    String::from_utf8(tls::read(path)?)
         .map_err(|error| NatsError::File { path: path.to_owned(), detail: error.to_string() })
 }
 
@@ -396,6 +396,8 @@ mod tests {
         }
         let creds = NatsAuth::Credentials("/no/such/creds".into());
         assert!(matches!(refused(|c| c.auth = creds), NatsError::File { .. }));
+        let endless = refused(|c| c.auth = NatsAuth::Credentials("/dev/zero".into())).to_string();
+        assert!(endless.starts_with("/dev/zero: it is longer than "), "{endless}");
     }
 
     fn why(config: &NatsConfig) -> String {

@@ -11,7 +11,8 @@ use async_nats::rustls::{ClientConfig, Error, RootCertStore};
 
 use crate::config::{NatsError, NatsTls};
 
-/// No file of certificates or keys is longer, in bytes: some systems have all roots in one.
+/// No file of certificates, keys or credentials is longer, in bytes: some systems have all roots in
+/// one.
 const LONGEST: u64 = 4 << 20;
 
 /// Whether all files of it are there, and are what they are given for.
@@ -58,7 +59,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, NatsError> 
     Ok(all)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, NatsError> {
+/// A file, whole; a device that never ends is refused like a file that is too long.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, NatsError> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| refused(path, &error))?;

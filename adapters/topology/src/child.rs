@@ -312,19 +312,21 @@ impl<'a> Reader<'a> {
         let is_meant = meant.is_some_and(|meant| is_slip(word, meant))
             || space(word)
                 .is_some_and(|own| known.iter().any(|it| space(it).as_ref() == Some(&own)));
-        match self.foreign {
-            Foreign::Accept if !is_meant => return true,
-            Foreign::Warn if !is_meant => {
-                let message = format_args!("the agent type {} is not known here", Quoted(word));
-                if let Some(d) = self.warning("foreign-type", span, message) {
-                    d.help(
-                        "it and its `config` are judged where it is registered: call \
-                         `lictor::check` in that program",
-                    );
+        if !is_meant {
+            match self.foreign {
+                Foreign::Refuse => {}
+                Foreign::Accept => return true,
+                Foreign::Warn => {
+                    let message = format_args!("the agent type {} is not known here", Quoted(word));
+                    if let Some(d) = self.warning("foreign-type", span, message) {
+                        d.help(
+                            "it and its `config` are judged where it is registered: call \
+                             `lictor::check` in that program",
+                        );
+                    }
+                    return true;
                 }
-                return true;
             }
-            Foreign::Refuse | Foreign::Accept | Foreign::Warn => {}
         }
         let message = format_args!("unknown agent type {}", Quoted(word));
         if let Some(d) = self.error("unknown-type", span, message) {

@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         }
         let message = format_args!("this is not a CURVE key");
         if let Some(d) = self.error("bad-key", item.span, message) {
-            d.help("a key is 40 characters of Z85, in quotes, as `lictor keys` writes it");
+            d.help("a key is 40 characters of Z85, in quotes; `lictor keys curve` makes a pair");
         }
         None
     }

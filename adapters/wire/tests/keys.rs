@@ -71,6 +71,7 @@ fn keys_are_kept_as_civitas_keeps_them() {
     let text = fs::read_to_string(folder.file("id_ed25519.pub")).unwrap();
     assert_eq!(text, key.public().to_base64());
     assert_eq!((folder.mode("id_ed25519"), folder.mode("id_ed25519.pub")), (0o600, 0o644));
+    assert_eq!(folder.keys().public_path("a"), folder.file("id_ed25519.pub"));
     assert_eq!(fs::read_dir(folder.0.join("a")).unwrap().count(), 2, "nothing else is left");
     let read = folder.keys().load("a").unwrap();
     assert_eq!(read.public(), key.public());

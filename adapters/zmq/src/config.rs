@@ -61,7 +61,7 @@ impl CurveConfig {
     }
 
     /// A new pair: of its secret key the text can be written to a file, and the public one belongs
-    /// to it. Neither text has `${` in it, so both can stand in a topology file as they are.
+    /// to it. Neither text has `${` in it, so both can stand in a topology file, in quotes.
     ///
     /// # Errors
     /// [`ZmqError::NoEntropy`].
@@ -70,7 +70,7 @@ impl CurveConfig {
         loop {
             getrandom::fill(&mut *bytes).map_err(|_| ZmqError::NoEntropy)?;
             let secret = SecretKey::from_bytes(*bytes);
-            let texts = [Zeroizing::new(secret.to_z85()), secret.public().to_string().into()];
+            let texts = [secret.to_z85(), secret.public().to_string().into()];
             // A variable, where files have variables. One pair in a hundred has it.
             if !texts.iter().any(|text| text.contains("${")) {
                 return Ok(secret);

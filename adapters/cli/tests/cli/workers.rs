@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::processes::{descendants, exists, is_alive, wait_until};
-use crate::support::{File, LONG, Logged, Running, lictor, output};
+use crate::support::{File, LONG, Logged, Running, kill_hard, lictor, output, pid_of};
 
 /// A topology with an agent here and none on the process `w1`, for which nobody need wait. Nobody
 /// listens at its broker.
@@ -41,18 +41,13 @@ fn is(event: &Value, kind: &str) -> bool {
     event["event"] == kind && event["process"] == "w1"
 }
 
-fn pid_of(event: &Value) -> u32 {
-    u32::try_from(event["pid"].as_u64().unwrap()).unwrap()
-}
-
 #[test]
 fn a_process_that_dies_is_started_again_and_none_is_left_behind() {
     let file = file(&script(READS, ", env: { WHO: again }"));
     let mut run = Running::new(&["run", file.path(), "--json"]);
     let first = pid_of(&run.wait_for(|event| is(event, "process_started")));
     assert!(is_alive(first));
-    let killed = nix::unistd::Pid::from_raw(i32::try_from(first).unwrap());
-    nix::sys::signal::kill(killed, Signal::SIGKILL).unwrap();
+    kill_hard(first);
     let ended = run.wait_for(|event| is(event, "process_ended"));
     assert_eq!(ended["detail"], "killed by signal SIGKILL");
     let second = pid_of(&run.wait_for(|event| is(event, "process_started")));

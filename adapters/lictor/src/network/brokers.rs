@@ -133,28 +133,25 @@ fn nats_config(topology: &Topology, network: &Network) -> lictor_nats::NatsConfi
 /// What is wrong, with its place in the file.
 #[cfg(feature = "nats")]
 fn refused(security: &NatsSecurity, error: lictor_nats::NatsError) -> NetworkError {
+    use std::path::Path;
+
     use lictor_nats::NatsError;
     let tls = security.tls.as_ref();
-    let is = |said: Option<&String>, path: &std::path::Path| {
-        said.is_some_and(|said| std::path::Path::new(said) == path)
-    };
+    let files = [
+        ("tls.ca", tls.and_then(|tls| tls.ca.as_ref())),
+        ("tls.cert", tls.and_then(|tls| tls.cert.as_ref())),
+        ("tls.key", tls.and_then(|tls| tls.key.as_ref())),
+    ];
     let place = if let NatsError::File { path, .. } = &error {
-        let of = |part: &str| format!("security.transport.nats.{part}: ");
-        if is(tls.and_then(|tls| tls.ca.as_ref()), path) {
-            of("tls.ca")
-        } else if is(tls.and_then(|tls| tls.cert.as_ref()), path) {
-            of("tls.cert")
-        } else if is(tls.and_then(|tls| tls.key.as_ref()), path) {
-            of("tls.key")
-        } else {
-            of("creds")
-        }
+        let is = |said: &String| Path::new(said) == path;
+        let file = files.iter().find(|(_, said)| said.is_some_and(is));
+        let part = file.map_or("creds", |(part, _)| part);
+        format!("security.transport.nats.{part}: ")
     } else if matches!(error, NatsError::Seed) {
         "security.transport.nats.nkey_seed: ".to_owned()
     } else {
         String::new()
     };
-    // Its address may hold a password.
     let detail = if let NatsError::Server { detail, .. } = error {
         format!(
             "transport.nats.servers: the address of a NATS server: {detail}; give nats://host:port"

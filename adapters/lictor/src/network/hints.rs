@@ -6,31 +6,27 @@
 
 use lictor_topology::{Security, Topology, TransportKind};
 
-/// What a topology offers to its broker.
+/// What a topology offers to its NATS server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offered {
-    is_nats: bool,
     ca: bool,
     seed: bool,
     creds: bool,
 }
 
 impl Offered {
-    pub(super) fn of(topology: &Topology) -> Self {
+    /// `None` where the broker is another than NATS: its words say nothing of the file.
+    pub(super) fn of(topology: &Topology) -> Option<Self> {
         let Security { nats, .. } = &topology.security;
-        Self {
-            is_nats: topology.transport.kind == TransportKind::Nats,
+        (topology.transport.kind == TransportKind::Nats).then(|| Self {
             ca: nats.tls.as_ref().is_some_and(|tls| tls.ca.is_some()),
             seed: nats.nkey_seed.is_some(),
             creds: nats.creds.is_some(),
-        }
+        })
     }
 
     /// What the reason means in the words of the file.
     pub(super) fn hint(self, why: &str) -> Option<&'static str> {
-        if !self.is_nats {
-            return None;
-        }
         let why = why.to_ascii_lowercase();
         if why.contains("certificaterequired") {
             return Some(

@@ -23,15 +23,10 @@ struct State {
 }
 
 impl BrokerWatch {
-    /// A look at this broker.
-    #[must_use]
-    pub fn new(inner: Arc<dyn Broker>) -> Arc<Self> {
-        Arc::new(Self { inner, offered: None, state: Arc::default() })
-    }
-
-    /// As [`BrokerWatch::new`], and says what in the topology is to be changed where it can tell.
-    pub(super) fn of(inner: Arc<dyn Broker>, offered: Offered) -> Arc<Self> {
-        Arc::new(Self { inner, offered: Some(offered), state: Arc::default() })
+    /// A look at this broker, which says what in the topology is to be changed where it can tell by
+    /// what that offers.
+    pub(super) fn of(inner: Arc<dyn Broker>, offered: Option<Offered>) -> Arc<Self> {
+        Arc::new(Self { inner, offered, state: Arc::default() })
     }
 
     /// Whether there is a connection.

@@ -84,5 +84,5 @@ impl Peer {
 /// The keys of a client as `peer.py` takes them.
 pub(crate) fn keys(curve: &CurveConfig) -> String {
     let CurveConfig { server_public_key, client_public_key, client_secret_key, .. } = curve;
-    format!("{server_public_key},{client_public_key},{}", client_secret_key.to_z85())
+    format!("{server_public_key},{client_public_key},{}", client_secret_key.to_z85().as_str())
 }

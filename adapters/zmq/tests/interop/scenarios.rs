@@ -20,7 +20,7 @@ async fn libzmq(config: &mut ZmqConfig) -> Peer {
     let server = config.curve.as_ref().and_then(|curve| curve.server_secret_key.clone());
     let server = server.map(|key| key.to_z85());
     let mut arguments = vec!["proxy", &publishers, &subscribers];
-    arguments.extend(server.as_deref());
+    arguments.extend(server.as_deref().map(String::as_str));
     let (peer, words) = Peer::start(&arguments).await;
     (config.pub_addr, config.sub_addr) = (words[0].parse().unwrap(), words[1].parse().unwrap());
     peer

@@ -1,12 +1,13 @@
 //! Long-term keys: 32 bytes each, written as 40 characters of Z85.
 
+use alloc::string::String;
 use core::error::Error;
 use core::fmt::{self, Debug, Display};
 use core::str::FromStr;
 
 use subtle::ConstantTimeEq;
 use x25519_dalek::{StaticSecret, x25519};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::z85;
 
@@ -77,10 +78,12 @@ impl SecretKey {
         PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes())
     }
 
-    /// The 40 characters that [`FromStr`] reads: for a file that nobody else can read.
+    /// The 40 characters that [`FromStr`] reads: for a file that nobody else can read. The text is
+    /// wiped when it is dropped.
     #[must_use]
-    pub fn to_z85(&self) -> alloc::string::String {
-        alloc::string::String::from_utf8_lossy(&z85::encode(&self.0)).into_owned()
+    pub fn to_z85(&self) -> Zeroizing<String> {
+        let text = Zeroizing::new(z85::encode(&self.0));
+        Zeroizing::new(String::from_utf8_lossy(&*text).into_owned())
     }
 
     /// The raw secret that both ends of a pair of keys come to.
