@@ -164,9 +164,10 @@ impl Placed {
     ) -> Verdict {
         let who = process.who;
         let all = (who, NodeIx(0))..=(who, NodeIx(u8::MAX));
-        let alive = self.runs.range(all).find(|((_, at), run)| *at == node || run.until > now);
         let excused = self.leaps[usize::from(books.of(who).node.0)];
-        if let Some(((_, at), run)) = alive.filter(|((_, at), _)| !excused || *at == node) {
+        let is_alive = |at: NodeIx, run: &Run| at == node || (!excused && run.until > now);
+        let alive = self.runs.range(all).find(|((_, at), run)| is_alive(*at, run));
+        if let Some(((_, at), run)) = alive {
             return Err(format!(
                 "{process:?} is started on node {} while {:?} is alive on node {}",
                 node.0, run.process, at.0
