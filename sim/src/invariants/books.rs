@@ -162,8 +162,6 @@ pub(super) struct Books {
     /// The number of the record that is judged.
     pub(super) index: u64,
     pub(super) healed: Option<Instant>,
-    /// A frame may be lost also after healing, and a peer be given up for it.
-    pub(super) loses_frames: bool,
     pub(super) calm: bool,
 }
 
@@ -246,7 +244,6 @@ impl Books {
             undo: Vec::new(),
             index: 0,
             healed: None,
-            loses_frames: plan.knobs.buggify,
             calm: false,
         }
     }

@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Instant, Restart};
+use lictor_kernel::Restart;
 
-use super::books::{Books, ChildBook, How, Life};
+use super::books::{Books, How, Life};
 use super::{Verdict, is_clean};
 use crate::plan::duration_text;
 use crate::record::{NodeIx, Record, What, Who};
@@ -19,16 +19,13 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
     if record.what != What::Calm {
         return Ok(());
     }
-    let now = record.at;
     for number in 0..books.child.len() {
         let who = Who(u16::try_from(number).unwrap_or(u16::MAX));
         let book = books.of(who);
         if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
             continue;
         }
-        if waits_for_a_host(books, book.node)
-            || books.child.iter().any(|it| was_lost(books, it, now))
-        {
+        if waits_for_a_host(books, book.node) {
             continue;
         }
         let last = match book.end {
@@ -46,14 +43,6 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
         return Err(format!("{who:?} is not up after the time to heal; {last}"));
     }
     Ok(())
-}
-
-/// Whether a child on another node was lost a moment ago for a frame that nobody meant to lose.
-fn was_lost(books: &Books, book: &ChildBook, now: Instant) -> bool {
-    let lost = How::Exited(ExitReason::NoConnection);
-    let just_now = |at: Instant| now.saturating_since(at) <= SETTLED / 3;
-    let end = book.end.filter(|end| end.how == lost && just_now(end.at));
-    books.loses_frames && book.host.is_some() && end.is_some()
 }
 
 /// Whether something of this node waits for a host that nobody has mended: siblings wait with it.
@@ -96,9 +85,6 @@ pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
     let What::Exited(process, reason) = record.what else { return Ok(()) };
     let Some(healed) = books.healed.filter(|_| !books.calm) else { return Ok(()) };
     let since = record.at.saturating_since(healed);
-    if books.loses_frames && reason == ExitReason::NoConnection {
-        return Ok(());
-    }
     if books.of(process.who).told.is_none() && !is_clean(reason) && since > SETTLED {
         return Err(format!("{process:?} fails {since:?} after all faults were over"));
     }
