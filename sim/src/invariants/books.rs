@@ -166,6 +166,11 @@ pub(super) struct Books {
 }
 
 impl SupervisorBook {
+    /// Whether a start or a stop of it is not over.
+    pub(super) const fn is_busy(&self) -> bool {
+        !self.ready || self.starting > 0
+    }
+
     fn of(entity: &Entity) -> Self {
         match &entity.role {
             Role::Supervisor(config, children) => Self {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lictor_kernel::Restart;
 
-use super::books::{Books, How, Life};
+use super::books::{Books, How, Life, SupervisorBook};
 use super::{Verdict, is_clean};
 use crate::plan::duration_text;
 use crate::record::{NodeIx, Record, What, Who};
@@ -25,7 +25,7 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
         if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
             continue;
         }
-        if waits_for_a_host(books, book.node) {
+        if waits_for_a_host(books, who) {
             continue;
         }
         let last = match book.end {
@@ -45,8 +45,18 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
     Ok(())
 }
 
-/// Whether something of this node waits for a host that nobody has mended: siblings wait with it.
-pub(super) fn waits_for_a_host(books: &Books, node: NodeIx) -> bool {
+/// Whether a name waits for a host that nobody has mended: its own, or that of a sibling, or of one
+/// above it, behind whose start it has its turn.
+fn waits_for_a_host(books: &Books, who: Who) -> bool {
+    let is_behind = || {
+        let above = std::iter::successors(books.of(who).parent, |at| books.of(*at).parent);
+        above.map(|boss| &books.supervisor[usize::from(boss.0)]).any(SupervisorBook::is_busy)
+    };
+    lacks_a_host(books, books.of(who).node) && is_behind()
+}
+
+/// Whether a host of something of this node is away, and nobody has mended it.
+pub(super) fn lacks_a_host(books: &Books, node: NodeIx) -> bool {
     let is_away = |host: NodeIx| {
         let host = usize::from(host.0);
         !books.on[host] || books.stopped[host]
