@@ -387,7 +387,9 @@ impl Books {
             let starting = &mut self.supervisor[usize::from(parent.0)].starting;
             *starting = starting.saturating_sub(1);
         }
-        let how = if book.late { How::StartFailed } else { how };
+        // What ends before it is up, and was not told to, has not started (V25).
+        let failed = was_starting && book.told.is_none() && matches!(how, How::Exited(_));
+        let how = if book.late || failed { How::StartFailed } else { how };
         let told = book.told.is_some() && !book.late;
         let end = End { at, index, how, told, supervisor: process.supervisor };
         book.end = Some(end);
@@ -395,8 +397,6 @@ impl Books {
         let ended_well = match (how, book.restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => true,
             (How::StartFailed, _) if book.by_command => true,
-            // Its host has lost it before it was up: that is a start that failed.
-            (How::Exited(_), _) if book.by_command && was_starting && !told => true,
             (How::Exited(reason), Restart::Transient) => is_clean(reason) && !told,
             (How::Exited(_) | How::StartFailed, _) => false,
         };
