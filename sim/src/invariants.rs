@@ -80,6 +80,9 @@ impl fmt::Display for Violation {
 /// What an invariant says of a record that it finds wrong.
 type Verdict = Result<(), String>;
 
+/// What several invariants say of it together: the first that finds it wrong, and why.
+type Judgement = Result<(), (&'static str, String)>;
+
 /// All of them, and the books that they share.
 #[derive(Clone, Debug)]
 pub struct Checks {
@@ -163,7 +166,7 @@ impl Checks {
         })
     }
 
-    fn messages(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
+    fn messages(&mut self, record: &Record) -> Judgement {
         let Self { books, placed, sends, .. } = self;
         match placed.as_mut().filter(|placed| placed.is_of_hosts(books, record)) {
             Some(placed) => placed.message(books, record)?,
@@ -174,7 +177,7 @@ impl Checks {
         self.routing.see(record)
     }
 
-    fn supervision(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
+    fn supervision(&mut self, record: &Record) -> Judgement {
         let Self { books, windows, order, waits, ownership, limits, placed, sends, .. } = self;
         if let Some(placed) = placed {
             placed.see(books, record)?;
@@ -215,7 +218,7 @@ pub(crate) const fn is_clean(reason: ExitReason) -> bool {
     matches!(reason, ExitReason::Normal | ExitReason::Shutdown | ExitReason::ShutdownBecause)
 }
 
-fn by(id: &'static str, verdict: Verdict) -> Result<(), (&'static str, String)> {
+fn by(id: &'static str, verdict: Verdict) -> Judgement {
     verdict.map_err(|text| (id, text))
 }
 

@@ -162,12 +162,15 @@ pub(super) struct Books {
     /// The number of the record that is judged.
     pub(super) index: u64,
     pub(super) healed: Option<Instant>,
-    /// A frame may be lost also after healing, and a peer be given up for it.
-    pub(super) loses_frames: bool,
     pub(super) calm: bool,
 }
 
 impl SupervisorBook {
+    /// Whether a start or a stop of it is not over.
+    pub(super) const fn is_busy(&self) -> bool {
+        !self.ready || self.starting > 0
+    }
+
     fn of(entity: &Entity) -> Self {
         match &entity.role {
             Role::Supervisor(config, children) => Self {
@@ -246,7 +249,6 @@ impl Books {
             undo: Vec::new(),
             index: 0,
             healed: None,
-            loses_frames: plan.knobs.buggify,
             calm: false,
         }
     }
@@ -385,7 +387,9 @@ impl Books {
             let starting = &mut self.supervisor[usize::from(parent.0)].starting;
             *starting = starting.saturating_sub(1);
         }
-        let how = if book.late { How::StartFailed } else { how };
+        // What ends before it is up, and was not told to, has not started (V25).
+        let failed = was_starting && book.told.is_none() && matches!(how, How::Exited(_));
+        let how = if book.late || failed { How::StartFailed } else { how };
         let told = book.told.is_some() && !book.late;
         let end = End { at, index, how, told, supervisor: process.supervisor };
         book.end = Some(end);
@@ -393,8 +397,6 @@ impl Books {
         let ended_well = match (how, book.restart) {
             (How::StartIgnored, _) | (_, Restart::Temporary) => true,
             (How::StartFailed, _) if book.by_command => true,
-            // Its host has lost it before it was up: that is a start that failed.
-            (How::Exited(_), _) if book.by_command && was_starting && !told => true,
             (How::Exited(reason), Restart::Transient) => is_clean(reason) && !told,
             (How::Exited(_) | How::StartFailed, _) => false,
         };

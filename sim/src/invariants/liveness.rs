@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Instant, Restart};
+use lictor_kernel::Restart;
 
-use super::books::{Books, ChildBook, How, Life};
+use super::books::{Books, How, Life, SupervisorBook};
 use super::{Verdict, is_clean};
 use crate::plan::duration_text;
 use crate::record::{NodeIx, Record, What, Who};
@@ -19,16 +19,13 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
     if record.what != What::Calm {
         return Ok(());
     }
-    let now = record.at;
     for number in 0..books.child.len() {
         let who = Who(u16::try_from(number).unwrap_or(u16::MAX));
         let book = books.of(who);
         if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
             continue;
         }
-        if waits_for_a_host(books, book.node)
-            || books.child.iter().any(|it| was_lost(books, it, now))
-        {
+        if waits_for_a_host(books, who) {
             continue;
         }
         let last = match book.end {
@@ -48,16 +45,18 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
     Ok(())
 }
 
-/// Whether a child on another node was lost a moment ago for a frame that nobody meant to lose.
-fn was_lost(books: &Books, book: &ChildBook, now: Instant) -> bool {
-    let lost = How::Exited(ExitReason::NoConnection);
-    let just_now = |at: Instant| now.saturating_since(at) <= SETTLED / 3;
-    let end = book.end.filter(|end| end.how == lost && just_now(end.at));
-    books.loses_frames && book.host.is_some() && end.is_some()
+/// Whether a name waits for a host that nobody has mended: its own, or that of a sibling, or of one
+/// above it, behind whose start it has its turn.
+fn waits_for_a_host(books: &Books, who: Who) -> bool {
+    let is_behind = || {
+        let above = std::iter::successors(books.of(who).parent, |at| books.of(*at).parent);
+        above.map(|boss| &books.supervisor[usize::from(boss.0)]).any(SupervisorBook::is_busy)
+    };
+    lacks_a_host(books, books.of(who).node) && is_behind()
 }
 
-/// Whether something of this node waits for a host that nobody has mended: siblings wait with it.
-pub(super) fn waits_for_a_host(books: &Books, node: NodeIx) -> bool {
+/// Whether a host of something of this node is away, and nobody has mended it.
+pub(super) fn lacks_a_host(books: &Books, node: NodeIx) -> bool {
     let is_away = |host: NodeIx| {
         let host = usize::from(host.0);
         !books.on[host] || books.stopped[host]
@@ -96,9 +95,6 @@ pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
     let What::Exited(process, reason) = record.what else { return Ok(()) };
     let Some(healed) = books.healed.filter(|_| !books.calm) else { return Ok(()) };
     let since = record.at.saturating_since(healed);
-    if books.loses_frames && reason == ExitReason::NoConnection {
-        return Ok(());
-    }
     if books.of(process.who).told.is_none() && !is_clean(reason) && since > SETTLED {
         return Err(format!("{process:?} fails {since:?} after all faults were over"));
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use lictor_kernel::{ExitReason, Instant, Signal, Status};
 
 use super::books::{Books, How, Life};
-use super::{Verdict, by};
+use super::{Judgement, Verdict, by};
 use crate::fault::{Kind, Target};
 use crate::marks::{Mark, Marks};
 use crate::plan::Plan;
@@ -90,11 +90,7 @@ impl Placed {
     }
 
     /// A message that is handled by an agent that runs elsewhere.
-    pub(super) fn message(
-        &self,
-        books: &Books,
-        record: &Record,
-    ) -> Result<(), (&'static str, String)> {
+    pub(super) fn message(&self, books: &Books, record: &Record) -> Judgement {
         let What::Delivered(message, process) = record.what else { return Ok(()) };
         let Some(run) = self.runs.get(&(process.who, record.node)) else { return Ok(()) };
         let now = record.at;
@@ -113,11 +109,7 @@ impl Placed {
         by("S2", Err(format!("{message:?} is delivered to {process:?}, {why}")))
     }
 
-    pub(super) fn see(
-        &mut self,
-        books: &Books,
-        record: &Record,
-    ) -> Result<(), (&'static str, String)> {
+    pub(super) fn see(&mut self, books: &Books, record: &Record) -> Judgement {
         let (now, node) = (record.at, record.node);
         match record.what {
             What::Here(process, Here::Begins(boot)) => {
@@ -172,9 +164,10 @@ impl Placed {
     ) -> Verdict {
         let who = process.who;
         let all = (who, NodeIx(0))..=(who, NodeIx(u8::MAX));
-        let alive = self.runs.range(all).find(|((_, at), run)| *at == node || run.until > now);
         let excused = self.leaps[usize::from(books.of(who).node.0)];
-        if let Some(((_, at), run)) = alive.filter(|((_, at), _)| !excused || *at == node) {
+        let is_alive = |at: NodeIx, run: &Run| at == node || (!excused && run.until > now);
+        let alive = self.runs.range(all).find(|((_, at), run)| is_alive(*at, run));
+        if let Some(((_, at), run)) = alive {
             return Err(format!(
                 "{process:?} is started on node {} while {:?} is alive on node {}",
                 node.0, run.process, at.0

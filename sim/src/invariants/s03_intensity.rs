@@ -26,6 +26,8 @@ struct Budget {
     counted: VecDeque<Instant>,
     /// The record of the last start that was counted.
     last_counted: u64,
+    /// The record of the end that it answered.
+    last_answered: u64,
     /// Ends that may have been counted: when, and of whom.
     ends: VecDeque<(Instant, Who)>,
     /// How many children there are whose crashes it counts.
@@ -102,7 +104,7 @@ impl Windows {
         let budget = &mut self.budgets[usize::from(who.0)];
         budget.counted.clear();
         budget.ends.clear();
-        budget.last_counted = 0;
+        (budget.last_counted, budget.last_answered) = (0, 0);
     }
 
     /// An end that nobody asked for may be counted.
@@ -153,9 +155,8 @@ impl Windows {
         if !exact && end.index < budget.last_counted {
             return Ok(());
         }
-        let last = budget.last_counted;
-        let counted = if exact { (end.at, end.at) } else { span(books, process, &end, last) };
-        budget.last_counted = index;
+        let counted = if exact { (end.at, end.at) } else { span(books, process, &end, budget) };
+        (budget.last_counted, budget.last_answered) = (index, end.index);
         budget.counted.push_back(counted.0);
         let Some(Intensity { max_restarts, period }) = budget.intensity else { return Ok(()) };
         let most = max_restarts as usize;
@@ -208,17 +209,19 @@ impl Windows {
 }
 
 /// The span in which the crash lies that a sweep answers: from the first to the last end, of the
-/// children of this supervisor, that nobody asked for and that came after the last sweep. A child
-/// that this sweep has started again, since the record `last`, may have ended once more meanwhile:
-/// then it is its end before that counts.
-fn span(books: &Books, process: Process, own: &End, last: u64) -> (Instant, Instant) {
+/// children of this supervisor, that is a crash and is newer than the one that the last sweep
+/// answered: one that came during that sweep was held up behind it. A child that this sweep has
+/// started again, since the last one began, may have ended once more meanwhile: then it is its end
+/// before that counts.
+fn span(books: &Books, process: Process, own: &End, budget: &Budget) -> (Instant, Instant) {
     let Some(boss) = books.boss(process.who) else { return (own.at, own.at) };
     let mut span = (own.at, own.at);
     for child in &boss.children {
         let book = books.of(*child);
-        let answered = book.end_before.filter(|_| book.begun > last);
+        let answered = book.end_before.filter(|_| book.begun > budget.last_counted);
         for end in [book.end, answered].into_iter().flatten() {
-            if end.supervisor == process.supervisor && !end.told {
+            let is_new = end.index > budget.last_answered;
+            if is_new && end.supervisor == process.supervisor && end.is_crash(book.restart) {
                 span = (span.0.min(end.at), span.1.max(end.at));
             }
         }

@@ -9,7 +9,7 @@
 use lictor_kernel::{Restart, Strategy};
 
 use super::books::{Books, How};
-use super::liveness::waits_for_a_host;
+use super::liveness::lacks_a_host;
 use super::{Verdict, is_clean};
 use crate::record::{Record, Stage, What};
 
@@ -56,8 +56,7 @@ fn significant_ends(books: &Books) -> Verdict {
         let Some(who) = boss.ended_by else { continue };
         // It hears of the end when its phase is over (V13), and a start waits for its host as long
         // as that is not there (H2).
-        let is_busy = !boss.ready || boss.starting > 0;
-        if is_busy && waits_for_a_host(books, books.of(who).node) {
+        if boss.is_busy() && lacks_a_host(books, books.of(who).node) {
             continue;
         }
         return Err(format!("{who:?} is significant and has ended, and its supervisor has not"));

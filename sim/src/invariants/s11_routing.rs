@@ -12,7 +12,7 @@ use std::time::Duration;
 use lictor_kernel::Instant;
 
 use super::messages::Table;
-use super::{Verdict, by};
+use super::{Judgement, Verdict, by};
 use crate::fault::{Fault, Kind, Target};
 use crate::plan::{Act, Plan, nanos};
 use crate::record::{Ending, Fate, MessageId, NodeIx, Record, What, Who};
@@ -92,7 +92,7 @@ impl Routing {
         &mut self.mailboxes[usize::from(who.0)]
     }
 
-    pub(super) fn see(&mut self, record: &Record) -> Result<(), (&'static str, String)> {
+    pub(super) fn see(&mut self, record: &Record) -> Judgement {
         match record.what {
             What::Sent(message, to, true) => {
                 self.asks(record, message, to);

@@ -18,13 +18,11 @@ use std::time::Duration;
 use lictor_kernel::{Glob, Instant, Status};
 
 use super::books::{Books, Life};
-use super::by;
+use super::{Judgement, Verdict, by};
 use crate::fault::Kind;
 use crate::plan::{Act, Plan, Short};
 use crate::record::{Fate, MessageId, NodeIx, Process, Record, What, Who};
 use crate::scenario::Scenario;
-
-type Verdict = Result<(), (&'static str, String)>;
 
 /// A message that not everybody may handle, or not for ever.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +79,11 @@ impl Sends {
     }
 
     #[inline]
-    pub(super) fn see(&mut self, books: &Books, record: &Record) -> Verdict {
+    pub(super) fn see(&mut self, books: &Books, record: &Record) -> Judgement {
         if self.acts.is_empty() { Ok(()) } else { self.looks(books, record) }
     }
 
-    fn looks(&mut self, books: &Books, record: &Record) -> Verdict {
+    fn looks(&mut self, books: &Books, record: &Record) -> Judgement {
         let ends = matches!(record.what, What::Operation(_) | What::Halted | What::Over);
         let over = |cast: &mut Cast| record.at > cast.at || ends;
         if let Some(cast) = self.cast.take_if(over)
@@ -145,7 +143,7 @@ impl Sends {
         self.cast = Some(Cast { number, at, by, owed, last: None });
     }
 
-    fn sent(&mut self, books: &Books, record: &Record, message: MessageId, to: Who) -> Verdict {
+    fn sent(&mut self, books: &Books, record: &Record, message: MessageId, to: Who) -> Judgement {
         let local = books.of(to).home() == record.node;
         let mut letter = Letter { expires: Instant::MAX, only_for: None, to, fresh: true };
         match self.acts.get(&message.number).copied() {
@@ -167,7 +165,7 @@ impl Sends {
     }
 
     /// One more gets what an agent publishes.
-    fn reaches(&mut self, message: MessageId, to: Who, pattern: Short) -> Result<(), String> {
+    fn reaches(&mut self, message: MessageId, to: Who, pattern: Short) -> Verdict {
         let name = |who: Who| self.scenario.entity(who).name.as_str();
         let Some(cast) = self.cast.as_mut().filter(|cast| cast.number == message.number) else {
             return Err(format!("{message:?} is sent to {to:?}, and nobody publishes it"));
@@ -187,7 +185,7 @@ impl Sends {
     }
 
     /// Whose turn it is.
-    fn turns(&mut self, books: &Books, node: NodeIx, tag: Short, to: Who) -> Result<(), String> {
+    fn turns(&mut self, books: &Books, node: NodeIx, tag: Short, to: Who) -> Verdict {
         let offers = |who: Who| {
             let agent = self.scenario.agent(who);
             agent.is_some_and(|agent| agent.capabilities.iter().any(|it| it == tag.as_str()))
@@ -213,12 +211,7 @@ impl Sends {
         })
     }
 
-    fn delivered(
-        &mut self,
-        record: &Record,
-        message: MessageId,
-        process: Process,
-    ) -> Result<(), String> {
+    fn delivered(&mut self, record: &Record, message: MessageId, process: Process) -> Verdict {
         let tick = self.tick;
         let Some(letter) = self.letters.get_mut(&message) else { return Ok(()) };
         // What was passed on is a message like any other.
@@ -239,7 +232,7 @@ impl Sends {
         }
     }
 
-    fn ended(&mut self, record: &Record, message: MessageId, fate: Fate) -> Result<(), String> {
+    fn ended(&mut self, record: &Record, message: MessageId, fate: Fate) -> Verdict {
         let letter = self.letters.remove(&message);
         let expires = letter.map_or(record.at, |letter| letter.expires);
         if fate == Fate::Expired && record.at.saturating_add(self.tick) < expires {

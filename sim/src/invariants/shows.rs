@@ -23,7 +23,7 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         Shown::Down => book.life == Life::None,
         Shown::Starting => book.life == Life::Starting,
         // One that has ended may wait for its end to be handled.
-        Shown::Up => book.life == Life::Up || book.end.is_some(),
+        Shown::Up => book.life == Life::Up || (book.life == Life::None && book.end.is_some()),
         // Nobody but the kernel hears that a supervisor is told to stop.
         Shown::Stopping => book.life != Life::None && (book.told.is_some() || !book.agent),
         Shown::Restarting => book.life == Life::None && (book.waits.is_some() || failed) && !stops,

@@ -129,7 +129,7 @@ impl Ledger {
         self.admit(node, id, to);
     }
 
-    pub(super) fn admit(&mut self, node: NodeIx, id: MessageId, to: Who) {
+    fn admit(&mut self, node: NodeIx, id: MessageId, to: Who) {
         self.put(node, What::Queued(id, to));
         self.agent(to).mailbox.push_back(id);
         self.moves(id, Place::Queued);
@@ -315,7 +315,7 @@ impl Ledger {
     }
 
     /// Who waits first comes in, if there is room.
-    fn lets_in(&mut self, node: NodeIx, who: Who) {
+    pub(super) fn lets_in(&mut self, node: NodeIx, who: Who) {
         let plan = std::sync::Arc::clone(&self.plan);
         let Some(facts) = plan.scenario.agent(who) else { return };
         let agent = self.agent(who);

@@ -113,8 +113,6 @@ impl Ledger {
     pub(super) fn drops_over(&mut self, who: Who, process: Process, before: Option<MessageId>) {
         let node = self.node_of(who);
         let clock = self.nodes[usize::from(node.0)].executor.clone();
-        let plan = Arc::clone(&self.plan);
-        let Some(facts) = plan.scenario.agent(who) else { return };
         while let Some(id) = self.agent(who).mailbox.front().copied()
             && before != Some(id)
         {
@@ -128,12 +126,7 @@ impl Ledger {
             };
             self.agent(who).mailbox.pop_front();
             self.ends(node, id, fate);
-            let agent = self.agent(who);
-            if agent.mailbox.len() < facts.mailbox.size.max(1) as usize
-                && let Some(next) = agent.waiting.pop_front()
-            {
-                self.admit(node, next, who);
-            }
+            self.lets_in(node, who);
         }
     }
 

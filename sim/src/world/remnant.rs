@@ -6,7 +6,7 @@
 //! It takes no part in anything else: its mailboxes are gone with the node, so that its processes
 //! get no messages. What counts is that they could.
 
-use lictor_kernel::node::{Action, Node};
+use lictor_kernel::node::{self, Action, Node};
 use lictor_kernel::remote::HOSTED;
 use lictor_kernel::{ExitReason, Instant, NameId, supervisor, tree};
 
@@ -102,7 +102,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         let this = self.node(node);
         let (boot, clock) = (this.boot, this.clock);
-        let kernel = std::mem::replace(&mut this.kernel, Node::new(node_config()));
+        let kernel = std::mem::replace(&mut this.kernel, Node::new(node::Config::default()));
         let who = std::mem::take(&mut this.who);
         let due = this.due;
         self.put(node, What::Outlives(boot, true));
@@ -190,8 +190,4 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         self.tell_host(node, id, supervisor::Event::Exited { pid: id.pid, reason });
     }
-}
-
-fn node_config() -> lictor_kernel::node::Config {
-    lictor_kernel::node::Config::default()
 }

@@ -3,12 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lictor::Value;
-use nix::sys::signal::Signal;
-
 use crate::credentials::Operator;
+use crate::run::{end, is_of_use};
 use crate::server::Server;
-use crate::support::{File, Logged, Running, answered, lictor, of, output, repository};
+use crate::support::{File, Logged, Running, lictor, of, output, repository};
 
 /// The three processes of `examples/cluster.yaml` over these servers, with this security.
 fn topology(servers: &[String], security: &str) -> File {
@@ -36,23 +34,6 @@ fn begun(file: &File) -> Running {
     run.wait_for(of("started", "price"));
     is_of_use(&mut run);
     run
-}
-
-fn is_of_use(run: &mut Running) {
-    let before = run.wait_for(|event| event["event"] == "stats");
-    let more = |event: &Value| {
-        ["orders", "sales"].iter().all(|it| answered(event, it) > answered(&before, it) + 5)
-    };
-    run.wait_for(|event| event["event"] == "stats" && more(event));
-}
-
-fn ends(run: Running) {
-    run.signal(Signal::SIGTERM);
-    let rest = run.rest();
-    assert_eq!(rest.status.code(), Some(0));
-    for process in ["stages", "vault"] {
-        assert!(rest.lines().iter().any(of("process_ended", process)), "{}", rest.stdout);
-    }
 }
 
 /// What a worker with this file says of its connection, which it does not get.
@@ -106,7 +87,7 @@ fn tls_lets_in_who_trusts_the_server_and_tells_the_others() {
         assert!(line.contains("security.transport.nats.tls.ca"), "{security}: {line}");
     }
     is_of_use(&mut run);
-    ends(run);
+    end(run);
 }
 
 #[test]
@@ -117,7 +98,7 @@ fn a_server_that_wants_certificates_lets_in_who_shows_one() {
     let run = begun(&on(&server, &all));
     let line = told(&on(&server, &format!("tls: {{ ca: {ca:?} }}")));
     assert!(line.contains("give security.transport.nats.tls.cert and key"), "{line}");
-    ends(run);
+    end(run);
 }
 
 #[test]
@@ -169,7 +150,7 @@ fn a_key_lets_in_who_has_its_seed() {
     assert!(said.contains("security.transport.nats.nkey_seed"), "{said}");
     assert!(!said.contains(&slipped), "{said}");
     is_of_use(&mut run);
-    ends(run);
+    end(run);
 }
 
 #[test]
@@ -189,7 +170,7 @@ fn credentials_let_in_who_is_in_them() {
     let said = refused(&on(&server, &written("no credentials", "spoilt.creds")));
     assert!(said.contains("spoilt.creds: not a file of credentials"), "{said}");
     is_of_use(&mut run);
-    ends(run);
+    end(run);
 }
 
 #[test]
@@ -197,7 +178,7 @@ fn one_server_of_several_is_enough() {
     let server = Server::configured(|_| String::new());
     // Nobody listens at the first.
     let servers = ["nats://127.0.0.1:1".to_owned(), server.url()];
-    ends(begun(&topology(&servers, "")));
+    end(begun(&topology(&servers, "")));
     // And of none that is there all are named.
     let line = told(&topology(&["nats://127.0.0.1:1".to_owned()], ""));
     assert!(line.contains("refused"), "{line}");

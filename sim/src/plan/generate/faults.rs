@@ -10,7 +10,7 @@ use crate::fault::{Fault, Group, Kind, Place, Target, Unit};
 use crate::record::{NodeIx, Who};
 use crate::scenario::Scenario;
 
-/// Kinds that are switched by one draw.
+/// Kinds that are switched one by one, all by one draw.
 const DRAWN_AT_ONCE: u32 = Kind::Outlive as u32;
 
 /// What a seed has left on, and around whom its faults come.
@@ -57,7 +57,8 @@ impl Maker<'_> {
         let possible: Vec<Kind> = Kind::ALL.iter().copied().filter(here).collect();
         let all = possible.is_empty() || dice.one_in(8);
         let groups = dice.below(1 << Group::ALL.len());
-        // What a seed means must not change with the number of kinds: later ones draw apart.
+        // What a seed means must not change with the number of kinds: those from there on are
+        // switched with their groups alone.
         let kinds = dice.below(1 << DRAWN_AT_ONCE);
         let on = |kind: &Kind| {
             let of_group = groups >> (kind.facts().group as u32) & 1 == 1;
