@@ -7,7 +7,7 @@ use lictor::broker::{Broker, BrokerEvent, BrokerInbox, Subscription};
 use lictor::transport::{Frame, SendError};
 use tokio::sync::{Notify, mpsc};
 
-use crate::{BODY, Place, Seen, asked, cpu, input_ends, spoken};
+use crate::{BODY, Place, Seen, asked, cpu, input_ends, patient, spoken};
 
 /// A client that runs and is ready; messages go to the sink.
 async fn ready(
@@ -45,7 +45,7 @@ pub(crate) async fn hear(place: &Place, wanted: u64) {
     })
     .await;
     println!("ready");
-    over.recv().await.unwrap();
+    patient(over.recv()).await.unwrap();
     input_ends().await;
 }
 

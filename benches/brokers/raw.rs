@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use crate::{BODY, Place, Seen, cpu, input_ends, keep_asking, spoken};
+use crate::{BODY, Place, Seen, cpu, input_ends, keep_asking, patient, spoken};
 
 async fn client(place: &Place) -> async_nats::Client {
     // As many as ours has, so that neither drops.
@@ -19,11 +19,7 @@ pub(crate) async fn hear(place: &Place, wanted: u64) {
     client.flush().await.unwrap();
     println!("ready");
     let mut seen = Seen::default();
-    while heard.next().await.is_some() {
-        if seen.one(wanted) {
-            break;
-        }
-    }
+    patient(async { while heard.next().await.is_some() && !seen.one(wanted) {} }).await;
     seen.say(Instant::now());
     input_ends().await;
 }

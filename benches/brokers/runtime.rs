@@ -10,7 +10,7 @@ use lictor::{Executor, Message, RuntimeConfig, TokioExecutor, agent};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{BODY, Place, Seen, cpu, input_ends, keep_asking, spoken};
+use crate::{BODY, Place, Seen, cpu, input_ends, keep_asking, patient, spoken};
 
 #[derive(Default)]
 struct Sink {
@@ -64,7 +64,7 @@ async fn sink(place: &Place, wanted: u64) -> (Runtime, Arc<Notify>) {
 pub(crate) async fn hear(place: &Place, wanted: u64) {
     let (_runtime, done) = sink(place, wanted).await;
     println!("ready");
-    done.notified().await;
+    patient(done.notified()).await;
     input_ends().await;
 }
 

@@ -22,7 +22,7 @@ pub fn main(file: &str, rest: &[&str]) -> Result<(), String> {
         ["--into", target] => write_into(target, &table),
         ["--into", target, "--machine", machine] => {
             let machine = std::fs::read_to_string(machine).map_err(|error| error.to_string())?;
-            let of = format!("{table}\n```text\nbenches/peers/run\n{machine}```\n");
+            let of = format!("{table}\n```text\n{machine}```\n");
             write_into(target, &of)
         }
         _ => Err(crate::USAGE.to_owned()),

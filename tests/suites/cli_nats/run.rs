@@ -21,7 +21,7 @@ fn run(server: &Server) -> Running {
 }
 
 /// Waits until both tickers have had more questions answered, by agents of either worker.
-pub fn is_of_use(run: &mut Running) {
+pub(crate) fn is_of_use(run: &mut Running) {
     let before = run.wait_for(|event| event["event"] == "stats");
     let more = |event: &Value| {
         ["orders", "sales"]
@@ -32,7 +32,7 @@ pub fn is_of_use(run: &mut Running) {
 }
 
 /// Ends it as SIGTERM does, and gives what it still said.
-pub fn end(run: Running) -> Vec<Value> {
+pub(crate) fn end(run: Running) -> Vec<Value> {
     let all = descendants(run.pid());
     run.signal(Signal::SIGTERM);
     let rest = run.rest();

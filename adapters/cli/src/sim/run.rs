@@ -17,7 +17,8 @@ use crate::{Outcome, output};
 
 /// Runs one plan, and says whether every invariant held.
 ///
-/// The same plan always runs the same way, here and on every other machine: its digest says so.
+/// The same plan always runs the same way, here and on every other machine: its digest says so. (On
+/// turmoil, in a process of its own: DETERMINISM.md.)
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
     /// The plan; `-` is standard input.
