@@ -45,6 +45,7 @@ fn agree((file, nodes): (&str, usize), seeds: Range<u64>, engines: &[Engine]) {
             Verdict::Differs(a, b, difference) => {
                 bad.push(format!("seed {seed}: {}", difference.text(&plan, a.word(), b.word())));
             }
+            Verdict::Meets => panic!("seed {seed}: things meet"),
             Verdict::Violates(engine, violation) => {
                 let text = names(&plan.scenario, &violation.to_string());
                 bad.push(format!("seed {seed}: {}: {text}", engine.word()));

@@ -162,6 +162,11 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.notes_ticker(slot);
             self.after(0, Event::Tick(slot));
         }
+        if !told {
+            // What waits for it is there, and the kernel hears of it later: as in the runtime, where
+            // an agent goes on in the poll in which it has come up.
+            self.next_message(process.who);
+        }
         let event = supervisor::Event::Started { pid: id.pid };
         self.tell_kernel(node, id, event);
         if self.buggify.fires(Point::StartToldTwice, u64::from(process.who.0), id.pid.incarnation) {
@@ -169,8 +174,6 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         }
         if told {
             self.begins_to_stop(slot);
-        } else {
-            self.next_message(process.who);
         }
     }
 
