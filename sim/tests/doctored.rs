@@ -182,7 +182,7 @@ operations:
         }),
         ("S13", |it| {
             let place = it.place(|what| matches!(what, What::Queued(..)));
-            (0..5).for_each(|_| it.again(place));
+            (0..4).for_each(|_| it.again(place));
         }),
         ("L1", |it| {
             let who = it.idle;

@@ -241,6 +241,7 @@ impl Placed {
         let wrong = match status {
             Status::Up | Status::Suspended => !up,
             Status::Starting | Status::Restarting => up,
+            // What an older boot of its owner has is told to end after that. (H11)
             Status::Down => false,
         };
         if wrong {
