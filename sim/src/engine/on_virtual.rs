@@ -209,6 +209,7 @@ impl Ground for Virtual {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::Schedule;
 
     #[test]
     fn who_waits_for_what_never_comes_is_found() {
