@@ -14,7 +14,7 @@ use lictor_kernel::Instant;
 use crate::broker::Medium;
 use crate::fault::{Engines, Kind};
 use crate::outcome::{Options, Outcome};
-use crate::plan::{Plan, duration_text};
+use crate::plan::{Act, Plan, duration_text};
 use crate::world;
 
 /// An engine that runs plans.
@@ -74,19 +74,23 @@ impl Engine {
     /// Whether the engine has all that the plan needs.
     ///
     /// # Errors
-    /// [`EngineError::NoFault`] for the first fault that it has not, [`EngineError::NoClaims`] and
-    /// [`EngineError::NoMedium`] as well.
+    /// [`EngineError::NoFault`] for the first fault that it has not, and [`EngineError::NoPlaces`],
+    /// [`EngineError::NoClaims`] and [`EngineError::NoMedium`] as well.
     pub fn can(self, plan: &Plan) -> Result<(), EngineError> {
         let mut kinds = plan.faults.iter().map(|fault| fault.kind);
         match kinds.find(|kind| !kind.facts().engines.has(self)) {
             Some(kind) => return Err(EngineError::NoFault(self, kind)),
+            None if plan.knobs.child_lease.is_some() && !self.places() => {
+                return Err(EngineError::NoPlaces(self));
+            }
             None if self.is_modelled() => return Ok(()),
             None => {}
         }
+        let mut acts = plan.operations.iter().map(|operation| operation.act);
+        if let Some(act) = acts.find(Act::needs_model) {
+            return Err(EngineError::NoClaims(self, act.word()));
+        }
         match plan.knobs.medium {
-            _ if plan.operations.iter().any(|operation| operation.act.needs_model()) => {
-                Err(EngineError::NoClaims(self))
-            }
             Medium::Direct => Ok(()),
             medium @ (Medium::NatsCore | Medium::JetStream | Medium::ZeroMq) => {
                 Err(EngineError::NoMedium(self, medium))
@@ -99,6 +103,13 @@ impl Engine {
     #[must_use]
     pub const fn is_modelled(self) -> bool {
         matches!(self, Self::Kernel)
+    }
+
+    /// Whether agents can run on other nodes than their supervisors: only such an engine makes
+    /// anything of [`Knobs::child_lease`](crate::plan::Knobs::child_lease).
+    #[must_use]
+    pub const fn places(self) -> bool {
+        self.is_modelled()
     }
 
     /// Whether this program has the engine.
@@ -146,8 +157,11 @@ pub enum EngineError {
     NotBuiltIn(Engine),
     /// The plan has a fault of a kind that the engine cannot do.
     NoFault(Engine, Kind),
-    /// In the plan a node says that it has a name of another one, which nobody can on the engine.
-    NoClaims(Engine),
+    /// The plan has an operation that nobody can carry out on the engine, such as `claim`: its
+    /// word in plans.
+    NoClaims(Engine, &'static str),
+    /// The plan has agents run on other nodes than their supervisors, and the engine places none.
+    NoPlaces(Engine),
     /// In the plan something is between the nodes that the engine does not have.
     NoMedium(Engine, Medium),
     /// The run has had as many events as a run may have.
@@ -179,9 +193,16 @@ impl fmt::Display for EngineError {
                 let name = kind.facts().name;
                 write!(f, "the engine `{}` cannot do the fault `{name}`", engine.word())
             }
-            Self::NoClaims(engine) => {
-                write!(f, "the engine `{}` cannot do the operation `claim`", engine.word())
+            Self::NoClaims(engine, word) => {
+                write!(f, "the engine `{}` cannot do the operation `{word}`", engine.word())
             }
+            Self::NoPlaces(engine) => write!(
+                f,
+                "the engine `{}` places no agents, and the plan has a `child_lease`; it is \
+                 `kernel` that does; leave `child_lease` out of `knobs`, and all run with their \
+                 trees",
+                engine.word()
+            ),
             Self::TooManyEvents { seed, events, at, of, busiest } => {
                 let at = duration_text(Duration::from_nanos(at.as_nanos()));
                 let of = duration_text(*of);

@@ -12,7 +12,7 @@ use lictor_sim::executor::Schedule;
 use lictor_sim::fault::Kind;
 use lictor_sim::outcome::Options;
 use lictor_sim::parity::{self, Verdict};
-use lictor_sim::plan::{Plan, Profile};
+use lictor_sim::plan::{Plan, Profile, Reading};
 use lictor_sim::scenario::Scenario;
 use lictor_sim::trace::names;
 
@@ -157,4 +157,28 @@ fn an_engine_says_which_fault_it_cannot_do() {
     let error = Engine::Turmoil.run(&plan, Options::default()).unwrap_err();
     assert_eq!(error, EngineError::NoFault(Engine::Turmoil, kind));
     assert!(error.to_string().contains(kind.facts().name), "{error}");
+}
+
+#[test]
+fn an_engine_says_which_operation_it_cannot_do_and_that_it_places_nobody() {
+    let topology = "topology: { supervision: { children: [{ agent: { name: a, type: t } }] } }";
+    let on_virtual = |what: &str| {
+        let text = format!("{topology}\nnodes: 2\nhorizon: 1s\n{what}\n");
+        let plan = Plan::read("plan.yaml", text.as_bytes(), &Reading::default()).unwrap();
+        assert_eq!(Engine::Kernel.can(&plan), Ok(()), "{what}");
+        Engine::Virtual.run(&plan, Options::default()).unwrap_err()
+    };
+    for (act, word) in [("claim: a", "claim"), ("unclaim: a", "unclaim")] {
+        let error = on_virtual(&format!("operations: [{{ at: 1s, {act}, node: 1 }}]"));
+        assert_eq!(error, EngineError::NoClaims(Engine::Virtual, word));
+        assert!(error.to_string().ends_with(&format!("`{word}`")), "{error}");
+    }
+    for (act, word) in [("publish: a, to: b", "publish"), ("look: root", "look")] {
+        let error = on_virtual(&format!("operations: [{{ at: 1s, {act} }}]"));
+        assert_eq!(error, EngineError::NoClaims(Engine::Virtual, word));
+    }
+    let error = on_virtual("knobs: { child_lease: 1s }");
+    assert_eq!(error, EngineError::NoPlaces(Engine::Virtual));
+    let text = error.to_string();
+    assert!(text.contains("`child_lease`") && text.contains("`kernel`"), "{text}");
 }

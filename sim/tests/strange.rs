@@ -24,7 +24,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new(seed: u64) -> String {
+    fn topology(seed: u64) -> String {
         let mut drawn = Self { seed, number: 0, agents: Vec::new(), text: String::new() };
         drawn.text += "supervision:\n  name: root\n";
         drawn.rules("  ");
@@ -122,7 +122,7 @@ fn scenario(text: &str, nodes: usize) -> Arc<Scenario> {
 fn topologies(usual: u64) -> impl Iterator<Item = (u64, String)> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let from = number("FROM").unwrap_or(0);
-    (from..from + number("SEEDS").unwrap_or(usual)).map(|seed| (seed, Drawn::new(mix(seed))))
+    (from..from + number("SEEDS").unwrap_or(usual)).map(|seed| (seed, Drawn::topology(mix(seed))))
 }
 
 #[test]

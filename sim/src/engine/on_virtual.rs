@@ -205,3 +205,18 @@ impl Ground for Virtual {
         self.executor.counters().polls
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::Schedule;
+
+    #[test]
+    fn who_waits_for_what_never_comes_is_found() {
+        let executor = VirtualExecutor::new(Schedule::Seeded(0));
+        let stuck = executor.block_on(std::future::pending::<()>()).unwrap_err();
+        let (invariant, text) = found(&stuck);
+        assert_eq!(invariant, "L7", "{text}");
+        assert!(text.starts_with("deadlock"), "{text}");
+    }
+}

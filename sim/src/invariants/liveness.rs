@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-use lictor_kernel::Restart;
-
 use super::books::{Books, How, Life, SupervisorBook};
 use super::{Verdict, is_clean};
 use crate::plan::duration_text;
@@ -22,7 +20,8 @@ pub(super) fn all_up(books: &Books, record: &Record) -> Verdict {
     for number in 0..books.child.len() {
         let who = Who(u16::try_from(number).unwrap_or(u16::MAX));
         let book = books.of(who);
-        if !book.agent || !must_be_up(books, who) || book.life == Life::Up {
+        // A root is no process.
+        if book.parent.is_none() || !must_be_up(books, who) || book.life == Life::Up {
             continue;
         }
         if waits_for_a_host(books, who) {
@@ -72,14 +71,6 @@ fn must_be_up(books: &Books, who: Who) -> bool {
         if book.rests || !books.on[node] || books.stopped[node] {
             return false;
         }
-        let ended_well = book.end.is_some_and(|end| {
-            book.life == Life::None
-                && matches!(end.how, How::Exited(reason) if is_clean(reason))
-                && book.restart != Restart::Permanent
-        });
-        if ended_well {
-            return false;
-        }
         let boss = &books.supervisor[usize::from(who.0)];
         let closed = boss.id.is_none() && boss.exit.is_some_and(is_clean);
         if book.parent.is_none() && closed {
@@ -101,6 +92,8 @@ pub(super) fn no_livelock(books: &Books, record: &Record) -> Verdict {
     Ok(())
 }
 
+/// Longer than any wait of the topologies that campaigns run: what fails later than that fails for
+/// a reason of its own.
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// L3: after healing, all nodes see every agent that is up where it is, and nobody where it is not.

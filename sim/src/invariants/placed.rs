@@ -18,7 +18,7 @@ use super::{Judgement, Verdict, by};
 use crate::fault::{Kind, Target};
 use crate::marks::{Mark, Marks};
 use crate::plan::Plan;
-use crate::record::{Here, NodeIx, Placed as Stage, Process, Record, What, Who};
+use crate::record::{Here, MessageId, NodeIx, Placed as Stage, Process, Record, What, Who};
 
 /// A process that a node runs for another one.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,8 @@ pub(super) struct Placed {
     nodes: usize,
     boots: Vec<u32>,
     runs: BTreeMap<(Who, NodeIx), Run>,
+    /// Names that a node has since it runs them for another one.
+    has: BTreeSet<(Who, NodeIx)>,
     /// By name, the host's boot and the owner's: all that was ever started.
     started: BTreeSet<(Who, u32, u32, Process)>,
     suspended: BTreeSet<Who>,
@@ -69,6 +71,7 @@ impl Placed {
             nodes,
             boots: vec![0; nodes],
             runs: BTreeMap::new(),
+            has: BTreeSet::new(),
             started: BTreeSet::new(),
             suspended: BTreeSet::new(),
             leaps: plan.scenario.node_ids().map(leaps).collect(),
@@ -89,9 +92,13 @@ impl Placed {
         }
     }
 
-    /// A message that is handled by an agent that runs elsewhere.
+    /// A message that is queued for an agent that runs elsewhere, or handled by it.
     pub(super) fn message(&self, books: &Books, record: &Record) -> Judgement {
-        let What::Delivered(message, process) = record.what else { return Ok(()) };
+        let (message, process) = match record.what {
+            What::Delivered(message, process) => (message, process),
+            What::Queued(message, who) => return by("S2", self.is_had(record.node, message, who)),
+            _ => return Ok(()),
+        };
         let Some(run) = self.runs.get(&(process.who, record.node)) else { return Ok(()) };
         let now = record.at;
         let odd = books.clock_is_odd.get(usize::from(record.node.0)).copied().unwrap_or(true);
@@ -109,9 +116,19 @@ impl Placed {
         by("S2", Err(format!("{message:?} is delivered to {process:?}, {why}")))
     }
 
+    /// A mailbox is open as long as its host has the name. (H13)
+    fn is_had(&self, node: NodeIx, message: MessageId, who: Who) -> Verdict {
+        if self.has.contains(&(who, node)) {
+            return Ok(());
+        }
+        let node = node.0;
+        Err(format!("{message:?} is queued for {who:?} on node {node}, which does not run it"))
+    }
+
     pub(super) fn see(&mut self, books: &Books, record: &Record) -> Judgement {
         let (now, node) = (record.at, record.node);
         match record.what {
+            What::Has(who, here) => by("S9", self.has_name(node, who, here)),
             What::Here(process, Here::Begins(boot)) => {
                 by("S10", self.begins(books, now, node, process, boot))
             }
@@ -134,6 +151,7 @@ impl Placed {
             }
             What::Halted => {
                 self.runs.retain(|(_, at), _| *at != node);
+                self.has.retain(|(_, at)| *at != node);
                 self.suspended.retain(|who| books.of(*who).host != Some(node));
                 self.in_sight.retain(|(owner, _), _| *owner != node);
                 self.waits.retain(|who, _| books.of(*who).node != node);
@@ -152,6 +170,17 @@ impl Placed {
             },
             _ => Ok(()),
         }
+    }
+
+    /// A host takes a name once, and gives back what it has.
+    fn has_name(&mut self, node: NodeIx, who: Who, here: bool) -> Verdict {
+        let key = (who, node);
+        let changed = if here { self.has.insert(key) } else { self.has.remove(&key) };
+        if changed {
+            return Ok(());
+        }
+        let does = if here { "takes" } else { "gives back" };
+        Err(format!("node {} {does} {who:?} for the second time", node.0))
     }
 
     fn begins(
@@ -212,6 +241,7 @@ impl Placed {
         let wrong = match status {
             Status::Up | Status::Suspended => !up,
             Status::Starting | Status::Restarting => up,
+            // What an older boot of its owner has is told to end after that. (H11)
             Status::Down => false,
         };
         if wrong {

@@ -17,6 +17,13 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         What::Queued(message, who) if books.of(who).status == Some(Status::Down) => {
             return Err(format!("{message:?} is queued for {who:?}, which is down for good"));
         }
+        What::Queued(message, who)
+            if books.of(who).pool
+                && books.of(who).status.is_none()
+                && books.of(who).life == Life::None =>
+        {
+            return Err(format!("{message:?} is queued for {who:?}, which is not there"));
+        }
         _ => return Ok(()),
     };
     let book = books.of(process.who);

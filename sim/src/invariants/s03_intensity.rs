@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use lictor_kernel::{Instant, Intensity, Strategy};
 
 use super::Verdict;
-use super::books::{Books, End};
+use super::books::{Books, ChildBook, End, Life, SupervisorBook};
 use crate::plan::Plan;
 use crate::record::{Process, Record, Stage, What, Who};
 use crate::scenario::Role;
@@ -113,6 +113,9 @@ impl Windows {
         if book.newest != Some(process) || (book.told.is_some() && !book.late) {
             return;
         }
+        if is_swept(books, process) {
+            return;
+        }
         if let Some(budget) = self.budget_of(books, process.who) {
             let Some(Intensity { max_restarts, .. }) = budget.intensity else { return };
             budget.ends.push_back((now, process.who));
@@ -206,6 +209,21 @@ impl Windows {
         }
         Ok(())
     }
+}
+
+/// Whether a child ends while one_for_all stops those behind it, and waits for one of them: its end
+/// is taken for the stop that it was about to be told, and never counted (V13).
+fn is_swept(books: &Books, process: Process) -> bool {
+    let book = books.of(process.who);
+    let all = |boss: &&SupervisorBook| boss.strategy == Some(Strategy::OneForAll);
+    // One that somebody has taken down is stopped alone.
+    let is_stopped = |other: &ChildBook| {
+        let by_strategy = other.told.is_some() && !other.terminated;
+        other.position > book.position && other.life == Life::Up && by_strategy
+    };
+    let boss = books.boss(process.who).filter(all);
+    book.life == Life::Up
+        && boss.is_some_and(|boss| boss.children.iter().any(|who| is_stopped(books.of(*who))))
 }
 
 /// The span in which the crash lies that a sweep answers: from the first to the last end, of the

@@ -6,8 +6,8 @@
 
 use lictor_kernel::{Instant, Signal, Strategy};
 
-use super::books::{Books, How, Life};
-use super::{Verdict, is_clean};
+use super::Verdict;
+use super::books::{Books, Life};
 use crate::plan::Plan;
 use crate::record::{Process, Record, Stage, What, Who};
 
@@ -91,7 +91,7 @@ impl Order {
             && index > walk.disturbed
             && walk.stopped.is_empty()
             && books.of(last).life == Life::Up
-            && strategy != Strategy::OneForOne
+            && (strategy != Strategy::OneForOne || !boss.ready)
             && books.of(last).position > book.position
         {
             return Err(format!(
@@ -117,7 +117,8 @@ impl Order {
             return Err(format!("{process:?} is told to stop, and is not alive"));
         }
         let again = book.told.is_some();
-        let late_start = book.life == Life::Starting && book.start_timeout.is_some();
+        let overdue = now >= book.up_by || books.has_odd_timers(book.node);
+        let late_start = book.life == Life::Starting && signal == Signal::Kill && overdue;
         if books.is_commanded(now, process.who) || again || late_start {
             return Ok(());
         }
@@ -132,8 +133,7 @@ impl Order {
                     process.who
                 ));
             }
-            // After a disturbance, another walk down may begin at the top again.
-            if position <= book.position && walk.disturbed < books.of(last).begun {
+            if position <= book.position {
                 return Err(format!(
                     "{:?} is told to stop after {last:?}, which stands before it",
                     process.who
@@ -165,11 +165,9 @@ fn touches(books: &Books, strategy: Strategy, first: Who, walk: &Walk) -> Verdic
                 return Err(format!("{first:?} is started while {left:?} behind it is up"));
             }
             let before = |who: &&Who| books.of(**who).position < position;
-            let ended_up = end.filter(|end| {
-                !end.told && matches!(end.how, How::Exited(reason) if !is_clean(reason))
-            });
+            let restart = books.of(first).restart;
             if strategy == Strategy::OneForAll
-                && let Some(end) = ended_up
+                && let Some(end) = end.filter(|end| end.is_crash(restart))
                 && let Some(left) = siblings
                     .iter()
                     .filter(before)

@@ -1,5 +1,6 @@
-//! S6: a restart is put off by what the policy says, and comes neither before nor, where nothing
-//! else may interfere, long after.
+//! S6: a restart is put off by what the policy says, and does not come before. (That it comes at
+//! all is judged with L1; that it comes at once when its time is over, by the reference model: what
+//! a supervisor is busy with until then does not always show.)
 //!
 //! Source: civitas, design.md section 5; kernel rules B1 to B6, V11, V12.
 

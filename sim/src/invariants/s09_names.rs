@@ -17,9 +17,8 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
         return Ok(());
     }
     let wrong = match status {
-        Status::Up | Status::Suspended => book.agent && book.life != Life::Up,
-        Status::Starting => book.agent && book.life == Life::Up,
-        Status::Restarting => book.agent && book.life == Life::Up,
+        Status::Up | Status::Suspended => book.life != Life::Up,
+        Status::Starting | Status::Restarting => book.life == Life::Up,
         Status::Down => book.life != Life::None,
     };
     if wrong {

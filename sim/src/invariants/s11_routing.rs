@@ -21,6 +21,8 @@ use crate::record::{Ending, Fate, MessageId, NodeIx, Record, What, Who};
 struct Mailbox {
     queue: VecDeque<MessageId>,
     bound: usize,
+    /// One that was put back has made it more than its bound.
+    over: bool,
     node: NodeIx,
 }
 
@@ -34,7 +36,8 @@ pub(super) struct Routing {
     /// How long each operation, or each agent's own questions, may take.
     within: Vec<Option<u64>>,
     ticks: Vec<Option<u64>>,
-    odd_clocks: bool,
+    /// By node: its clock is not the world's.
+    odd_clocks: Vec<bool>,
     /// By node: timers may be late there, so that an answer that is late may still be the first.
     late: Vec<bool>,
     /// What is asked over a wire is the kernel's to end, and it looks at the clock.
@@ -56,6 +59,7 @@ impl Routing {
         let mailboxes = scenario.all().map(|(who, _)| Mailbox {
             queue: VecDeque::new(),
             bound: bound(who),
+            over: false,
             node: plan.home(who),
         });
         let within = plan.operations.iter().map(|operation| match operation.act {
@@ -73,13 +77,10 @@ impl Routing {
             ended: 0,
             within: within.collect(),
             ticks: ticks.collect(),
-            late: late_timers(plan),
+            late: nodes_with(plan, |kind| kind == Kind::LateTimers),
             by_kernel: false,
             tick: 0,
-            odd_clocks: plan
-                .faults
-                .iter()
-                .any(|fault| matches!(fault.kind, Kind::Skew | Kind::Drift)),
+            odd_clocks: nodes_with(plan, |kind| matches!(kind, Kind::Skew | Kind::Drift)),
         }
     }
 
@@ -108,10 +109,13 @@ impl Routing {
                 self.forget(message);
                 let mailbox = self.mailbox(who);
                 mailbox.queue.push_front(message);
+                mailbox.over = mailbox.queue.len() > mailbox.bound;
                 by("S13", is_bounded(mailbox, who))
             }
             What::Delivered(message, process) => {
-                let first = self.mailbox(process.who).queue.pop_front();
+                let mailbox = self.mailbox(process.who);
+                let first = mailbox.queue.pop_front();
+                mailbox.over &= mailbox.queue.len() > mailbox.bound;
                 if first == Some(message) {
                     return Ok(());
                 }
@@ -131,6 +135,7 @@ impl Routing {
             What::Halted => {
                 for mailbox in self.mailboxes.iter_mut().filter(|m| m.node == record.node) {
                     mailbox.queue.clear();
+                    mailbox.over = false;
                 }
                 Ok(())
             }
@@ -146,6 +151,7 @@ impl Routing {
         for mailbox in &mut self.mailboxes {
             if let Some(at) = mailbox.queue.iter().position(|queued| *queued == message) {
                 mailbox.queue.remove(at);
+                mailbox.over &= mailbox.queue.len() > mailbox.bound;
                 return;
             }
         }
@@ -161,7 +167,8 @@ impl Routing {
         // The kernel keeps the deadlines of questions to other nodes, by its own clock.
         let local = self.mailbox(to).node == record.node;
         let may_be_late = self.late[usize::from(record.node.0)] && (local || !self.by_kernel);
-        let within = within.filter(|_| !self.odd_clocks && !may_be_late);
+        let odd = self.odd_clocks[usize::from(record.node.0)];
+        let within = within.filter(|_| !odd && !may_be_late);
         let deadline =
             within.map(|within| Instant::from_nanos(now.as_nanos().saturating_add(within)));
         *self.questions.of(message) = Question { deadline, ended: false };
@@ -187,16 +194,17 @@ impl Routing {
     }
 }
 
-fn late_timers(plan: &Plan) -> Vec<bool> {
+/// Which nodes have a fault of such a kind.
+fn nodes_with(plan: &Plan, is_one: fn(Kind) -> bool) -> Vec<bool> {
     let of = |node| {
         let here = |fault: &Fault| fault.target == Target::Node(node);
-        plan.faults.iter().any(|fault| fault.kind == Kind::LateTimers && here(fault))
+        plan.faults.iter().any(|fault| is_one(fault.kind) && here(fault))
     };
     plan.scenario.node_ids().map(of).collect()
 }
 
 fn is_bounded(mailbox: &Mailbox, who: Who) -> Verdict {
-    if mailbox.queue.len() <= mailbox.bound + 1 {
+    if mailbox.queue.len() <= mailbox.bound + usize::from(mailbox.over) {
         return Ok(());
     }
     Err(format!(

@@ -19,7 +19,6 @@ use lictor_kernel::{Glob, Instant, Status};
 
 use super::books::{Books, Life};
 use super::{Judgement, Verdict, by};
-use crate::fault::Kind;
 use crate::plan::{Act, Plan, Short};
 use crate::record::{Fate, MessageId, NodeIx, Process, Record, What, Who};
 use crate::scenario::Scenario;
@@ -55,21 +54,18 @@ pub(super) struct Sends {
     cast: Option<Cast>,
     /// To whom something went last, by node and by what was asked for.
     last: BTreeMap<(NodeIx, Short), Who>,
-    odd_clocks: bool,
     tick: Duration,
 }
 
 impl Sends {
     pub(super) fn new(plan: &Plan) -> Self {
         let acts = (0..).zip(&plan.operations).map(|(number, operation)| (number, operation.act));
-        let odd = |kind| matches!(kind, Kind::Skew | Kind::Drift);
         Self {
             scenario: Arc::clone(&plan.scenario),
             acts: acts.filter(|(_, act)| is_of_this(act)).collect(),
             letters: BTreeMap::new(),
             cast: None,
             last: BTreeMap::new(),
-            odd_clocks: plan.faults.iter().any(|fault| odd(fault.kind)),
             tick: Duration::ZERO,
         }
     }
@@ -147,7 +143,9 @@ impl Sends {
         let local = books.of(to).home() == record.node;
         let mut letter = Letter { expires: Instant::MAX, only_for: None, to, fresh: true };
         match self.acts.get(&message.number).copied() {
-            Some(Act::TellWithin(_, ttl)) if local && !self.odd_clocks => {
+            Some(Act::TellWithin(_, ttl))
+                if local && !books.clock_is_odd[usize::from(record.node.0)] =>
+            {
                 letter.expires = record.at.saturating_add(ttl);
                 self.letters.insert(message, letter);
                 Ok(())

@@ -564,3 +564,6 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
