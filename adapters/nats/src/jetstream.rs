@@ -199,7 +199,8 @@ pub struct StreamCounters {
     pub delivered: u64,
     /// Messages that agents have handled.
     pub handled: u64,
-    /// Messages that came again though they had been handled, and were not given to agents.
+    /// Messages that came again though they had been handled, or were dead letters, and were not
+    /// given to agents.
     pub repeated: u64,
     /// Messages that agents have failed on and that will come again.
     pub failed: u64,
