@@ -35,17 +35,22 @@ const SIG: [u8; 4] = [0xa3, b's', b'i', b'g'];
 /// What a frame has beside its body, at most, in bytes.
 pub const OVERHEAD_MAX: usize = 768;
 
-/// How far frames of one signer may overtake each other.
+/// How far frames of one signer for one recipient may overtake each other.
 pub const REORDER_MAX: u64 = 1024;
 
-/// Seals frames. It may be shared: each frame has a number of its own.
+/// Counters of a sealer. A recipient has one of them, by its name, so that what goes to others uses
+/// up little of the window in which its own frames may overtake each other; and a sealer with any
+/// number of recipients has no table of them.
+const COUNTERS: usize = 256;
+
+/// Seals frames. It may be shared: each frame for a recipient has a number of its own.
 #[derive(Debug)]
 pub struct Sealer {
     name: String,
     key: SecretKey,
     epoch: u64,
     valid_for: Duration,
-    counter: AtomicU64,
+    counters: Box<[AtomicU64; COUNTERS]>,
 }
 
 impl Sealer {
@@ -64,7 +69,16 @@ impl Sealer {
     ) -> Result<Self, NameError> {
         let name = name.into();
         Names::check_system(&name)?;
-        Ok(Self { name, key, epoch, valid_for, counter: AtomicU64::new(0) })
+        let counters = Box::new([const { AtomicU64::new(0) }; COUNTERS]);
+        Ok(Self { name, key, epoch, valid_for, counters })
+    }
+
+    /// The next number for a recipient.
+    fn next(&self, recipient: &str) -> u64 {
+        // FNV-1a: all that counts is that it spreads.
+        let mix = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+        let [slot, ..] = recipient.bytes().fold(0x811c_9dc5, mix).to_le_bytes();
+        self.counters[usize::from(slot)].fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The frame of a body for a recipient. The nonce must be random.
@@ -79,7 +93,7 @@ impl Sealer {
         nonce: [u8; 16],
         limits: &Limits,
     ) -> Result<Vec<u8>, EncodeError> {
-        let counter = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let counter = self.next(recipient);
         let mut out = Vec::with_capacity(body.len() + OVERHEAD_MAX / 2);
         all_or_nothing(&mut out, limits, |out| {
             out.extend(BEGIN);
@@ -133,7 +147,8 @@ pub struct Sealed<'a> {
     pub recipient: &'a str,
     /// The boot epoch of its signer.
     pub epoch: u64,
-    /// Its place in what the signer has sealed since then; the first is 1.
+    /// Its place in what the signer has sealed for this recipient since then: greater is later, and
+    /// none comes twice.
     pub counter: u64,
     /// When it was sealed, by the signer's clock.
     pub sent_at: UnixTime,

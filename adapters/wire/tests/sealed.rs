@@ -116,6 +116,21 @@ fn frames_may_overtake_each_other_within_the_window() {
     assert!(opener.open(&seal(&sealer, 2), NOW).is_ok());
 }
 
+// A thread that is held up between sealing and sending loses its frame only by what goes to the same
+// node meanwhile.
+#[test]
+fn what_is_sealed_for_others_does_not_make_a_frame_late() {
+    let (sealer, mut opener) = (sealer(EPOCH), opener());
+    let held_up = seal(&sealer, 1);
+    for number in 0..4 * REORDER_MAX {
+        let other = node_name(lictor_kernel::NodeId(3 + number % 5));
+        sealer.seal(&other, b"body", NOW, [2; 16], &LIMITS).unwrap();
+    }
+    assert!(opener.open(&seal(&sealer, 3), NOW).is_ok());
+    assert!(opener.open(&held_up, NOW).is_ok());
+    assert_eq!(opener.open(&held_up, NOW), Err(Refusal::Replayed));
+}
+
 #[test]
 fn a_gap_of_a_whole_window_leaves_nothing_behind() {
     let (sealer, mut opener) = (sealer(EPOCH), opener());
