@@ -238,6 +238,36 @@ async fn sockets_in_the_file_system_do_as_well() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
+/// A socket that was left behind is one that several starters find at once: one of them has the path
+/// then, and no other has taken it away from under it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_that_take_over_a_socket_one_listens() {
+    let folder = std::env::temp_dir().join(format!("lictor-zmq-taken-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut listening = Vec::new();
+    for round in 0..200 {
+        let path = folder.join(format!("{round}"));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let start = Arc::new(tokio::sync::Barrier::new(4));
+        let starters: Vec<_> = (0..4)
+            .map(|_| {
+                let (start, path) = (Arc::clone(&start), path.clone());
+                tokio::spawn(async move {
+                    start.wait().await;
+                    TokioNetwork.bind(&Endpoint::Ipc(path)).await.ok()
+                })
+            })
+            .collect();
+        let mut bound = Vec::new();
+        for starter in starters {
+            bound.extend(starter.await.unwrap());
+        }
+        listening.push(bound.len());
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    assert_eq!(listening, vec![1; 200]);
+}
+
 /// A path that was mistyped may be somebody's file.
 #[tokio::test]
 async fn what_is_no_socket_is_not_taken_away() {
