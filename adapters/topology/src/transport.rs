@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use lictor_kernel::Restart;
 
@@ -47,6 +48,10 @@ const JETSTREAM: Schema = Schema::new(
     "`jetstream`",
     &["enabled", "max_bytes", "max_messages", "max_age", "max_deliver", "ack_wait"],
 );
+
+/// The shortest `child_lease` and `ack_wait`: a few ways over a broker and back, on machines that
+/// have other things to do.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
 
 const MEMBERSHIP: Schema = Schema::new(
     "`membership`",
@@ -252,7 +257,8 @@ impl<'a> Reader<'a> {
             |key| self.nullable(&fields, key, |r, item| r.whole_u64(item, 1, most)).set();
         let (max_bytes, max_messages) = (whole("max_bytes"), whole("max_messages"));
         let mut time = |key| self.nullable(&fields, key, |r, item| r.duration(item, false)).set();
-        let (max_age, ack_wait) = (time("max_age"), time("ack_wait"));
+        let max_age = time("max_age");
+        let ack_wait = self.nullable(&fields, "ack_wait", Self::wide).set();
         let deliver = self.nullable(&fields, "max_deliver", |r, item| r.whole(item, 1, u32::MAX));
         let max_deliver = deliver.set();
         let limits = JetStream { max_bytes, max_messages, max_age, max_deliver, ack_wait };
@@ -279,7 +285,7 @@ impl<'a> Reader<'a> {
             heartbeat_timeout: time("heartbeat_timeout", default.heartbeat_timeout),
             ask_every: time("ask_every", default.ask_every),
             lease: time("lease", default.lease),
-            child_lease: time("child_lease", default.child_lease),
+            child_lease: self.field(&fields, "child_lease", Self::wide).or(default.child_lease),
             ..default
         };
         let misses = |r: &mut Self, item| r.whole(item, 1, 1_000_000);
@@ -300,6 +306,21 @@ impl<'a> Reader<'a> {
             missed_heartbeats_threshold: misses.or(default.missed_heartbeats_threshold),
             ..membership
         })
+    }
+
+    /// A time within which words must go over a broker and back, several times.
+    fn wide(&mut self, item: Item) -> Option<Duration> {
+        let time = self.duration(item, false)?;
+        if time >= LEAST_WAIT {
+            return Some(time);
+        }
+        let message = format_args!(
+            "{time:?} is less than {LEAST_WAIT:?}: it would be over before an answer has come"
+        );
+        if let Some(d) = self.error("out-of-range", item.span, message) {
+            d.help(format!("give {LEAST_WAIT:?} or more; some seconds serve most networks"));
+        }
+        None
     }
 
     fn process_name(&mut self, item: Item) -> Option<&'a str> {
