@@ -213,6 +213,28 @@ impl Opener {
     /// # Errors
     /// [`Refusal`].
     pub fn open<'a>(&mut self, bytes: &'a [u8], now: UnixTime) -> Result<Sealed<'a>, Refusal> {
+        self.open_of(None, bytes, now)
+    }
+
+    /// As [`Opener::open`], of this signer only: where it is known from whom a frame has come.
+    ///
+    /// # Errors
+    /// [`Refusal`], also `WrongSender`.
+    pub fn open_from<'a>(
+        &mut self,
+        signer: &str,
+        bytes: &'a [u8],
+        now: UnixTime,
+    ) -> Result<Sealed<'a>, Refusal> {
+        self.open_of(Some(signer), bytes, now)
+    }
+
+    fn open_of<'a>(
+        &mut self,
+        signer: Option<&str>,
+        bytes: &'a [u8],
+        now: UnixTime,
+    ) -> Result<Sealed<'a>, Refusal> {
         let Unopened { sealed, nonce, signed, signature } = parse(bytes, &self.limits)?;
         // Not as a system name of a node: a node has no end of those, and each is remembered.
         if !self.keyring.has(sealed.signer) {
@@ -221,6 +243,9 @@ impl Opener {
         let mut keys = self.keyring.keys(sealed.signer, now);
         if !keys.any(|key| key.has_signed(signed, signature)) {
             return Err(Refusal::Forged);
+        }
+        if signer.is_some_and(|signer| signer != sealed.signer) {
+            return Err(Refusal::WrongSender);
         }
         if sealed.recipient != self.name {
             return Err(Refusal::WrongRecipient);

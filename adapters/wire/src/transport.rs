@@ -195,12 +195,9 @@ impl SealedTransport {
         let now = self.ambient.unix_time();
         let mut receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
         let Receiving { opener, halves, counters, refused } = &mut *receiving;
-        let opened = opener.open(frame.as_bytes(), now).and_then(|sealed| {
-            let is_theirs = sealed.signer == node_name(peer);
-            if is_theirs { Ok((sealed.epoch, sealed.body)) } else { Err(Refusal::WrongSender) }
-        });
+        let opened = opener.open_from(&node_name(peer), frame.as_bytes(), now);
         let (epoch, body) = match opened {
-            Ok(opened) => opened,
+            Ok(sealed) => (sealed.epoch, sealed.body),
             Err(refusal) => {
                 counters.count(refusal);
                 note(refused, peer, refusal);
