@@ -282,9 +282,9 @@ fn nothing_is_left_of_strangers_that_came_up_and_went() {
         let hello = Event::Peer(NodeId(stranger), Frame::Hello { epoch: 1, seq: 1 });
         let mut out = Vec::new();
         net.nodes[0].handle(net.now, hello, &mut out);
-        let asked = out.iter().find_map(|action| match action {
-            Action::Send(_, Frame::Hello { seq, .. }) => Some(*seq),
-            _ => None,
+        let asked = out.iter().find_map(|action| {
+            let Action::Send(_, Frame::Hello { seq, .. }) = action else { return None };
+            Some(*seq)
         });
         let alive = Frame::Alive { epoch: 1, seq: asked.unwrap(), summary: Summary::default() };
         net.nodes[0].handle(net.now, Event::Peer(NodeId(stranger), alive), &mut out);

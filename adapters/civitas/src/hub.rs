@@ -100,7 +100,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// Probes whose answers may be outstanding; beyond it the oldest ids are forgotten.
 const PROBES_MAX: usize = 1 << 12;
 
-/// What is said in place of an answer that no message can carry, or that the broker has no room for.
+/// What is said in place of an answer that no message can carry, or for which the broker has no
+/// room.
 const UNSENT: &str = "the answer cannot be sent: it is too large, too deep, or the broker is full";
 
 impl Hub {

@@ -93,8 +93,8 @@ pub(crate) struct Peers {
 struct State {
     /// The number of the last message to each peer.
     sent: BTreeMap<NodeId, u64>,
-    /// The greatest number of a peer that was forgotten: nobody begins below it, so that one that is
-    /// spoken to again is not taken to repeat itself.
+    /// The greatest number of a peer that was forgotten: nobody begins below it, so that one that
+    /// is spoken to again is not taken to hear copies.
     sent_most: u64,
     /// What was taken from each peer, of its newest boot.
     taken: BTreeMap<NodeId, Window>,

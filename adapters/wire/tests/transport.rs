@@ -283,6 +283,23 @@ fn a_frame_that_came_as_anothers_first_is_taken_from_its_signer() {
     });
 }
 
+#[test]
+fn strangers_do_not_hide_what_is_refused_of_those_that_have_keys() {
+    on_paused(async {
+        let (setup, ours) = (Setup::new(), Arc::<ByHand>::default());
+        let two = boot(&setup, 2, 1, &ours);
+        let _heard = run(&two);
+        moment().await;
+        let inbox = ours.inbox.lock().unwrap();
+        let say = |from| inbox.as_ref().unwrap().frame(NodeId(from), Frame::new([0]));
+        assert!((100..3100).chain([1]).all(say));
+        let refused = two.refused();
+        assert_eq!(refused.len(), 1024 + 1);
+        assert_eq!((refused[0].peer, refused[0].frames), (NodeId(1), 1));
+        assert_eq!(two.counters().unsigned, 3001);
+    });
+}
+
 /// What arrives at node 1 when the frames of node 2 are made by `other`.
 async fn refused(setup: &Setup, other: Arc<impl Transport>) -> SealCounters {
     let one = setup.sealed(1, 2);

@@ -27,8 +27,8 @@ const KNOWN_MAX: usize = 1 << 14;
 /// How often the server is told what became of a message before it is left to hand it out again.
 const TELL_MAX: u32 = 10;
 
-/// What is on its way when a service ends is waited for so long, to be given back; and what it gives
-/// back comes again so much later, when nobody hands it to that service any more.
+/// What is on its way when a service ends is waited for so long, to be given back; and what it
+/// gives back comes again so much later, when nobody hands it to that service any more.
 const LAST: Duration = Duration::from_millis(50);
 
 /// How often, at most and at least, the server is told that a message is being handled.
@@ -321,8 +321,8 @@ impl Service {
         verdict
     }
 
-    /// Gives it to the agent, and says all the while that it is being handled. A mailbox that has no
-    /// room, or that gives its place to another, is tried again from here: each time that the
+    /// Gives it to the agent, and says all the while that it is being handled. A mailbox that has
+    /// no room, or that gives its place to another, is tried again from here: each time that the
     /// server hands it out counts against it.
     async fn handle(&self, client: &Client, delivery: &Delivery) -> Result<(), ReplyFailure> {
         let every = (self.stream.config.ack_wait / 3).clamp(WORD_LEAST, WORD_MOST);
