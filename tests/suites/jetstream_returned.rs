@@ -8,7 +8,7 @@ use lictor_nats::StreamConfig;
 
 use super::server::Server;
 use super::{Add, LedgerMessage};
-use super::{Ledger, Log, add, counted, is_empty, node, quick, state, streams, until};
+use super::{Ledger, Log, add, context, counted, is_empty, node, quick, state, streams, until};
 
 /// Stores so many numbers for an agent of another node, at once.
 async fn store(node: &Runtime, name: &str, numbers: std::ops::Range<u64>) {
@@ -105,5 +105,21 @@ async fn a_dead_letter_of_which_the_server_has_not_heard_is_not_given_to_its_age
     is_empty(&server).await;
     assert_eq!(log.tries(1), 1, "it was given up");
     assert_eq!(state(&server, "LICTOR_DEAD").await.messages, 1, "and is there to be looked at");
+    runtime.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_dead_letters_that_is_lost_is_made_again() {
+    let server = Server::new();
+    let config = StreamConfig { attempts: 1, retry_most: ms(50), ..quick() };
+    let streams = streams(&server, config);
+    let ledger = Ledger { fails: [(1, 1000)].into(), ..Ledger::default() };
+    let runtime = node(&server, 1, &streams, vec![ledger.spec("ledger")]).await;
+    runtime.send("ledger", add(0)).await.unwrap();
+    context(&server).await.delete_stream("LICTOR_DEAD").await.unwrap();
+    runtime.send("ledger", add(1)).await.unwrap();
+    counted(&streams, |counters| counters.dead == 1).await;
+    is_empty(&server).await;
+    assert_eq!(state(&server, "LICTOR_DEAD").await.messages, 1);
     runtime.stop().await;
 }

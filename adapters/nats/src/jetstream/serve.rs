@@ -416,6 +416,9 @@ impl Service {
             Err(error) => {
                 let name = &*self.name;
                 tracing::warn!(target: "lictor", name, "a dead letter cannot be stored: {error}");
+                // Its stream may be lost though the connection is not. If this fails, the next
+                // attempt says why.
+                let _ = self.stream.see_to_streams(context).await;
                 Err(())
             }
         }
