@@ -273,6 +273,29 @@ fn a_stranger_that_the_transport_has_found_is_asked_and_forgotten_when_it_does_n
     assert_eq!(node.membership().peers().count(), 0, "strangers are not admitted");
 }
 
+// Rules: M8, H15
+#[test]
+fn nothing_is_left_of_strangers_that_came_up_and_went() {
+    let mut net = Net::new(1);
+    let before = net.nodes[0].host().clone();
+    for stranger in 100..110 {
+        let hello = Event::Peer(NodeId(stranger), Frame::Hello { epoch: 1, seq: 1 });
+        let mut out = Vec::new();
+        net.nodes[0].handle(net.now, hello, &mut out);
+        let asked = out.iter().find_map(|action| {
+            let Action::Send(_, Frame::Hello { seq, .. }) = action else { return None };
+            Some(*seq)
+        });
+        let alive = Frame::Alive { epoch: 1, seq: asked.unwrap(), summary: Summary::default() };
+        net.nodes[0].handle(net.now, Event::Peer(NodeId(stranger), alive), &mut out);
+        assert_eq!(net.nodes[0].membership().is_up(NodeId(stranger)), Some(1));
+        assert_ne!(*net.nodes[0].host(), before, "it may own something here");
+        net.settle(2 * config(0).membership.lease + Duration::from_secs(10));
+        assert_eq!(net.nodes[0].membership().peers().count(), 0);
+        assert_eq!(*net.nodes[0].host(), before);
+    }
+}
+
 // Rule: M8
 #[test]
 fn peers_are_bounded_and_must_make_sense() {

@@ -108,6 +108,48 @@ fn nodes_that_were_not_told_of_each_other_meet_and_a_cut_heals() {
     });
 }
 
+/// Nodes that take another number at each start, for years.
+#[test]
+fn a_mesh_that_is_full_forgets_who_is_silent_and_nobody_else() {
+    on_paused(async {
+        let hub = Hub::new();
+        let one = mesh(hub.client(), 1, &[2]);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&heard);
+        let inbox = Inbox::new(move |node, event| {
+            sink.lock().unwrap().push((node.0, event));
+            true
+        });
+        tokio::spawn(Arc::clone(&one).run(inbox));
+        let others = hub.client();
+        tokio::spawn(Arc::clone(&others).run(BrokerInbox::new(|_| true)));
+        let say = |node: u64| {
+            others.publish("_lictor.default.all", Frame::new(node.to_be_bytes())).unwrap();
+        };
+        let knows = |node: u64| one.send(NodeId(node), Frame::new([1])).is_ok();
+        tokio::time::sleep(secs(1)).await;
+        // With the one that it was told of they are as many as may be.
+        let last = 1000 + (1 << 12) - 2;
+        (1000..=last).for_each(say);
+        until("all of them are met", || knows(last)).await;
+        for _ in 0..8 {
+            say(7);
+            tokio::time::sleep(secs(5)).await;
+            say(1000);
+            say(1001);
+        }
+        assert!(!knows(7), "the others were heard a moment ago");
+        tokio::time::sleep(secs(25)).await;
+        say(7);
+        until("there is room for it", || knows(7)).await;
+        assert!(knows(2) && knows(1000) && knows(1001), "named, or heard");
+        assert!(!knows(1002) && !knows(last));
+        let heard = heard.lock().unwrap();
+        assert!(heard.contains(&(last, LinkEvent::Down)) && heard.contains(&(7, LinkEvent::Up)));
+        assert!(!heard.contains(&(1000, LinkEvent::Down)));
+    });
+}
+
 // Two runs of one file: each took the other's frames, and neither said anything.
 #[test]
 fn a_second_boot_of_a_node_is_noticed() {

@@ -441,22 +441,36 @@ async fn a_runtime_has_our_agent_started_anew(place: impl Place) {
     runtime.stop().await;
 }
 
+/// A folder that goes when this is dropped.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("lictor-civitas-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Signed envelopes (v=2) both ways: the agent of a civitas runtime asks ours; who is not known, or
 /// has another key, is not heard.
 async fn a_runtime_that_signs_and_ours_trust_each_other(place: impl Place) {
-    let folder = std::env::temp_dir().join(format!(
-        "lictor-civitas-{}-{}",
-        std::process::id(),
-        place.arguments()[1].rsplit(':').next().unwrap()
-    ));
-    let key_dir = folder.join("keys");
+    let folder = Folder::new(place.arguments()[1].rsplit(':').next().unwrap());
+    let key_dir = folder.0.join("keys");
     std::fs::create_dir_all(&key_dir).unwrap();
     let topology = json!({
         "transport": place.transport(),
         "supervision": { "name": "root", "children": [{ "agent": { "name": "caller", "type": "Caller" } }] },
         "security": { "identity": { "mode": "auto", "key_dir": key_dir }, "signing": { "enabled": true } },
     });
-    let file = folder.join("topology.yaml");
+    let file = folder.0.join("topology.yaml");
     std::fs::write(&file, topology.to_string()).unwrap();
     let secret = |byte: u8| SecretKey::from_seed(&[byte; 32]);
     let keys = || {
@@ -508,5 +522,4 @@ async fn a_runtime_that_signs_and_ours_trust_each_other(place: impl Place) {
     drop(stranger);
     foreign.ended().await;
     runtime.stop().await;
-    std::fs::remove_dir_all(folder).unwrap();
 }

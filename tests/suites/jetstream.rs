@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod ports;
+#[path = "jetstream_returned.rs"]
+mod returned;
 #[path = "nats_server.rs"]
 mod server;
 

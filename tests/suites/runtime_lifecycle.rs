@@ -278,10 +278,22 @@ impl Agent for Keeper {
     }
 }
 
+/// A file of a database and what SQLite puts beside it: they go when this is dropped.
+struct Database(std::path::PathBuf);
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn checkpoints_survive_restarts_and_with_sqlite_the_runtime() {
-    let path = std::env::temp_dir().join(format!("lictor-keeper-{}.db", std::process::id()));
-    let sqlite = || -> Arc<dyn StateStore> { Arc::new(SqliteStore::open(&path).unwrap()) };
+    let file = format!("lictor-keeper-{}.db", std::process::id());
+    let file = Database(std::env::temp_dir().join(file));
+    let sqlite = || -> Arc<dyn StateStore> { Arc::new(SqliteStore::open(&file.0).unwrap()) };
     let memory: Arc<dyn StateStore> = Arc::new(lictor::MemoryStore::default());
     for (store, expected) in [(memory, 3), (sqlite(), 3), (sqlite(), 6)] {
         let runtime = runtime_with(RuntimeConfig { store, ..RuntimeConfig::default() });
@@ -291,9 +303,6 @@ async fn checkpoints_survive_restarts_and_with_sqlite_the_runtime() {
         keeper.send(Panic).await.unwrap();
         assert_eq!(keeper.ask(Seen, secs(1)).await.unwrap(), [expected]);
         tree.stop().await;
-    }
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
     }
 }
 

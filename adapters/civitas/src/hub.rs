@@ -100,6 +100,10 @@ pub(crate) fn count(counter: &AtomicU64) {
 /// Probes whose answers may be outstanding; beyond it the oldest ids are forgotten.
 const PROBES_MAX: usize = 1 << 12;
 
+/// What is said in place of an answer that no message can carry, or for which the broker has no
+/// room.
+const UNSENT: &str = "the answer cannot be sent: it is too large, too deep, or the broker is full";
+
 impl Hub {
     pub(crate) fn new(
         executor: Arc<dyn Executor>,
@@ -525,25 +529,53 @@ impl Hub {
     }
 
     fn reply_one(&self, back: &Back, value: Value) {
-        let Ok(payload) = to_payload(value) else { return count(&self.counters.unsent) };
-        self.send_back(back, "reply", payload, None);
+        let sent = match to_payload(value) {
+            Ok(payload) => self.send_back(back, "reply", payload, None),
+            Err(_) => {
+                count(&self.counters.unsent);
+                false
+            }
+        };
+        if !sent {
+            self.fail(back, UNSENT);
+        }
     }
 
     fn stream_out(&self, back: &Back, chunks: Vec<Value>) {
         let mut number = 0_i64;
         for chunk in chunks {
-            let Ok(payload) = to_payload(chunk) else {
-                count(&self.counters.unsent);
-                let why = Map::from([("error", "a chunk that no message can carry")]);
-                return self.send_back(back, "civitas.stream.error", why, Some(number));
+            let sent = match to_payload(chunk) {
+                Ok(payload) => self.send_back(back, "civitas.stream.chunk", payload, Some(number)),
+                Err(_) => {
+                    count(&self.counters.unsent);
+                    false
+                }
             };
-            self.send_back(back, "civitas.stream.chunk", payload, Some(number));
+            if !sent {
+                let why = Map::from([("error", UNSENT)]);
+                self.send_back(back, "civitas.stream.error", why, Some(number));
+                return;
+            }
             number += 1;
         }
         self.send_back(back, "civitas.stream.end", Map::new(), Some(number));
     }
 
-    pub(crate) fn send_back(&self, back: &Back, kind: &str, payload: Map, seq: Option<i64>) {
+    /// Says that there is no answer, and why. civitas has no failed reply: this is how its own
+    /// runtime says it.
+    pub(crate) fn fail(&self, back: &Back, why: &str) {
+        let payload = Map::from([("status", "error"), ("error", why)]);
+        self.send_back(back, "reply", payload, None);
+    }
+
+    /// Says whether the broker took it.
+    pub(crate) fn send_back(
+        &self,
+        back: &Back,
+        kind: &str,
+        payload: Map,
+        seq: Option<i64>,
+    ) -> bool {
         // An address that is none cannot be answered: dropped and counted (X7).
         self.send(&back.to, |wire| {
             wire.kind = kind.to_owned();
@@ -551,7 +583,7 @@ impl Hub {
             wire.payload = payload;
             wire.correlation_id.clone_from(&back.correlation);
             wire.seq = seq;
-        });
+        })
     }
 }
 

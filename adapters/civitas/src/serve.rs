@@ -185,8 +185,11 @@ impl Hub {
         if message::is_reserved(&wire.kind) {
             return self.control(&runtime, address, &wire, may_order);
         }
-        let Ok(agent) = runtime.raw(address) else {
-            return count(&self.counters.undelivered);
+        let agent = match runtime.raw(address) {
+            Ok(agent) => agent,
+            Err(error) => {
+                return self.undelivered(asked(&wire, address).as_ref(), &error.to_string());
+            }
         };
         let ttl = wire.ttl.map(|ttl| ttl.get() - self.codec.age(&wire));
         let options = match ttl.map(Duration::try_from_secs_f64) {
@@ -235,53 +238,61 @@ impl Hub {
     /// Gives a message to its agent. The first step is made here, so that messages queue in the
     /// order in which they came; what has to wait, for room or for its answer, waits elsewhere.
     fn deliver(self: &Arc<Self>, agent: RawRef, wire: Wire, options: SendOptions) {
+        let back = asked(&wire, agent.name()).map(Arc::new);
         let Some(waiting) = Waiting::enter(self) else {
-            return count(&self.counters.undelivered);
+            return self.undelivered(back.as_deref(), "too many messages wait here");
         };
         let name = agent.name().to_owned();
         let mut task: Pin<Box<dyn Future<Output = ()> + Send>> =
-            Box::pin(carry(waiting, agent, wire, options));
+            Box::pin(carry(waiting, agent, wire, options, back.clone()));
         let mut context = Context::from_waker(Waker::noop());
         // The message is decoded by the user's code: its panic must not end the receiver.
         match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut context))) {
             Ok(Poll::Ready(())) => {}
             Ok(Poll::Pending) => self.executor.spawn_as(Role::Remote(&name), task),
-            Err(_) => count(&self.counters.undelivered),
+            Err(_) => self.undelivered(back.as_deref(), "reading the message has panicked"),
+        }
+    }
+
+    /// A message was not given to its agent: who asked is told why.
+    fn undelivered(&self, back: Option<&Back>, why: &str) {
+        count(&self.counters.undelivered);
+        if let Some(back) = back {
+            self.fail(back, why);
         }
     }
 }
 
-async fn carry(waiting: Waiting, agent: RawRef, mut wire: Wire, options: SendOptions) {
+async fn carry(
+    waiting: Waiting,
+    agent: RawRef,
+    mut wire: Wire,
+    options: SendOptions,
+    back: Option<Arc<Back>>,
+) {
     let hub = &waiting.0;
-    let wants_reply = wire.reply_to.is_some();
-    let back = back(&wire, agent.name().into());
-    let Ok(payload) = from_payload(std::mem::take(&mut wire.payload)) else {
-        return count(&hub.counters.undelivered);
+    let payload = match from_payload(std::mem::take(&mut wire.payload)) {
+        Ok(payload) => payload,
+        Err(why) => return hub.undelivered(back.as_deref(), &why),
     };
     let message = Message::new(std::mem::take(&mut wire.kind), payload).sent_by(&*wire.sender);
-    if !wants_reply {
+    let Some(back) = back else {
         if agent.send_with(message, options).await.is_err() {
             count(&hub.counters.undelivered);
         }
         return;
-    }
+    };
     let deadline = hub.executor.now().saturating_add(hub.config.call_timeout);
     let (reply_to, reply) = reply_slot();
     let message = message.with_reply_to(ReplyTo::new(reply_to));
-    let failure = match agent.send_with(message, options).await {
+    match agent.send_with(message, options).await {
         Ok(()) => match timeout(hub, deadline, reply).await {
-            Some(Ok(answer)) => return hub.reply(&back, answer),
-            Some(Err(failure)) => failure.to_string(),
-            None => "no answer in time".to_owned(),
+            Some(Ok(answer)) => hub.reply(&back, answer),
+            Some(Err(failure)) => hub.fail(&back, &failure.to_string()),
+            None => hub.fail(&back, "no answer in time"),
         },
-        Err(error) => {
-            count(&hub.counters.undelivered);
-            error.to_string()
-        }
-    };
-    // civitas has no failed reply: this is how its own runtime says it.
-    let payload = Map::from([("status", "error".to_owned()), ("error", failure)]);
-    hub.send_back(&back, "reply", payload, None);
+        Err(error) => hub.undelivered(Some(&back), &error.to_string()),
+    }
 }
 
 /// What a future gives until a deadline.
@@ -319,6 +330,11 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.state().waiting -= 1;
     }
+}
+
+/// Where the answer to a question goes; `None` for a message that wants none.
+fn asked(wire: &Wire, from: &str) -> Option<Back> {
+    wire.reply_to.is_some().then(|| back(wire, from.into()))
 }
 
 fn back(wire: &Wire, from: Arc<str>) -> Back {

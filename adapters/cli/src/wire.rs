@@ -45,8 +45,9 @@ pub(crate) struct Wire {
     quiet_since: Instant,
     /// The wire on which frames are signed, if they are.
     signed: Option<Arc<SealedTransport>>,
-    /// The frames of each peer that were refused when it was last said, and when that was.
-    refused: BTreeMap<NodeId, (u64, Instant)>,
+    /// The frames of each peer that were refused when it was last said, and when that was; of all
+    /// that the topology does not have, together.
+    refused: BTreeMap<Option<NodeId>, (u64, Instant)>,
     network: Network,
     /// Where the keys are.
     keys: KeyDir,
@@ -168,30 +169,38 @@ impl Wire {
     fn refusals(&mut self) -> Vec<String> {
         let refused = self.signed.as_ref().map(|signed| signed.refused()).unwrap_or_default();
         let mut notices = Vec::new();
+        let mut strangers = Strangers::default();
         for refused in refused {
-            let said = self.refused.get(&refused.peer);
-            let is_due = said.is_none_or(|(frames, at)| {
-                *frames < refused.frames && at.elapsed() >= NOTICE_EVERY
-            });
-            if let Some(remedy) = self.remedy(refused.peer, refused.last).filter(|_| is_due) {
-                self.refused.insert(refused.peer, (refused.frames, Instant::now()));
-                let name = self.network.name_of(refused.peer).map(|name| format!("{name:?}"));
-                let name = name.unwrap_or_else(|| format!("number {}", refused.peer.0));
-                let (frames, why) = (refused.frames, refused.last);
-                notices.push(format!(
-                    "frames that come as those of the process {name} are refused, {frames} so far: \
-                     {why}; {remedy}"
-                ));
-            }
+            let (peer, frames, why) = (refused.peer, refused.frames, refused.last);
+            let Some(name) = self.network.name_of(peer) else {
+                strangers.count(peer, frames, why);
+                continue;
+            };
+            let Some(remedy) = self.remedy(name, why) else { continue };
+            let text = format!(
+                "frames that come as those of the process {name:?} are refused, {frames} so far: \
+                 {why}; {remedy}"
+            );
+            notices.extend(self.is_due(Some(peer), frames).then_some(text));
         }
+        // Anybody can say that he is many.
+        let text = strangers.notice();
+        notices.extend(text.filter(|_| self.is_due(None, strangers.frames)));
         notices
     }
 
+    /// Whether it is time to say that so many frames of a peer, or of all strangers, were refused.
+    fn is_due(&mut self, peer: Option<NodeId>, frames: u64) -> bool {
+        let said = self.refused.get(&peer);
+        let is_due = said.is_none_or(|(said, at)| *said < frames && at.elapsed() >= NOTICE_EVERY);
+        if is_due {
+            self.refused.insert(peer, (frames, Instant::now()));
+        }
+        is_due
+    }
+
     /// What to do about a refusal, if it is more than a frame that came late.
-    fn remedy(&self, peer: NodeId, refusal: Refusal) -> Option<String> {
-        let Some(name) = self.network.name_of(peer) else {
-            return Some("the topology has no such process".to_owned());
-        };
+    fn remedy(&self, name: &str, refusal: Refusal) -> Option<String> {
         let public = self.keys.public_path(name);
         let public = public.display();
         Some(match refusal {
@@ -240,4 +249,49 @@ fn awaited(network: &Network, topology: &Topology, starts: Starts<'_>) -> Vec<Aw
         of(name, remedy)
     });
     each.collect()
+}
+
+/// What is refused of processes that the topology does not have: one line, however many they are.
+#[derive(Default)]
+struct Strangers {
+    peers: u64,
+    frames: u64,
+    last: Option<(NodeId, Refusal)>,
+}
+
+impl Strangers {
+    fn count(&mut self, peer: NodeId, frames: u64, why: Refusal) {
+        self.peers += 1;
+        self.frames = self.frames.saturating_add(frames);
+        self.last = Some((peer, why));
+    }
+
+    fn notice(&self) -> Option<String> {
+        let (NodeId(number), why) = self.last?;
+        let Self { peers, frames, .. } = self;
+        let others = if *peers > 1 { format!(" and {} others", peers - 1) } else { String::new() };
+        Some(format!(
+            "frames that come as those of the process number {number}{others} are refused, \
+             {frames} so far: {why}; the topology has no such process"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_one_line_however_many_they_are() {
+        let mut strangers = Strangers::default();
+        assert_eq!(strangers.notice(), None);
+        let mut lines = Vec::new();
+        for number in 1..=1000 {
+            strangers.count(NodeId(number), 2, Refusal::Unsigned);
+            lines.extend(strangers.notice());
+        }
+        assert!(lines[0].contains("number 1 are refused, 2 so far"), "{}", lines[0]);
+        let last = lines.last().unwrap();
+        assert!(last.contains("number 1000 and 999 others are refused, 2000 so far"), "{last}");
+    }
 }

@@ -214,6 +214,13 @@ pub enum NatsError {
         /// Which.
         what: &'static str,
     },
+    /// A time is too short to be kept over a network.
+    Short {
+        /// Which.
+        what: &'static str,
+        /// The shortest that may be.
+        least: Duration,
+    },
 }
 
 impl Display for NatsError {
@@ -241,6 +248,7 @@ impl Display for NatsError {
                  store_attempts: a message that is sent again later would be stored twice",
             ),
             Self::Zero { what } => write!(f, "{what} must be greater than zero"),
+            Self::Short { what, least } => write!(f, "{what} must be {least:?} or more"),
         }
     }
 }

@@ -29,6 +29,10 @@ use crate::broker::add;
 use crate::config::{NatsConfig, NatsError};
 use crate::link::{Link, whole};
 
+/// A node that is held up for a moment must not lose what it has, nor have it counted as handed out
+/// again: after `deliveries` of that it would be a dead letter while it waits in a mailbox.
+const ACK_WAIT_LEAST: Duration = Duration::from_millis(100);
+
 /// How a stream of messages is kept and served.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct StreamConfig {
@@ -59,7 +63,7 @@ pub struct StreamConfig {
     pub store_attempts: u32,
     /// How long a node may be silent about a message before the server hands it out again: so long
     /// a message waits when its node dies. A node that lives says so in time, however long the
-    /// handling takes. By default 30 s.
+    /// handling takes. By default 30 s, at least 100 ms.
     pub ack_wait: Duration,
     /// Messages of one name that are handed out and not handled. By default 256.
     pub credit: u32,
@@ -144,6 +148,9 @@ impl StreamConfig {
         if let Some(what) = zero {
             return Err(NatsError::Zero { what });
         }
+        if self.ack_wait < ACK_WAIT_LEAST {
+            return Err(NatsError::Short { what: "ack_wait", least: ACK_WAIT_LEAST });
+        }
         // An id that is forgotten while its message is still being sent would double it.
         let attempt = self.ack_timeout.saturating_add(nats.retry_most);
         if attempt.saturating_mul(self.store_attempts) >= self.remember_ids {
@@ -199,7 +206,8 @@ pub struct StreamCounters {
     pub delivered: u64,
     /// Messages that agents have handled.
     pub handled: u64,
-    /// Messages that came again though they had been handled, and were not given to agents.
+    /// Messages that came again though they had been handled, or were dead letters, and were not
+    /// given to agents.
     pub repeated: u64,
     /// Messages that agents have failed on and that will come again.
     pub failed: u64,
@@ -411,5 +419,8 @@ mod tests {
         // Between two attempts it waits, up to `retry_most`.
         assert_eq!(forgets(ms(2000), 5, ms(10_001)), Err(NatsError::ShortMemory));
         assert_eq!(forgets(ms(2000), 5, ms(20_001)), Ok(()));
+        let waits = |ack_wait| checked(|it| it.ack_wait = ack_wait);
+        let short = NatsError::Short { what: "ack_wait", least: ACK_WAIT_LEAST };
+        assert_eq!((waits(ms(99)), waits(ms(100))), (Err(short), Ok(())));
     }
 }

@@ -93,6 +93,9 @@ pub(crate) struct Peers {
 struct State {
     /// The number of the last message to each peer.
     sent: BTreeMap<NodeId, u64>,
+    /// The greatest number of a peer that was forgotten: nobody begins below it, so that one that
+    /// is spoken to again is not taken to hear copies.
+    sent_most: u64,
     /// What was taken from each peer, of its newest boot.
     taken: BTreeMap<NodeId, Window>,
     /// Who waits for the answers to the calls over the wire.
@@ -153,10 +156,12 @@ impl Peers {
 
     fn stamp(&self, node: NodeId, to: u64) -> Stamp {
         let mut state = self.state();
-        if state.sent.len() >= PEERS_MAX && !state.sent.contains_key(&node) {
-            state.sent.pop_first();
+        let State { sent, sent_most, .. } = &mut *state;
+        if sent.len() >= PEERS_MAX && !sent.contains_key(&node) {
+            let forgotten = sent.pop_first().map_or(0, |(_, number)| number);
+            *sent_most = forgotten.max(*sent_most);
         }
-        let number = state.sent.entry(node).or_insert(0);
+        let number = sent.entry(node).or_insert(*sent_most);
         *number += 1;
         Stamp { from: self.epoch, to, number: *number }
     }

@@ -15,47 +15,61 @@ fn wait<T>(future: lictor_runtime::StoreFuture<'_, T>) -> Result<T, StoreError> 
     }
 }
 
-fn file(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("lictor-{}-{name}.db", std::process::id()));
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+/// A file of a database and what SQLite puts beside it. All of it goes when this is dropped, which
+/// must be after every store on it: closing writes again.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let name = format!("lictor-{}-{name}.db", std::process::id());
+        let file = Self(std::env::temp_dir().join(name));
+        file.remove();
+        file
     }
-    path
+
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
 #[test]
 fn a_checkpoint_survives_the_store() {
-    let path = file("survives");
-    let store = SqliteStore::open(&path).unwrap();
+    let file = File::new("survives");
+    let store = SqliteStore::open(&file.0).unwrap();
     wait(store.set("counter", json!({"n": 1, "list": [1, 2]}))).unwrap();
     wait(store.set("counter", json!({"n": 2}))).unwrap();
     wait(store.set("other", json!(null))).unwrap();
     drop(store);
-    let store = SqliteStore::open(&path).unwrap();
+    let store = SqliteStore::open(&file.0).unwrap();
     assert_eq!(wait(store.get("counter")).unwrap(), Some(json!({"n": 2})));
     assert_eq!(wait(store.list()).unwrap(), ["counter", "other"]);
     wait(store.delete("counter")).unwrap();
     wait(store.delete("counter")).unwrap();
     assert_eq!(wait(store.get("counter")).unwrap(), None);
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
 fn a_file_that_is_no_database_is_named_in_the_error() {
-    let path = file("garbage");
-    std::fs::write(&path, "not a database, but long enough to be looked at twice").unwrap();
-    let error = SqliteStore::open(&path).unwrap_err();
+    let file = File::new("garbage");
+    std::fs::write(&file.0, "not a database, but long enough to be looked at twice").unwrap();
+    let error = SqliteStore::open(&file.0).unwrap_err();
     assert!(error.0.contains("garbage.db"), "{error}");
-    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
 fn a_state_that_is_not_json_is_an_error_and_not_a_default() {
-    let path = file("damaged");
-    drop(SqliteStore::open(&path).unwrap());
-    let raw = rusqlite::Connection::open(&path).unwrap();
+    let file = File::new("damaged");
+    drop(SqliteStore::open(&file.0).unwrap());
+    let raw = rusqlite::Connection::open(&file.0).unwrap();
     raw.execute("INSERT INTO agent_state VALUES ('a', '{broken')", []).unwrap();
-    let store = SqliteStore::open(&path).unwrap();
+    let store = SqliteStore::open(&file.0).unwrap();
     assert!(wait(store.get("a")).unwrap_err().0.contains("not JSON"));
-    std::fs::remove_file(path).unwrap();
 }

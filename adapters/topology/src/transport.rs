@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use lictor_kernel::Restart;
 
@@ -47,6 +48,14 @@ const JETSTREAM: Schema = Schema::new(
     "`jetstream`",
     &["enabled", "max_bytes", "max_messages", "max_age", "max_deliver", "ack_wait"],
 );
+
+/// The shortest `child_lease` and `ack_wait`: a few ways over a broker and back, on machines that
+/// have other things to do.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+
+/// The shortest time between two questions, and for an answer: beyond it processes are busy with
+/// each other, and hear of nothing else.
+const LEAST_BEAT: Duration = Duration::from_millis(10);
 
 const MEMBERSHIP: Schema = Schema::new(
     "`membership`",
@@ -252,7 +261,9 @@ impl<'a> Reader<'a> {
             |key| self.nullable(&fields, key, |r, item| r.whole_u64(item, 1, most)).set();
         let (max_bytes, max_messages) = (whole("max_bytes"), whole("max_messages"));
         let mut time = |key| self.nullable(&fields, key, |r, item| r.duration(item, false)).set();
-        let (max_age, ack_wait) = (time("max_age"), time("ack_wait"));
+        let max_age = time("max_age");
+        let wait = |r: &mut Self, item| r.at_least(item, LEAST_WAIT);
+        let ack_wait = self.nullable(&fields, "ack_wait", wait).set();
         let deliver = self.nullable(&fields, "max_deliver", |r, item| r.whole(item, 1, u32::MAX));
         let max_deliver = deliver.set();
         let limits = JetStream { max_bytes, max_messages, max_age, max_deliver, ack_wait };
@@ -273,13 +284,15 @@ impl<'a> Reader<'a> {
     fn membership(&mut self, item: Item) -> Option<Membership> {
         let fields = self.fields(item, item.span, &MEMBERSHIP)?;
         let default = Membership::default();
-        let mut time = |key, or| self.field(&fields, key, |r, item| r.duration(item, false)).or(or);
+        let mut time = |key, least, or| {
+            self.field(&fields, key, |r: &mut Self, item| r.at_least(item, least)).or(or)
+        };
         let membership = Membership {
-            heartbeat_interval: time("heartbeat_interval", default.heartbeat_interval),
-            heartbeat_timeout: time("heartbeat_timeout", default.heartbeat_timeout),
-            ask_every: time("ask_every", default.ask_every),
-            lease: time("lease", default.lease),
-            child_lease: time("child_lease", default.child_lease),
+            heartbeat_interval: time("heartbeat_interval", LEAST_BEAT, default.heartbeat_interval),
+            heartbeat_timeout: time("heartbeat_timeout", LEAST_BEAT, default.heartbeat_timeout),
+            ask_every: time("ask_every", LEAST_BEAT, default.ask_every),
+            lease: time("lease", LEAST_BEAT, default.lease),
+            child_lease: time("child_lease", LEAST_WAIT, default.child_lease),
             ..default
         };
         let misses = |r: &mut Self, item| r.whole(item, 1, 1_000_000);
@@ -300,6 +313,21 @@ impl<'a> Reader<'a> {
             missed_heartbeats_threshold: misses.or(default.missed_heartbeats_threshold),
             ..membership
         })
+    }
+
+    /// A time within which words must go over a broker and back.
+    fn at_least(&mut self, item: Item, least: Duration) -> Option<Duration> {
+        let time = self.duration(item, false)?;
+        if time >= least {
+            return Some(time);
+        }
+        let message = format_args!(
+            "{time:?} is less than {least:?}: no broker brings words and answers as fast"
+        );
+        if let Some(d) = self.error("out-of-range", item.span, message) {
+            d.help(format!("give {least:?} or more; some seconds serve most networks"));
+        }
+        None
     }
 
     fn process_name(&mut self, item: Item) -> Option<&'a str> {

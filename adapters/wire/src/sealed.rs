@@ -13,6 +13,7 @@
 //! before it began, as far as clocks agree.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -35,17 +36,23 @@ const SIG: [u8; 4] = [0xa3, b's', b'i', b'g'];
 /// What a frame has beside its body, at most, in bytes.
 pub const OVERHEAD_MAX: usize = 768;
 
-/// How far frames of one signer may overtake each other.
-pub const REORDER_MAX: u64 = 1024;
+/// How far frames of one signer for one recipient may overtake each other. A thread that waits for
+/// a processor between sealing and sending is overtaken by all that the others send meanwhile.
+pub const REORDER_MAX: u64 = 1 << 13;
 
-/// Seals frames. It may be shared: each frame has a number of its own.
+/// Counters of a sealer. A recipient has one of them, by its name, so that what goes to others uses
+/// up little of the window in which its own frames may overtake each other; and a sealer with any
+/// number of recipients has no table of them.
+const COUNTERS: usize = 256;
+
+/// Seals frames. It may be shared: each frame for a recipient has a number of its own.
 #[derive(Debug)]
 pub struct Sealer {
     name: String,
     key: SecretKey,
     epoch: u64,
     valid_for: Duration,
-    counter: AtomicU64,
+    counters: Box<[AtomicU64; COUNTERS]>,
 }
 
 impl Sealer {
@@ -64,7 +71,14 @@ impl Sealer {
     ) -> Result<Self, NameError> {
         let name = name.into();
         Names::check_system(&name)?;
-        Ok(Self { name, key, epoch, valid_for, counter: AtomicU64::new(0) })
+        let counters = Box::new([const { AtomicU64::new(0) }; COUNTERS]);
+        Ok(Self { name, key, epoch, valid_for, counters })
+    }
+
+    /// The next number for a recipient.
+    fn next(&self, recipient: &str) -> u64 {
+        let [slot, ..] = spread(recipient.as_bytes()).to_le_bytes();
+        self.counters[usize::from(slot)].fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The frame of a body for a recipient. The nonce must be random.
@@ -79,7 +93,7 @@ impl Sealer {
         nonce: [u8; 16],
         limits: &Limits,
     ) -> Result<Vec<u8>, EncodeError> {
-        let counter = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let counter = self.next(recipient);
         let mut out = Vec::with_capacity(body.len() + OVERHEAD_MAX / 2);
         all_or_nothing(&mut out, limits, |out| {
             out.extend(BEGIN);
@@ -133,7 +147,8 @@ pub struct Sealed<'a> {
     pub recipient: &'a str,
     /// The boot epoch of its signer.
     pub epoch: u64,
-    /// Its place in what the signer has sealed since then; the first is 1.
+    /// Its place in what the signer has sealed for this recipient since then: greater is later, and
+    /// none comes twice.
     pub counter: u64,
     /// When it was sealed, by the signer's clock.
     pub sent_at: UnixTime,
@@ -151,16 +166,18 @@ pub struct Opener {
     window: Window,
     limits: Limits,
     since: UnixTime,
-    /// Only of names that have a key, so it is bounded by the keyring: 24 KiB for each.
+    /// Only of names that have a key, so it is bounded by the keyring: 32 KiB for each.
     signers: BTreeMap<String, Progress>,
 }
 
-/// What was opened of one signer: the nonces of its last frames by their counters.
+/// What was opened of one signer: its last frames by their counters.
 #[derive(Clone, Debug)]
 struct Progress {
     epoch: u64,
     highest: u64,
-    nonces: Vec<Option<[u8; 16]>>,
+    /// A part of the nonce of each, which tells a frame that came again from another of its place.
+    /// Both are refused, so that two may have one in four billion times harms nobody.
+    marks: Vec<Option<NonZeroU32>>,
 }
 
 struct Unopened<'a> {
@@ -198,6 +215,28 @@ impl Opener {
     /// # Errors
     /// [`Refusal`].
     pub fn open<'a>(&mut self, bytes: &'a [u8], now: UnixTime) -> Result<Sealed<'a>, Refusal> {
+        self.open_of(None, bytes, now)
+    }
+
+    /// As [`Opener::open`], of this signer only: where it is known from whom a frame has come.
+    ///
+    /// # Errors
+    /// [`Refusal`], also `WrongSender`.
+    pub fn open_from<'a>(
+        &mut self,
+        signer: &str,
+        bytes: &'a [u8],
+        now: UnixTime,
+    ) -> Result<Sealed<'a>, Refusal> {
+        self.open_of(Some(signer), bytes, now)
+    }
+
+    fn open_of<'a>(
+        &mut self,
+        signer: Option<&str>,
+        bytes: &'a [u8],
+        now: UnixTime,
+    ) -> Result<Sealed<'a>, Refusal> {
         let Unopened { sealed, nonce, signed, signature } = parse(bytes, &self.limits)?;
         // Not as a system name of a node: a node has no end of those, and each is remembered.
         if !self.keyring.has(sealed.signer) {
@@ -206,6 +245,9 @@ impl Opener {
         let mut keys = self.keyring.keys(sealed.signer, now);
         if !keys.any(|key| key.has_signed(signed, signature)) {
             return Err(Refusal::Forged);
+        }
+        if signer.is_some_and(|signer| signer != sealed.signer) {
+            return Err(Refusal::WrongSender);
         }
         if sealed.recipient != self.name {
             return Err(Refusal::WrongRecipient);
@@ -236,7 +278,7 @@ impl Opener {
 impl Progress {
     fn new(epoch: u64) -> Self {
         let len = usize::try_from(REORDER_MAX).unwrap_or_default();
-        Self { epoch, highest: 0, nonces: vec![None; len] }
+        Self { epoch, highest: 0, marks: vec![None; len] }
     }
 
     fn record(&mut self, sealed: &Sealed<'_>, nonce: [u8; 16]) -> Result<(), Refusal> {
@@ -246,7 +288,7 @@ impl Progress {
         if sealed.epoch > self.epoch {
             self.epoch = sealed.epoch;
             self.highest = 0;
-            self.nonces.fill(None);
+            self.marks.fill(None);
         }
         let counter = sealed.counter;
         if counter.saturating_add(REORDER_MAX) <= self.highest {
@@ -256,18 +298,29 @@ impl Progress {
         let skipped = counter.saturating_sub(self.highest).min(REORDER_MAX);
         for ahead in 1..=skipped {
             let place = place(self.highest.wrapping_add(ahead));
-            self.nonces[place] = None;
+            self.marks[place] = None;
         }
         self.highest = self.highest.max(counter);
-        match self.nonces[place(counter)].replace(nonce) {
-            None => Ok(()),
-            Some(held) if held == nonce => Err(Refusal::Replayed),
-            Some(held) => {
-                self.nonces[place(counter)] = Some(held);
-                Err(Refusal::KeyShared)
+        let mark = mark(&nonce);
+        match &mut self.marks[place(counter)] {
+            Some(held) if *held == mark => Err(Refusal::Replayed),
+            Some(_) => Err(Refusal::KeyShared),
+            free => {
+                *free = Some(mark);
+                Ok(())
             }
         }
     }
+}
+
+fn mark(nonce: &[u8; 16]) -> NonZeroU32 {
+    NonZeroU32::new(spread(nonce)).unwrap_or(NonZeroU32::MIN)
+}
+
+/// FNV-1a: all that counts is that it spreads.
+fn spread(bytes: &[u8]) -> u32 {
+    let mix = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+    bytes.iter().fold(0x811c_9dc5, mix)
 }
 
 fn place(counter: u64) -> usize {

@@ -37,7 +37,8 @@ const WHOLE_MAX: usize = FRAME_BYTES_MAX - OVERHEAD_MAX - 1;
 /// Pairs of one peer of which a half is here.
 const PAIRS_MAX: usize = 4;
 
-/// Peers of which it is known what was refused last; what comes as others is counted only.
+/// Peers without a key of which it is known what was refused last; what comes as more of them is
+/// counted only. Those that have one are known anyhow: strangers must not hide what is wrong there.
 const REFUSED_MAX: usize = 1024;
 
 /// The limits of frames, which hold no message.
@@ -165,7 +166,7 @@ impl SealedTransport {
     }
 
     /// What was refused so far, by the peer as whose it came, in the order of their numbers; of
-    /// 1024 peers at most.
+    /// those that have a key, and of 1024 more at most.
     #[must_use]
     pub fn refused(&self) -> Vec<Refused> {
         let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,15 +196,15 @@ impl SealedTransport {
         let now = self.ambient.unix_time();
         let mut receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner);
         let Receiving { opener, halves, counters, refused } = &mut *receiving;
-        let opened = opener.open(frame.as_bytes(), now).and_then(|sealed| {
-            let is_theirs = sealed.signer == node_name(peer);
-            if is_theirs { Ok((sealed.epoch, sealed.body)) } else { Err(Refusal::WrongSender) }
-        });
+        let opened = opener.open_from(&node_name(peer), frame.as_bytes(), now);
         let (epoch, body) = match opened {
-            Ok(opened) => opened,
+            Ok(sealed) => (sealed.epoch, sealed.body),
             Err(refusal) => {
                 counters.count(refusal);
-                note(refused, peer, refusal);
+                let has_room = refused.len() < REFUSED_MAX || refused.contains_key(&peer);
+                if has_room || opener.keyring_mut().has(&node_name(peer)) {
+                    note(refused, peer, refusal);
+                }
                 return None;
             }
         };
@@ -227,11 +228,8 @@ impl SealedTransport {
     }
 }
 
-/// Takes note of a refusal, while there is room for its peer.
+/// Takes note of a refusal.
 fn note(refused: &mut BTreeMap<NodeId, Refused>, peer: NodeId, last: Refusal) {
-    if refused.len() >= REFUSED_MAX && !refused.contains_key(&peer) {
-        return;
-    }
     let refused = refused.entry(peer).or_insert(Refused { peer, frames: 0, last });
     refused.frames = refused.frames.saturating_add(1);
     refused.last = last;

@@ -262,6 +262,44 @@ fn halves_of_two_boots_are_no_frame() {
     });
 }
 
+// A stranger who hands a frame on as his own must not make the genuine one look like a copy.
+#[test]
+fn a_frame_that_came_as_anothers_first_is_taken_from_its_signer() {
+    on_paused(async {
+        let setup = Setup::new();
+        let (theirs, ours) = (Arc::<ByHand>::default(), Arc::<ByHand>::default());
+        boot(&setup, 1, 1, &theirs).send(NodeId(2), Frame::new([7])).unwrap();
+        let two = boot(&setup, 2, 1, &ours);
+        let heard = run(&two);
+        moment().await;
+        let frame = theirs.sent.lock().unwrap()[0].clone();
+        let inbox = ours.inbox.lock().unwrap();
+        for from in [3, 1, 1] {
+            inbox.as_ref().unwrap().frame(NodeId(from), frame.clone());
+        }
+        assert_eq!(*heard.lock().unwrap(), [[7]]);
+        let counters = two.counters();
+        assert_eq!((counters.misdirected, counters.opened, counters.replayed), (1, 1, 1));
+    });
+}
+
+#[test]
+fn strangers_do_not_hide_what_is_refused_of_those_that_have_keys() {
+    on_paused(async {
+        let (setup, ours) = (Setup::new(), Arc::<ByHand>::default());
+        let two = boot(&setup, 2, 1, &ours);
+        let _heard = run(&two);
+        moment().await;
+        let inbox = ours.inbox.lock().unwrap();
+        let say = |from| inbox.as_ref().unwrap().frame(NodeId(from), Frame::new([0]));
+        assert!((100..3100).chain([1]).all(say));
+        let refused = two.refused();
+        assert_eq!(refused.len(), 1024 + 1);
+        assert_eq!((refused[0].peer, refused[0].frames), (NodeId(1), 1));
+        assert_eq!(two.counters().unsigned, 3001);
+    });
+}
+
 /// What arrives at node 1 when the frames of node 2 are made by `other`.
 async fn refused(setup: &Setup, other: Arc<impl Transport>) -> SealCounters {
     let one = setup.sealed(1, 2);

@@ -11,6 +11,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::Endpoint;
 
+/// From one look at whether a folder is locked to the next.
+const LOCK_AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// What gives streams. Everything else here is the same over any of them.
 pub trait Network: Debug + Send + Sync + 'static {
     /// A connection.
@@ -155,8 +158,14 @@ impl Network for TokioNetwork {
 /// A socket that a process has left behind is in the way of the next one: if nobody answers there,
 /// it is taken away. A file that is none is somebody's, and stays, though nobody answers there
 /// either.
+///
+/// Only who has the folder's lock takes anything away or listens: of two that find the same socket
+/// dead, the slower one would take away that of the faster, and each would forward for its own half
+/// of the clients. The folder, so that no file is left behind for it.
 async fn bind_path(path: &std::path::Path) -> io::Result<UnixListener> {
     use std::os::unix::fs::FileTypeExt as _;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let _lock = locked(folder.unwrap_or_else(|| std::path::Path::new("."))).await?;
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
@@ -172,6 +181,20 @@ async fn bind_path(path: &std::path::Path) -> io::Result<UnixListener> {
         }
         bound => bound,
     }
+}
+
+/// The lock of a folder. Others have it for moments only, so it is tried again for half a second;
+/// to wait for it in place would hold up a thread of everybody.
+async fn locked(folder: &std::path::Path) -> io::Result<std::fs::File> {
+    let folder = std::fs::File::open(folder)?;
+    for _ in 0..100 {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(std::fs::TryLockError::WouldBlock) => tokio::time::sleep(LOCK_AGAIN).await,
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 impl AsyncRead for TokioStream {

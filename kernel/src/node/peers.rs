@@ -132,6 +132,9 @@ impl Node {
             self.with_membership(actions, |membership, world| {
                 membership.fire(now, node, world);
             });
+            if !self.membership.is_peer(node) {
+                self.forget_silent(node);
+            }
         }
         self.publish_to_nobody();
     }

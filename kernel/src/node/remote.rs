@@ -191,6 +191,10 @@ impl Node {
         self.with_host(|host, out| host.forget(now, node, out));
     }
 
+    pub(super) fn forget_silent(&mut self, node: NodeId) {
+        self.with_host(|host, _| host.forget_silent(node));
+    }
+
     pub(super) fn fire_remote(&mut self, now: Instant) {
         self.with_placement(|placement, out| placement.handle_timeout(now, out));
         self.with_host(|host, out| host.handle_timeout(now, out));

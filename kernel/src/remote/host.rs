@@ -50,6 +50,8 @@ struct Owner {
     renew_at: Option<Instant>,
     /// The newest order of each name; an older one is not obeyed.
     newest: BTreeMap<NameId, Newest>,
+    /// It is no peer any more: it goes with the last that is here of it.
+    gone: bool,
     deadline: Option<Instant>,
 }
 
@@ -252,10 +254,25 @@ impl Host {
         }
     }
 
-    /// A node is no peer any more.
+    /// A node is no peer any more: what runs for it ends.
     pub fn forget(&mut self, now: Instant, node: NodeId, out: &mut Vec<Hosting>) {
         self.end_all_before(now, node, u64::MAX, out);
-        if self.names_of(node).is_empty()
+        self.forget_silent(node);
+    }
+
+    /// A stranger that was let in has been silent for so long that it is no peer any more. What
+    /// runs for it runs on, until its lease is over.
+    pub fn forget_silent(&mut self, node: NodeId) {
+        if let Some(owner) = self.owners.get_mut(&node) {
+            owner.gone = true;
+        }
+        self.drop_owner(node);
+    }
+
+    /// Forgets an owner that is gone, if nothing is here of it.
+    fn drop_owner(&mut self, node: NodeId) {
+        if self.owners.get(&node).is_some_and(|owner| owner.gone)
+            && self.names_of(node).is_empty()
             && let Some(Owner { deadline: Some(at), .. }) = self.owners.remove(&node)
         {
             self.deadlines.clear(at, Due::Owner(node));
@@ -348,8 +365,10 @@ impl Host {
             lease: None,
             renew_at: None,
             newest: BTreeMap::new(),
+            gone: false,
             deadline: None,
         });
+        owner.gone = false;
         if boot <= owner.boot {
             return;
         }

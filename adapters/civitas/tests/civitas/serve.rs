@@ -23,6 +23,8 @@ impl Agent for Echo {
             "crash" => return Err(AgentError::new("on purpose")),
             "count" => message.reply(json!({ "count": self.0, "sender": sender })),
             "list" => message.reply(json!([{ "n": 1 }, { "n": 2 }])),
+            "huge" => message.reply(json!({ "text": huge() })),
+            "huge list" => message.reply(json!([{ "n": 1 }, { "text": huge() }, { "n": 3 }])),
             _ => {
                 let payload = message.take_payload();
                 message.reply(payload);
@@ -30,6 +32,11 @@ impl Agent for Echo {
         }
         Ok(())
     }
+}
+
+/// More than fits a message.
+fn huge() -> String {
+    "x".repeat(2 << 20)
 }
 
 async fn serving(hub: &std::sync::Arc<Hub>, obey: &[&str]) -> (Civitas, Runtime) {
@@ -45,7 +52,11 @@ async fn serving_with(
         config.obey = obey.iter().map(|name| (*name).into()).collect();
         config.announce_every = secs(10);
     };
-    let civitas = ours_with(hub, config, signing);
+    started(ours_with(hub, config, signing)).await
+}
+
+/// A runtime with the agent `e`, offered.
+async fn started(civitas: Civitas) -> (Civitas, Runtime) {
     let runtime = Runtime::with_config(executor(), RuntimeConfig::default());
     let echo = agent("e", Echo::default).capabilities(["echo"]).mailbox_size(4);
     let root = Supervisor::one_for_one("root").max_restarts(10, secs(60)).agent(echo);
@@ -236,6 +247,58 @@ fn a_list_is_a_stream_to_a_streaming_consumer() {
             assert_eq!(chunk.payload.get("n"), Some(&Value::from(n.unsigned_abs() + 1)));
         }
         assert_eq!(played.next("civitas.stream.end").await.seq, Some(2));
+        runtime.stop().await;
+    });
+}
+
+// Whoever asks across a broker has nothing but its timeout otherwise.
+#[test]
+fn a_question_that_cannot_be_served_is_answered_at_once_and_says_why() {
+    on_paused(async {
+        let hub = Hub::new();
+        let played = Played::new(&hub, &["_reply.1.2", "consumer"]);
+        let (civitas, runtime) = serving(&hub, &[]).await;
+        tokio::time::sleep(secs(1)).await;
+        let error = async |what: &str| {
+            let answer = tokio::time::timeout(secs(1), played.next("reply")).await.expect(what);
+            assert_eq!(answer.payload.get("status"), Some(&Value::from("error")), "{what}");
+            assert_eq!((&*answer.sender, answer.correlation_id.as_deref()), ("e", Some("c7")));
+            let Some(Value::Text(why)) = answer.payload.get("error") else { panic!("{answer:?}") };
+            why.clone()
+        };
+        played.say("e", "hello", |message| {
+            message.sender = "_runtime".to_owned();
+            message.reply_to = Some("_reply.1.2".to_owned());
+            message.correlation_id = Some("c7".to_owned());
+            message.payload = Map::from([("raw", Value::Bytes(vec![0xff]))]);
+        });
+        let why = error("bytes are no JSON").await;
+        assert!(why.contains("bytes"), "{why}");
+        ask(&played, "e", "huge", "_reply.1.2");
+        let why = error("an answer that no message can carry").await;
+        assert!(why.contains("cannot be sent"), "{why}");
+        ask(&played, "e", "huge list", "consumer");
+        assert_eq!(played.next("civitas.stream.chunk").await.seq, Some(0));
+        let ended = tokio::time::timeout(secs(1), played.next("civitas.stream.error")).await;
+        assert_eq!(ended.expect("the stream ends").seq, Some(1));
+        assert_eq!(civitas.counters().undelivered, 1, "two were handled");
+        runtime.stop().await;
+    });
+}
+
+#[test]
+fn a_question_for_which_there_is_no_room_is_answered_at_once() {
+    on_paused(async {
+        let hub = Hub::new();
+        let played = Played::new(&hub, &["_reply.1.2"]);
+        let config = |config: &mut CivitasConfig| config.waiting = 0;
+        let (civitas, runtime) = started(ours_with(&hub, config, None)).await;
+        tokio::time::sleep(secs(1)).await;
+        ask(&played, "e", "hello", "_reply.1.2");
+        let answer = tokio::time::timeout(secs(1), played.next("reply")).await;
+        let answer = answer.expect("it is told so");
+        assert_eq!(answer.payload.get("status"), Some(&Value::from("error")));
+        assert_eq!(civitas.counters().undelivered, 1);
         runtime.stop().await;
     });
 }

@@ -158,10 +158,26 @@ fn one_flag_makes_one_process_of_it() {
     assert!(!rest.stdout.contains("process_"));
 }
 
+/// A folder of keys, not made yet, that goes when this is dropped.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("lictor-cli-cluster-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 // Signing is said in the file, and then whoever has no key is not heard.
 #[test]
 fn processes_sign_where_the_file_says_so() {
-    let keys = std::env::temp_dir().join(format!("lictor-cli-keys-{}", std::process::id()));
+    let (keys, others) = (Folder::new("keys"), Folder::new("others"));
     let text = std::fs::read_to_string(crate::support::repository().join("examples/cluster.yaml"));
     let text = text.unwrap()
         + "security:\n  signing: { enabled: true }\n  identity: { key_dir: \"${KEYS}\" }\n";
@@ -169,19 +185,18 @@ fn processes_sign_where_the_file_says_so() {
     let (ports, args) = (ports(), ["run", file.path(), "--json"]);
     let mut command = lictor(&args);
     with_ports(&mut command, ports);
-    command.env("KEYS", &keys);
+    command.env("KEYS", &keys.0);
     let mut run = Running::of(command);
     run.wait_for(of("started", "price"));
     run.wait_for(|event| event["event"] == "stats" && answered(event, "orders") > 2);
     for process in ["main", "stages", "vault"] {
-        assert!(keys.join(process).join("id_ed25519").exists(), "{process}");
+        assert!(keys.0.join(process).join("id_ed25519").exists(), "{process}");
     }
     // One with other keys hosts nothing here, and disturbs nobody.
-    let others = std::env::temp_dir().join(format!("lictor-cli-others-{}", std::process::id()));
     let mut command =
         lictor(&["worker", file.path(), "--process", "vault", "--json", "--for", "1s"]);
     with_ports(&mut command, ports);
-    command.env("KEYS", &others);
+    command.env("KEYS", &others.0);
     let stranger = Running::of(command).rest();
     assert_eq!(stranger.status.code(), Some(0));
     assert!(!stranger.stdout.contains("peer_up"), "{}", stranger.stdout);
@@ -189,9 +204,6 @@ fn processes_sign_where_the_file_says_so() {
     let rest = run.rest();
     assert_eq!(rest.status.code(), Some(0));
     assert!(!rest.lines().iter().any(of("crashed", "till")), "{}", rest.stdout);
-    for folder in [keys, others] {
-        std::fs::remove_dir_all(folder).unwrap();
-    }
 }
 
 // Both said nothing, and one of them waited for ever.

@@ -1,6 +1,6 @@
 //! The receiver's half: off the stream, to the agent, and what became of it back to the stream.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,19 +15,20 @@ use lictor_runtime::ReplyFailure;
 use lictor_runtime::durable::Intake;
 use lictor_runtime::executor::Task;
 use lictor_runtime::transport::Frame;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
 
 use super::{JetStream, NoStream, count};
 use crate::link::whole;
 
-/// Messages that were handled and of which that is remembered, so that one that comes again
-/// because the server had not heard of it is not handled again.
-const DONE_MAX: usize = 1 << 14;
+/// Messages that were settled and of which that is remembered, so that one that comes again because
+/// the server had not heard of it is not given to the agent again; and as many that have failed.
+const KNOWN_MAX: usize = 1 << 14;
 
 /// How often the server is told what became of a message before it is left to hand it out again.
 const TELL_MAX: u32 = 10;
 
-/// What is on its way when a service ends is waited for so long, to be given back.
+/// What is on its way when a service ends is waited for so long, to be given back; and what it
+/// gives back comes again so much later, when nobody hands it to that service any more.
 const LAST: Duration = Duration::from_millis(50);
 
 /// How often, at most and at least, the server is told that a message is being handled.
@@ -54,18 +55,29 @@ struct Service {
 struct State {
     /// Messages that are being handled, and where the newest word about each goes.
     active: BTreeMap<Key, Subject>,
-    /// Messages that were handled, the oldest first.
-    done: BTreeSet<Key>,
-    done_in_order: VecDeque<Key>,
+    /// What became of messages that were settled, and these from the oldest on.
+    settled: BTreeMap<Key, Settled>,
+    settled_in_order: VecDeque<Key>,
     /// How often the agent has failed on a message.
     failures: BTreeMap<Key, u32>,
+}
+
+/// What became of a message for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Settled {
+    /// It has been handled.
+    Handled,
+    /// It is a dead letter, for this reason.
+    Dead(Arc<str>),
 }
 
 /// What came off the stream.
 struct Delivery {
     key: Key,
     frame: Frame,
+    /// How old it was when it came, and when that was.
     age: Duration,
+    came: Instant,
     /// How often it was handed out, this time included.
     deliveries: u32,
     label: Option<String>,
@@ -79,7 +91,7 @@ enum Verdict {
     /// It comes again after a while.
     Again(Duration),
     /// It never comes again, for this reason.
-    Dead(String),
+    Dead(Arc<str>),
 }
 
 pub(super) fn serve(stream: Arc<JetStream>, name: Arc<str>, intake: Intake, end: Task) -> Task {
@@ -211,15 +223,25 @@ impl Service {
             }
         };
         if is_over {
-            // What has been handed out and not looked at goes back at once.
-            while let Ok(Some(Ok(message))) = timeout(LAST, messages.next()).await {
-                count(&self.stream.counts.returned);
-                let _ = message.ack_with(AckKind::Nak(None)).await;
-            }
-            drop(messages);
+            self.give_back(messages).await;
         }
         while active.next().await.is_some() {}
         is_over
+    }
+
+    /// What has been handed out and not looked at goes back. Not before the subscription has ended:
+    /// it would come by it again and again, and be a dead letter for that.
+    async fn give_back(&self, mut messages: pull::Stream) {
+        let (until, mut held) = (Instant::now() + LAST, Vec::new());
+        while let Ok(Some(Ok(message))) = timeout_at(until, messages.next()).await {
+            held.push(message);
+        }
+        drop(messages);
+        for message in held {
+            count(&self.stream.counts.returned);
+            // If this is lost, it comes again when the server has heard nothing for long.
+            let _ = message.ack_with(AckKind::Nak(Some(LAST))).await;
+        }
     }
 
     /// A message that is to be dealt with; one that is being, or was, is not.
@@ -236,6 +258,7 @@ impl Service {
             key,
             frame: Frame::from(message.payload.clone()),
             age,
+            came: Instant::now(),
             deliveries: u32::try_from(info.delivered).unwrap_or(u32::MAX),
             label: label.map(ToString::to_string),
             reply: reply.clone(),
@@ -249,21 +272,7 @@ impl Service {
 
     async fn settle(&self, context: &Context, delivery: Delivery) {
         let key = delivery.key;
-        let was_done = self.state().done.contains(&key);
-        let verdict = if was_done {
-            count(&self.stream.counts.repeated);
-            Verdict::Handled
-        } else if delivery.deliveries > self.stream.config.deliveries {
-            Verdict::Dead(format!("handed out {} times and never settled", delivery.deliveries - 1))
-        } else {
-            count(&self.stream.counts.delivered);
-            let outcome = self.handle(context.client(), &delivery).await;
-            self.judge(key, outcome)
-        };
-        if matches!(verdict, Verdict::Handled) && !was_done {
-            count(&self.stream.counts.handled);
-            self.state().remember(key);
-        }
+        let verdict = self.verdict(context.client(), &delivery).await;
         let client = context.client();
         let (word, again) = match &verdict {
             Verdict::Handled => (AckKind::Ack, None),
@@ -288,20 +297,66 @@ impl Service {
         state.failures.remove(&key);
     }
 
-    /// Gives it to the agent, and says all the while that it is being handled.
-    async fn handle(&self, client: Client, delivery: &Delivery) -> Result<(), ReplyFailure> {
-        let mut taken = self.intake.take(delivery.frame.clone(), delivery.age);
+    /// What is to become of it: if that was settled, and the server has not heard of it, the same.
+    async fn verdict(&self, client: Client, delivery: &Delivery) -> Verdict {
+        let settled = self.state().settled.get(&delivery.key).cloned();
+        if let Some(settled) = settled {
+            count(&self.stream.counts.repeated);
+            return match settled {
+                Settled::Handled => Verdict::Handled,
+                Settled::Dead(why) => Verdict::Dead(why),
+            };
+        }
+        if delivery.deliveries > self.stream.config.deliveries {
+            let times = delivery.deliveries - 1;
+            return Verdict::Dead(format!("handed out {times} times and never settled").into());
+        }
+        count(&self.stream.counts.delivered);
+        let outcome = self.handle(&client, delivery).await;
+        let verdict = self.judge(delivery.key, outcome);
+        if matches!(verdict, Verdict::Handled) {
+            count(&self.stream.counts.handled);
+            self.state().remember(delivery.key, Settled::Handled);
+        }
+        verdict
+    }
+
+    /// Gives it to the agent, and says all the while that it is being handled. A mailbox that has
+    /// no room, or that gives its place to another, is tried again from here: each time that the
+    /// server hands it out counts against it.
+    async fn handle(&self, client: &Client, delivery: &Delivery) -> Result<(), ReplyFailure> {
         let every = (self.stream.config.ack_wait / 3).clamp(WORD_LEAST, WORD_MOST);
         let mut tick = interval_at(Instant::now() + every, every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let fallback = &delivery.reply;
+        loop {
+            let age = delivery.age.saturating_add(delivery.came.elapsed());
+            let taken = self.intake.take(delivery.frame.clone(), age);
+            let outcome = self.in_hand(client, delivery, &mut tick, taken).await;
+            let has_no_room = matches!(outcome, Err(ReplyFailure::Refused | ReplyFailure::Evicted));
+            if !has_no_room {
+                return outcome;
+            }
+            let wait = sleep(self.stream.config.retry_first);
+            self.in_hand(client, delivery, &mut tick, wait).await;
+        }
+    }
+
+    /// Waits, and says all the while that it is in hand.
+    async fn in_hand<T>(
+        &self,
+        client: &Client,
+        delivery: &Delivery,
+        tick: &mut Interval,
+        wait: impl Future<Output = T>,
+    ) -> T {
+        let mut wait = pin!(wait);
         loop {
             tokio::select! {
                 biased;
-                outcome = &mut taken => return outcome,
+                done = &mut wait => return done,
                 _ = tick.tick() => {
                     let to = self.state().active.get(&delivery.key).cloned();
-                    let to = to.unwrap_or_else(|| fallback.clone());
+                    let to = to.unwrap_or_else(|| delivery.reply.clone());
                     let _ = client.publish(to, AckKind::Progress.into()).await;
                 }
             }
@@ -317,30 +372,27 @@ impl Service {
             ReplyFailure::NotUnderstood | ReplyFailure::Expired | ReplyFailure::Skipped
         );
         if is_final {
-            return Verdict::Dead(failure.to_string());
+            return Verdict::Dead(failure.to_string().into());
         }
         if !failure.was_seen() {
             count(&self.stream.counts.returned);
-            let is_closed = failure == ReplyFailure::Down;
-            return Verdict::Again(if is_closed { Duration::ZERO } else { config.retry_first });
+            return Verdict::Again(LAST);
         }
-        let mut state = self.state();
-        let failures = state.failures.entry(key).or_insert(0);
-        *failures += 1;
-        if *failures >= config.attempts {
-            return Verdict::Dead(format!("{failure}, {failures} times"));
+        let failures = self.state().fail(key);
+        if failures >= config.attempts {
+            return Verdict::Dead(format!("{failure}, {failures} times").into());
         }
         count(&self.stream.counts.failed);
-        let doublings = (*failures - 1).min(20);
+        let doublings = (failures - 1).min(20);
         let wait = config.retry_first.saturating_mul(2_u32.pow(doublings));
         Verdict::Again(wait.min(config.retry_most))
     }
 
     /// Puts it among the dead letters.
-    async fn bury(&self, context: &Context, delivery: &Delivery, why: &str) -> Result<(), ()> {
+    async fn bury(&self, context: &Context, delivery: &Delivery, why: &Arc<str>) -> Result<(), ()> {
         let config = &self.stream.config;
         let mut headers = HeaderMap::new();
-        headers.insert("Lictor-Reason", why);
+        headers.insert("Lictor-Reason", &**why);
         headers.insert("Lictor-Deliveries", delivery.deliveries.to_string());
         if let Some(label) = &delivery.label {
             headers.insert("Lictor-Message-Id", label.as_str());
@@ -353,14 +405,20 @@ impl Service {
         let subject = format!("{}{}", config.dead_prefix, self.name);
         let buried = async { context.send_publish(subject, message).await?.await };
         match buried.await {
-            Ok(_) => {
-                count(&self.stream.counts.dead);
-                tracing::warn!(target: "lictor", name = &*self.name, "a dead letter: {why}");
+            Ok(stored) => {
+                self.state().remember(delivery.key, Settled::Dead(Arc::clone(why)));
+                if !stored.duplicate {
+                    count(&self.stream.counts.dead);
+                    tracing::warn!(target: "lictor", name = &*self.name, "a dead letter: {why}");
+                }
                 Ok(())
             }
             Err(error) => {
                 let name = &*self.name;
                 tracing::warn!(target: "lictor", name, "a dead letter cannot be stored: {error}");
+                // Its stream may be lost though the connection is not. If this fails, the next
+                // attempt says why.
+                let _ = self.stream.see_to_streams(context).await;
                 Err(())
             }
         }
@@ -380,14 +438,47 @@ impl Service {
 }
 
 impl State {
-    fn remember(&mut self, key: Key) {
-        if self.done.insert(key) {
-            self.done_in_order.push_back(key);
+    fn remember(&mut self, key: Key, settled: Settled) {
+        if self.settled.insert(key, settled).is_none() {
+            self.settled_in_order.push_back(key);
         }
-        if self.done_in_order.len() > DONE_MAX
-            && let Some(oldest) = self.done_in_order.pop_front()
+        if self.settled_in_order.len() > KNOWN_MAX
+            && let Some(oldest) = self.settled_in_order.pop_front()
         {
-            self.done.remove(&oldest);
+            self.settled.remove(&oldest);
         }
+    }
+
+    /// Notes that the agent has failed on a message; how often it has.
+    fn fail(&mut self, key: Key) -> u32 {
+        let failures = self.failures.entry(key).or_insert(0);
+        *failures = failures.saturating_add(1);
+        let failures = *failures;
+        // What was settled elsewhere, or thrown away at the server, is never heard of again.
+        if self.failures.len() > KNOWN_MAX {
+            self.failures.pop_first();
+        }
+        failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_messages_has_a_limit() {
+        let mut state = State::default();
+        let key = |sequence| Key { sequence, published: 7 };
+        let many = u64::try_from(KNOWN_MAX).unwrap() + 5;
+        for sequence in 0..many {
+            assert_eq!(state.fail(key(sequence)), 1);
+            state.remember(key(sequence), Settled::Handled);
+            state.remember(key(sequence), Settled::Handled);
+        }
+        assert_eq!((state.failures.len(), state.settled.len()), (KNOWN_MAX, KNOWN_MAX));
+        assert_eq!(state.settled_in_order.len(), KNOWN_MAX);
+        assert_eq!(state.fail(key(many - 1)), 2, "the newest is known");
+        assert_eq!(state.settled.get(&key(4)), None, "and the oldest is not");
     }
 }

@@ -8,13 +8,13 @@
 //! Whoever can publish at the broker can claim to be any node. Where that matters, frames are
 //! sealed on their way in ([`Transport`] decorators), not here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::{self, Debug, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lictor_kernel::NodeId;
+use lictor_kernel::{Instant, NodeId};
 
 use super::{AddressError, Broker, BrokerEvent, BrokerInbox, Subscription};
 use crate::executor::{Executor, Task};
@@ -23,6 +23,14 @@ use crate::transport::{FRAME_BYTES_MAX, Frame, Inbox, SendError, Transport};
 
 /// Nodes of one mesh that are remembered; as many as the membership takes.
 const NODES_MAX: usize = 1 << 12;
+
+/// When as many are known, those are forgotten that nobody has named and that have been silent for
+/// so long, or for three of our own hellos: nodes that take a new number at each start would leave
+/// no room for their successors.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// And that is looked for as often at most: who sends as ever other nodes costs a look each time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes before the frame: who sends it.
 const HEADER: usize = 8;
@@ -86,7 +94,10 @@ pub struct Mesh {
 struct State {
     running: bool,
     ready: bool,
-    known: BTreeSet<NodeId>,
+    /// And when each was heard last.
+    known: BTreeMap<NodeId, Instant>,
+    /// When it is looked again whether some of them can be forgotten.
+    look_at: Instant,
     /// Which of them have been said to be reachable over this connection.
     told: BTreeSet<NodeId>,
     /// Another boot that says it is this node, and how often it has said so since it was asked for.
@@ -117,7 +128,8 @@ impl Mesh {
             let listen = Subscription::Address(Arc::clone(address));
             broker.subscribe(listen).map_err(wrong)?;
         }
-        let known = config.peers.iter().copied().collect();
+        let now = executor.now();
+        let known = config.peers.iter().map(|node| (*node, now)).collect();
         let state = Mutex::new(State { known, ..State::default() });
         Ok(Arc::new(Self { executor, broker, config, common, own, state }))
     }
@@ -165,8 +177,8 @@ impl Mesh {
                 let known = {
                     let mut state = self.state();
                     state.ready = true;
-                    state.told = state.known.clone();
-                    state.known.clone()
+                    state.told = state.known.keys().copied().collect();
+                    state.told.clone()
                 };
                 known.into_iter().for_each(|node| inbox.up(node));
                 self.hello();
@@ -205,14 +217,19 @@ impl Mesh {
 
     /// A node has been heard. A new one is told that we are there, too.
     fn meet(&self, inbox: &Inbox, node: NodeId) -> bool {
-        let (is_new, is_stranger) = {
+        let now = self.executor.now();
+        let (met, forgotten) = {
             let mut state = self.state();
-            if !state.known.contains(&node) && state.known.len() >= NODES_MAX {
-                return false;
-            }
+            let is_full = state.known.len() >= NODES_MAX && !state.known.contains_key(&node);
+            let forgotten = if is_full { self.forget(&mut state, now) } else { Vec::new() };
+            let has_room = !is_full || !forgotten.is_empty();
             // It can be heard before our own readiness is known.
-            (state.told.insert(node), state.known.insert(node))
+            let met = has_room
+                .then(|| (state.told.insert(node), state.known.insert(node, now).is_none()));
+            (met, forgotten)
         };
+        forgotten.into_iter().for_each(|node| inbox.down(node));
+        let Some((is_new, is_stranger)) = met else { return false };
         if is_new {
             inbox.up(node);
         }
@@ -220,6 +237,25 @@ impl Mesh {
             self.hello();
         }
         true
+    }
+
+    /// Forgets those that have been silent for long, and says which they were.
+    fn forget(&self, state: &mut State, now: Instant) -> Vec<NodeId> {
+        if now < state.look_at {
+            return Vec::new();
+        }
+        state.look_at = now.saturating_add(LOOK_EVERY);
+        let own = self.config.hello_every.unwrap_or_default().saturating_mul(3);
+        let patience = own.max(FORGET_AFTER);
+        let is_silent = |since: Instant| now.saturating_since(since) >= patience;
+        let silent = state.known.iter().filter(|(_, since)| is_silent(**since));
+        let named = |node: &NodeId| self.config.peers.contains(node);
+        let silent: Vec<NodeId> = silent.map(|(node, _)| *node).filter(|it| !named(it)).collect();
+        for node in &silent {
+            state.known.remove(node);
+            state.told.remove(node);
+        }
+        silent
     }
 }
 
@@ -251,7 +287,7 @@ impl Transport for Mesh {
             if frame.as_bytes().len() > FRAME_BYTES_MAX {
                 return Err(SendError::TooLarge);
             }
-            if !state.known.contains(&peer) {
+            if !state.known.contains_key(&peer) {
                 return Err(SendError::UnknownPeer);
             }
             if !state.ready {

@@ -328,4 +328,20 @@ mod tests {
         let counters = peers.counters(0);
         assert_eq!((counters.stale, counters.repeated), (3, 1));
     }
+
+    // What is numbered anew is taken for a copy, by a boot that has taken more than that.
+    #[test]
+    fn a_peer_that_was_forgotten_among_many_is_not_numbered_anew() {
+        let peers = Peers::new(Arc::new(Nowhere), 7);
+        let number = |node| peers.stamp(NodeId(node), 1).number;
+        (0..10_000).for_each(|_| assert!(number(1) > 0));
+        let many = u64::try_from(PEERS_MAX).unwrap();
+        (2..2 * many).for_each(|node| assert!(number(node) > 0));
+        let mut window = Window::new(1);
+        for sent in 1..=10_000 {
+            window.take(1, sent);
+        }
+        assert_eq!(window.take(1, number(1)), Seen::New);
+        assert!(peers.state().sent.len() <= PEERS_MAX);
+    }
 }

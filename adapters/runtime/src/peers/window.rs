@@ -1,8 +1,9 @@
 //! Which numbered frames of a peer were taken already.
 
-/// How far back a number is still told from one that was taken.
-const SPAN: u64 = 4096;
-const WORDS: usize = 64;
+/// How far back a number is still told from one that was taken: as far as a frame on a wire that
+/// signs may come late.
+const SPAN: u64 = 1 << 13;
+const WORDS: usize = 128;
 
 /// What was taken of one boot of a peer: the greatest number, and a bit for each of the last
 /// [`SPAN`]. What is older than that counts as taken: to lose a frame is allowed, to take it twice
@@ -81,7 +82,7 @@ mod tests {
     use super::{SPAN, Seen, Window};
 
     fn any_number() -> impl Strategy<Value = u64> {
-        prop_oneof![0..20_u64, 4000..4200_u64, 0..20_000_u64]
+        prop_oneof![0..20_u64, SPAN - 90..SPAN + 90, 0..5 * SPAN]
     }
 
     proptest! {

@@ -252,6 +252,11 @@ fn faults_of_the_transport() {
         ("transport: {type: zmq, process: _x}", 33, "bad-name"),
         ("transport: {type: zmq, membership: {lease: 1s}}", 44, "bad-combination"),
         ("transport: {type: zmq, membership: {heartbeat_interval: 10s}}", 57, "bad-combination"),
+        ("transport: {type: zmq, membership: {child_lease: 99ms}}", 50, "out-of-range"),
+        ("transport: {type: zmq, membership: {heartbeat_interval: 9ms}}", 57, "out-of-range"),
+        ("transport: {type: zmq, membership: {heartbeat_timeout: 9ms}}", 56, "out-of-range"),
+        ("transport: {type: zmq, membership: {ask_every: 1us}}", 48, "out-of-range"),
+        ("transport: {type: nats, nats: {jetstream: {ack_wait: 99ms}}}", 54, "out-of-range"),
         (
             "transport: {type: zmq, membership: {missed_heartbeats_threshold: 0}}",
             66,

@@ -21,7 +21,8 @@ fn transport() -> impl Generator<Value = Transport> {
     let limits = (any::<u32>(), time(), time()).prop_map(|(many, age, wait)| {
         let mut limits = JetStream::default();
         (limits.max_bytes, limits.max_messages) = (Some(u64::from(many) + 1), None);
-        (limits.max_age, limits.ack_wait, limits.max_deliver) = (Some(age), Some(wait), Some(7));
+        (limits.max_age, limits.max_deliver) = (Some(age), Some(7));
+        limits.ack_wait = Some(Duration::from_millis(100) + wait);
         limits
     });
     let words = ("[a-z]{1,4}", "[a-z]{1,3}(\\.[a-z]{1,3})?", "[A-Z]{1,4}");
@@ -35,12 +36,14 @@ fn transport() -> impl Generator<Value = Transport> {
             transport.zmq.start_proxy = start_proxy;
             transport.nats.servers = vec![Secret::new("nats://u:${p}@h"), Secret::new("h:1")];
             (transport.nats.jetstream, transport.nats.stream_name) = (jetstream, stream);
+            let least = Duration::from_millis(10);
+            let (beat, more) = (beat.max(least), more.max(least));
             let membership: &mut Membership = &mut transport.membership;
             (membership.heartbeat_interval, membership.heartbeat_timeout) = (beat, more);
             membership.ask_every = more;
             membership.missed_heartbeats_threshold = misses;
             membership.lease = beat.max(more) * 3 + more;
-            membership.child_lease = beat;
+            membership.child_lease = Duration::from_millis(100) + beat;
             transport
         },
     )

@@ -216,13 +216,30 @@ async fn a_second_run_ends_at_once_and_disturbs_nothing() {
     assert_eq!(client.message().await.1, b"1");
 }
 
+/// A folder that goes when this is dropped.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let name = format!("lictor-zmq-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 #[tokio::test]
 async fn sockets_in_the_file_system_do_as_well() {
-    let folder = std::env::temp_dir().join(format!("lictor-zmq-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new("sockets");
     let mut config = config();
-    config.pub_addr = Endpoint::Ipc(folder.join("pub"));
-    config.sub_addr = Endpoint::Ipc(folder.join("sub"));
+    config.pub_addr = Endpoint::Ipc(folder.0.join("pub"));
+    config.sub_addr = Endpoint::Ipc(folder.0.join("sub"));
     for _ in 0..2 {
         // The second finds the sockets that the first has left behind.
         let forwarder = Forwarder::start(&mut config).await;
@@ -235,18 +252,44 @@ async fn sockets_in_the_file_system_do_as_well() {
         client.task.abort();
         forwarder.stop().await;
     }
-    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A socket that was left behind is one that several starters find at once: one of them has the path
+/// then, and no other has taken it away from under it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_that_take_over_a_socket_one_listens() {
+    let folder = Folder::new("taken");
+    let mut listening = Vec::new();
+    for round in 0..200 {
+        let path = folder.0.join(format!("{round}"));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let start = Arc::new(tokio::sync::Barrier::new(4));
+        let starters: Vec<_> = (0..4)
+            .map(|_| {
+                let (start, path) = (Arc::clone(&start), path.clone());
+                tokio::spawn(async move {
+                    start.wait().await;
+                    TokioNetwork.bind(&Endpoint::Ipc(path)).await.ok()
+                })
+            })
+            .collect();
+        let mut bound = Vec::new();
+        for starter in starters {
+            bound.extend(starter.await.unwrap());
+        }
+        listening.push(bound.len());
+    }
+    assert_eq!(listening, vec![1; 200]);
 }
 
 /// A path that was mistyped may be somebody's file.
 #[tokio::test]
 async fn what_is_no_socket_is_not_taken_away() {
-    let path = std::env::temp_dir().join(format!("lictor-zmq-file-{}", std::process::id()));
+    let folder = Folder::new("file");
+    let path = folder.0.join("precious");
     std::fs::write(&path, "precious").unwrap();
     let bound = TokioNetwork.bind(&Endpoint::Ipc(path.clone())).await;
-    let left = std::fs::read_to_string(&path);
-    let _ = std::fs::remove_file(&path);
-    assert_eq!(left.unwrap(), "precious");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     assert_eq!(bound.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
 }
 

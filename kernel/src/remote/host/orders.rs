@@ -175,7 +175,10 @@ impl Host {
             next: None,
             deadline: self.jobs.get(&name).and_then(|job| job.deadline),
         };
-        self.jobs.insert(name, job);
+        let before = self.jobs.insert(name, job);
+        if let Some(before) = before.filter(|before| before.owner != owner) {
+            self.drop_owner(before.owner);
+        }
         if let Some(reason) = stopped {
             return self.ended(now, name, None, State::Exited { reason, came_up: false }, out);
         }
@@ -246,6 +249,7 @@ impl Host {
         if job.has_name {
             out.push(Hosting::GiveBack(name));
         }
+        self.drop_owner(job.owner);
     }
 
     /// Tells the owner how its process is, and when to tell it again.
