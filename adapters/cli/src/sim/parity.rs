@@ -27,8 +27,8 @@ const SHOWN: usize = 5;
 /// Each seed makes a plan in which nothing happens at nearly the same time as something else: which
 /// of two such things comes first is nobody's rule. Engines are compared modulo time.
 ///
-/// What follows from a plan may still meet, such as a crash of one child and the start of another.
-/// A seed on which engines differ, and the kernel's world as well when all takes a trifle longer, is
+/// What follows from a plan may still meet, such as a crash of one child and a start of another. A
+/// seed on which engines differ, and the kernel's world as well when all takes a trifle longer, is
 /// not compared, and is counted.
 ///
 /// Exits with 1 if two engines differ, or an invariant does not hold on one of them; the plan is
