@@ -173,3 +173,22 @@ fn what_is_let_in_at_once_needs_no_task_that_waits() {
 fn what_is_over_makes_room_also_when_its_agent_ends_at_once() {
     holds_on(Engine::Virtual, include_str!("found/s13_up_and_gone.yaml"));
 }
+
+// Invariant: S3. The crash of `tax` waits for longer than several of `till` that come after it: it
+// counts when it was and not when its restart is seen. Found on a topology drawn at random.
+#[test]
+fn a_restart_that_waits_for_longer_counts_with_its_crash() {
+    holds(include_str!("found/s3_waits.yaml"));
+}
+
+// Invariant: S13. What is due, and late, comes before an operation: it has begun the supervisor anew
+// that is to spawn. Found on a topology drawn at random.
+#[test]
+fn a_supervisor_that_begins_anew_in_the_instant_of_a_spawn_may_refuse_it() {
+    let topology = "topology:\n  supervision:\n    name: root\n    strategy: ONE_FOR_ALL\n    backoff: \
+                    CONSTANT\n    backoff_base: 500ms\n    jitter: none\n    children:\n    - { type: \
+                    dynamic_supervisor, name: pool }\n    - agent: { name: a, type: lictor.echo }\n";
+    let rest = "horizon: 2s\nfaults:\n  - { at: 1s, crash: a }\n  - { at: 1s, late_timers: 0, amount: 19ms, lasts: \
+                900ms }\noperations: [{ at: 1.51s, spawn: pool-0 }]\n";
+    holds(&format!("{topology}{rest}"));
+}

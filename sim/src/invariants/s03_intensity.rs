@@ -8,6 +8,7 @@
 //! error. With one_for_one the span is a point, and the judgement is exact.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lictor_kernel::{Instant, Intensity, Strategy};
 
@@ -22,8 +23,9 @@ struct Budget {
     intensity: Option<Intensity>,
     /// One for each child, and not one for all.
     per_child: bool,
-    /// The earliest instants of the crashes that were answered by a restart.
-    counted: VecDeque<Instant>,
+    /// The crashes that were answered by a restart, each from its earliest instant to its latest, in
+    /// the order of the earliest.
+    counted: VecDeque<(Instant, Instant)>,
     /// The record of the last start that was counted.
     last_counted: u64,
     /// The record of the end that it answered.
@@ -32,6 +34,30 @@ struct Budget {
     ends: VecDeque<(Instant, Who)>,
     /// How many children there are whose crashes it counts.
     children: usize,
+}
+
+impl Budget {
+    /// Counts the crash that lies in this span. Whether it is one of more than `most` that lie in one
+    /// window, wherever in their spans they are.
+    ///
+    /// A restart that waits for longer than those of other children is seen after theirs, though its
+    /// crash was before.
+    fn counts(&mut self, span: (Instant, Instant), most: usize, period: Duration) -> bool {
+        let at = self.counted.partition_point(|other| other.0 <= span.0);
+        self.counted.insert(at, span);
+        let firsts = at.saturating_sub(most)..self.counted.len().saturating_sub(most);
+        let over = firsts.take_while(|first| *first <= at).any(|first| {
+            let window = self.counted.range(first..=first + most);
+            let latest = window.map(|span| span.1).max();
+            latest.is_some_and(|latest| latest.saturating_since(self.counted[first].0) < period)
+        });
+        // As many as one that waited can come before.
+        let kept = most.saturating_add(1).saturating_mul(2).saturating_add(self.children);
+        while self.counted.len() > kept {
+            self.counted.pop_front();
+        }
+        over
+    }
 }
 
 /// The books of this invariant, by number of the name: of a supervisor, or of a child that has a
@@ -160,21 +186,13 @@ impl Windows {
         }
         let counted = if exact { (end.at, end.at) } else { span(books, process, &end, budget) };
         (budget.last_counted, budget.last_answered) = (index, end.index);
-        budget.counted.push_back(counted.0);
         let Some(Intensity { max_restarts, period }) = budget.intensity else { return Ok(()) };
         let most = max_restarts as usize;
-        while budget.counted.len() > most + 1 {
-            budget.counted.pop_front();
-        }
-        let over = budget.counted.len() > most;
-        if let (true, Some(oldest)) = (over, budget.counted.front())
-            && counted.1.saturating_since(*oldest) < period
-            && !odd
-        {
+        if budget.counts(counted, most, period) && !odd {
             return Err(format!(
                 "{process:?} is started: that makes {} restarts within {period:?}, and {most} are \
                  allowed",
-                budget.counted.len()
+                most + 1
             ));
         }
         Ok(())

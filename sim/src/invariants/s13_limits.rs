@@ -28,8 +28,8 @@ pub(super) struct Limits {
     /// Spawned, and not removed since.
     present: Vec<bool>,
     acts: Vec<Act>,
-    /// Who is to be spawned by the operation at hand.
-    wanted: Option<Who>,
+    /// Who is to be spawned by the operation at hand, and by whom.
+    wanted: Option<(Who, Option<u64>)>,
 }
 
 impl Limits {
@@ -50,17 +50,23 @@ impl Limits {
         match record.what {
             What::Operation(number) => {
                 self.wanted = match self.acts.get(number as usize) {
-                    Some(Act::Spawn(who)) => Some(*who),
+                    Some(Act::Spawn(who)) => {
+                        Some((*who, books.boss(*who).and_then(|boss| boss.id)))
+                    }
                     Some(_) | None => None,
                 };
                 Ok(())
             }
-            What::Start(process) if self.wanted == Some(process.who) => {
+            What::Start(process) if self.wanted.is_some_and(|(who, _)| who == process.who) => {
                 self.wanted = None;
                 self.spawned(books, process.who)
             }
             What::Refused(_) => match self.wanted.take() {
-                Some(who) => self.refused(books, who),
+                // What is due comes before an operation: it may have begun its supervisor anew.
+                Some((who, by)) if books.boss(who).and_then(|boss| boss.id) == by => {
+                    self.refused(books, who)
+                }
+                Some(_) => Ok(()),
                 None => Ok(()),
             },
             What::Removed(who) => {
