@@ -13,14 +13,14 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use lictor_kernel::Instant;
 
 pub(crate) use self::control::{Control, WISHES_MAX};
-pub(crate) use self::envelope::{Envelope, OnlyFor};
+pub(crate) use self::envelope::{Envelope, OnlyFor, Special};
 pub(crate) use self::sending::Sending;
 use crate::durable::Receipt;
 use crate::error::SendError;
@@ -28,7 +28,7 @@ use crate::events::EventKind;
 use crate::executor::Task;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig, Overflow, PushError};
 use crate::message::{DecodeError, Message, Protocol, is_reserved};
-use crate::process::Life;
+use crate::process::{Life, Work};
 use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
@@ -72,9 +72,16 @@ impl Way {
         Self { lane, patience, expires: Instant::MAX, only_for: None }
     }
 
+    #[inline]
     fn envelope<P>(self, message: P) -> Envelope<P> {
+        let is_usual = self.only_for.is_none() && self.expires == Instant::MAX;
+        Envelope { message, special: if is_usual { None } else { self.special(None) } }
+    }
+
+    #[cold]
+    fn special(self, receipt: Option<Receipt>) -> Option<Box<Special>> {
         let Self { only_for, expires, .. } = self;
-        Envelope { message, attempt: 0, only_for, expires, receipt: None }
+        Special { attempt: 0, only_for, expires, receipt }.boxed()
     }
 }
 
@@ -85,15 +92,16 @@ pub(crate) struct Core {
     handled: AtomicU64,
     pub(crate) name: Arc<str>,
     pub(crate) kind: AgentKind,
-    pub(crate) capabilities: Box<[String]>,
+    /// What few agents have.
+    unusual: Option<Box<Unusual>>,
     pub(crate) shared: Arc<Shared>,
     overflow: Overflow,
     status: AtomicU8,
     starts: AtomicU64,
     dead: AtomicU64,
     timed_out: AtomicU64,
-    /// Controls on the way that callers have asked for.
-    wishes: AtomicU32,
+    /// Controls on the way that callers have asked for: [`WISHES_MAX`] at most.
+    wishes: AtomicU16,
     /// Stop only when the queue is empty.
     drain: AtomicBool,
     /// Somebody has suspended the name, and nobody has resumed it. An incarnation that comes
@@ -101,7 +109,24 @@ pub(crate) struct Core {
     suspended: AtomicBool,
 }
 
+/// What is unusual about an agent: boxed, so that the others pay no more than a word for it.
+struct Unusual {
+    capabilities: Box<[String]>,
+    work: Work,
+}
+
 impl Core {
+    /// What it can do.
+    pub(crate) fn capabilities(&self) -> &[String] {
+        self.unusual.as_ref().map_or(&[], |it| &it.capabilities)
+    }
+
+    /// How its incarnations work.
+    #[inline]
+    pub(crate) fn work(&self) -> Work {
+        self.unusual.as_ref().map_or(Work::DEFAULT, |it| it.work)
+    }
+
     pub(crate) fn status(&self) -> Status {
         Status::from_code(self.status.load(Ordering::Acquire))
     }
@@ -137,7 +162,7 @@ impl Core {
         self.timed_out.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn wishes(&self) -> u32 {
+    pub(crate) fn wishes(&self) -> u16 {
         self.wishes.load(Ordering::Relaxed)
     }
 
@@ -207,22 +232,25 @@ impl<P: Protocol> Cell<P> {
         name: Arc<str>,
         kind: AgentKind,
         capabilities: &[String],
+        work: Work,
         mailbox: MailboxConfig,
         shared: Arc<Shared>,
     ) -> Self {
+        let is_usual = capabilities.is_empty() && work == Work::DEFAULT;
+        let unusual = || Box::new(Unusual { capabilities: capabilities.into(), work });
         let (encodes, stores) = (shared.config.encode_messages, shared.streams.is_some());
         let core = Core {
             handled: AtomicU64::new(0),
             name,
             kind,
-            capabilities: capabilities.into(),
+            unusual: (!is_usual).then(unusual),
             shared,
             overflow: mailbox.overflow,
             status: AtomicU8::new(Status::Initializing.code()),
             starts: AtomicU64::new(0),
             dead: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
-            wishes: AtomicU32::new(0),
+            wishes: AtomicU16::new(0),
             drain: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
         };
@@ -468,7 +496,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
 
     fn control(&self, control: Control) {
         // Counted first: the agent may take it at once. Only the driver gets here.
-        let wish = u32::from(control.is_wish());
+        let wish = u16::from(control.is_wish());
         self.core.wishes.fetch_add(wish, Ordering::Relaxed);
         if self.mailbox.force_control(control).is_err() {
             // The agent has ended.
@@ -479,7 +507,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
     fn close(&self, reason: ReplyFailure) {
         let leftover = self.mailbox.close();
         for control in leftover.control {
-            self.core.wishes.fetch_sub(u32::from(control.is_wish()), Ordering::Relaxed);
+            self.core.wishes.fetch_sub(u16::from(control.is_wish()), Ordering::Relaxed);
         }
         let count = leftover.messages.len() as u64;
         for envelope in leftover.messages {
@@ -522,7 +550,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
         Box::pin(async move {
             let message = self.decode(message)?;
             let message = self.as_it_arrives(message)?;
-            let envelope = Envelope { receipt, ..way.envelope(message) };
+            let envelope = Envelope { message, special: way.special(receipt) };
             if self.core.overflow != Overflow::Wait {
                 return self.try_put(way.lane, envelope);
             }
@@ -547,6 +575,7 @@ impl<P> Debug for Cell<P> {
 
 /// What can make incarnations for a cell.
 pub(crate) trait Launch: Send + Sync {
+    fn core(&self) -> &Core;
     fn cell(&self) -> Arc<dyn AnyCell>;
     /// The body of one incarnation.
     fn launch(self: Arc<Self>, life: Arc<Life>) -> Task;

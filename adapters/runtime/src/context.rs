@@ -37,7 +37,8 @@ pub(crate) enum Ending {
     No,
     Stop,
     Ignore,
-    Fail(Arc<str>),
+    /// Boxed: each agent has room for it.
+    Fail(Box<Arc<str>>),
 }
 
 impl<A: Agent> Context<A> {
@@ -244,7 +245,7 @@ impl<A: Agent> Context<A> {
     /// Ends this agent as crashed when the present method has returned. Unlike with an error, the
     /// message in hand counts as handled: it is not what the agent fails at.
     pub fn fail(&mut self, reason: impl Into<Arc<str>>) {
-        self.ending = Ending::Fail(reason.into());
+        self.ending = Ending::Fail(Box::new(reason.into()));
     }
 
     /// In [`Agent::start`]: there is nothing to do here, and that is no failure (OTP `ignore`).

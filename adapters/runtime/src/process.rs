@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Lifecycle};
+use lictor_kernel::{ExitReason, LifecycleState};
 
 use pin_project_lite::pin_project;
 
 use self::desk::{Desk, End};
 pub(crate) use self::life::Life;
 use crate::agent::{Agent, InHandPolicy};
-use crate::cell::{AnyCell, Cell, Launch};
+use crate::cell::{AnyCell, Cell, Core, Launch};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::executor::Task;
@@ -135,21 +135,28 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Arc<str> {
 }
 
 /// Makes incarnations of `A` for one cell.
-pub(crate) struct Launcher<A: Agent> {
+pub(crate) struct Launcher<A: Agent, F: ?Sized> {
     pub(crate) cell: Arc<Cell<A::Message>>,
-    /// In a box of its own: most factories capture nothing, and such a box is no allocation.
-    pub(crate) factory: Box<dyn Fn() -> A + Send + Sync>,
-    pub(crate) work: Work,
+    /// Last and of no known size, so that it lies in here: most factories capture nothing.
+    pub(crate) factory: F,
 }
 
-impl<A: Agent> Launch for Launcher<A> {
+/// A launcher, whatever its factory is.
+type AnyLauncher<A> = Launcher<A, dyn Fn() -> A + Send + Sync>;
+
+impl<A: Agent, F: Fn() -> A + Send + Sync + 'static> Launch for Launcher<A, F> {
+    fn core(&self) -> &Core {
+        &self.cell.core
+    }
+
     fn cell(&self) -> Arc<dyn AnyCell> {
         Arc::<Cell<A::Message>>::clone(&self.cell)
     }
 
     fn launch(self: Arc<Self>, life: Arc<Life>) -> Task {
         let shared = Arc::clone(&self.cell.core.shared);
-        let incarnation = Incarnation { launcher: self, life: Arc::clone(&life) };
+        let launcher: Arc<AnyLauncher<A>> = self;
+        let incarnation = Incarnation { launcher, life: Arc::clone(&life) };
         let body = Some(incarnation.run());
         Box::pin(Guarded { body, life, registered: None, shared })
     }
@@ -166,7 +173,7 @@ fn not_up<A: Agent>(started: Handling, cx: &Context<A>) -> Option<(Outcome, bool
 }
 
 struct Incarnation<A: Agent> {
-    launcher: Arc<Launcher<A>>,
+    launcher: Arc<AnyLauncher<A>>,
     life: Arc<Life>,
 }
 
@@ -179,8 +186,7 @@ impl<A: Agent> Incarnation<A> {
     fn run(self) -> impl Future<Output = Outcome> {
         async move {
             let incarnation = self.cell().core.begin_incarnation();
-            let lifecycle = Lifecycle::new(incarnation, self.launcher.work.max_retries);
-            self.cell().core.set_status(lifecycle.state().into());
+            self.cell().core.set_status(LifecycleState::Initializing.into());
             let mut agent;
             let mut cx;
             {
@@ -204,8 +210,8 @@ impl<A: Agent> Incarnation<A> {
                 }
             }
             let end = {
-                let mut desk = Desk::of(&self, lifecycle);
-                desk.started(incarnation);
+                let mut desk = Desk::of(&self, cx.incarnation());
+                desk.started();
                 let end = desk.work(&mut agent, &mut cx).await;
                 desk.ended(&end);
                 end
@@ -242,7 +248,7 @@ impl<A: Agent> Incarnation<A> {
     /// Whether somebody listens to each delivery, or the time for it is bounded.
     #[inline]
     fn is_watched(&self) -> bool {
-        self.launcher.work.handle_timeout < Work::NO_LIMIT || spans::handles_wanted()
+        self.cell().core.work().handle_timeout < Work::NO_LIMIT || spans::handles_wanted()
     }
 
     /// One delivery of a message, where somebody listens or the time for it is bounded. Most are
@@ -254,7 +260,7 @@ impl<A: Agent> Incarnation<A> {
         message: A::Message,
     ) -> Handling {
         let handle = caught(async {
-            let Some(timeout) = self.launcher.work.time() else {
+            let Some(timeout) = self.cell().core.work().time() else {
                 return agent.handle(message, cx).await;
             };
             let shared = Arc::clone(&self.cell().core.shared);

@@ -25,7 +25,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 use super::lane::release_memory;
 use super::{Accept, Intake, Lane, Mailbox, Overflow, Popped, State, wake};
@@ -33,10 +33,11 @@ use crate::sync::{AtomicBool, AtomicU32, MutexGuard, Ordering};
 
 /// What consumer and senders tell each other without the lock, while something is lent. The
 /// consumer looks here for each message, while senders write to the lock and the queue behind it:
-/// so that they seldom share a line of the cache there is room before it.
+/// so that they seldom share a line of the cache there is room before it, and the last of what is
+/// behind the lock is what no sender needs who finds room.
 #[repr(C)]
 pub(super) struct Hints {
-    _room: [u64; 2],
+    _room: u64,
     /// The consumer must come to the lock before it goes on.
     recalled: AtomicBool,
     /// How much of the present loan the consumer has claimed.
@@ -45,7 +46,7 @@ pub(super) struct Hints {
 
 impl Hints {
     pub(super) fn new() -> Self {
-        Self { _room: [0; 2], recalled: AtomicBool::new(false), claimed: AtomicU32::new(0) }
+        Self { _room: 0, recalled: AtomicBool::new(false), claimed: AtomicU32::new(0) }
     }
 
     /// To be called under the lock, by which the consumer lends next.
@@ -68,7 +69,7 @@ impl Hints {
 /// What a consumer has borrowed of [`Lane::Normal`], oldest first; see [`Mailbox::poll_borrow`].
 pub struct Loan<T> {
     messages: VecDeque<T>,
-    number: u64,
+    number: u32,
     claimed: u32,
     /// Whether there is something to be settled: also a loan that is all claimed takes room until
     /// somebody asks.
@@ -104,11 +105,16 @@ impl<T> Loan<T> {
 }
 
 /// Which waker it is, as [`Waker::will_wake`] sees it.
-type Identity = (usize, usize);
+type Identity = (usize, &'static RawWakerVTable);
 
 #[inline]
 fn identity(waker: &Waker) -> Identity {
-    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+    (waker.data().addr(), waker.vtable())
+}
+
+#[inline]
+fn is_same(known: Identity, waker: &Waker) -> bool {
+    known.0 == waker.data().addr() && std::ptr::eq(known.1, waker.vtable())
 }
 
 impl<T> Debug for Loan<T> {
@@ -146,7 +152,7 @@ impl<C, T> Mailbox<C, T> {
         if let Some(parked) = loan.ahead.take() {
             // While there is no news the waker that was registered is still there, so nothing else
             // can be where it is.
-            let is_parked = accept == Accept::All && parked == identity(cx.waker());
+            let is_parked = accept == Accept::All && is_same(parked, cx.waker());
             if is_parked && !self.news.load(Ordering::Acquire) {
                 loan.taken = 0;
                 return Poll::Pending;
@@ -236,7 +242,7 @@ impl<C, T> State<C, T> {
         }
         self.normal.lend(&mut loan.messages);
         if !loan.messages.is_empty() {
-            self.loans += 1;
+            self.loans = self.loans.wrapping_add(1);
             (loan.number, loan.claimed, loan.is_out) = (self.loans, 0, true);
             // Until here nothing could be claimed: a loan that is void, or all claimed, is empty.
             hints.reset();
