@@ -281,7 +281,6 @@ pub(super) struct Local {
     known: Known,
     pub(super) status: Status,
     pub(super) kind: ChildKind,
-    #[expect(clippy::redundant_allocation, reason = "one word where there is none")]
     capabilities: Option<Box<Arc<[NameId]>>>,
 }
 
