@@ -91,15 +91,15 @@ pub(crate) struct Core {
     /// Next to what the consumer tells senders of its loan, which it writes for each message, too.
     handled: AtomicU64,
     pub(crate) name: Arc<str>,
-    pub(crate) kind: AgentKind,
     /// What few agents have.
     unusual: Option<Box<Unusual>>,
     pub(crate) shared: Arc<Shared>,
-    overflow: Overflow,
-    status: AtomicU8,
     starts: AtomicU64,
     dead: AtomicU64,
     timed_out: AtomicU64,
+    pub(crate) kind: AgentKind,
+    overflow: Overflow,
+    status: AtomicU8,
     /// Controls on the way that callers have asked for: [`WISHES_MAX`] at most.
     wishes: AtomicU16,
     /// Stop only when the queue is empty.
@@ -216,13 +216,14 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
 /// The cell of an agent that understands `P`. What a sender needs comes first, in one piece.
 #[repr(C)]
 pub(crate) struct Cell<P> {
-    /// Whether each message is encoded, and whether a stream stores what wants no answer: as the
-    /// runtime's configuration says.
-    encodes: bool,
-    stores: bool,
     pub(crate) mailbox: Mailbox<Control, Envelope<P>>,
     pub(crate) core: Core,
 }
+
+/// Marks of a mailbox, as the runtime's configuration says: each message is encoded.
+const ENCODES: u8 = 1;
+/// A stream stores what wants no answer.
+const STORES: u8 = 2;
 
 /// What a mailbox says to a message.
 type Pushed<P> = Result<Option<Envelope<P>>, PushError<Envelope<P>>>;
@@ -238,7 +239,8 @@ impl<P: Protocol> Cell<P> {
     ) -> Self {
         let is_usual = capabilities.is_empty() && work == Work::DEFAULT;
         let unusual = || Box::new(Unusual { capabilities: capabilities.into(), work });
-        let (encodes, stores) = (shared.config.encode_messages, shared.streams.is_some());
+        let encodes = if shared.config.encode_messages { ENCODES } else { 0 };
+        let stores = if shared.streams.is_some() { STORES } else { 0 };
         let core = Core {
             handled: AtomicU64::new(0),
             name,
@@ -254,13 +256,18 @@ impl<P: Protocol> Cell<P> {
             drain: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
         };
-        Self { encodes, stores, mailbox: Mailbox::new(mailbox), core }
+        Self { mailbox: Mailbox::new(mailbox).marked(encodes | stores), core }
+    }
+
+    #[inline(always)]
+    fn encodes(&self) -> bool {
+        self.mailbox.mark() & ENCODES != 0
     }
 
     /// Sends without waiting.
     #[inline(always)]
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
-        if self.encodes || spans::sends_wanted() || message.reserved().is_some() {
+        if self.encodes() || spans::sends_wanted() || message.reserved().is_some() {
             return self.try_send_special(way, message);
         }
         self.try_put(way.lane, way.envelope(message))
@@ -287,7 +294,7 @@ impl<P: Protocol> Cell<P> {
     /// processor waits longer than the call takes.
     #[inline(always)]
     pub(crate) fn start_send(&self, way: Way, message: P) -> Sending<'_> {
-        if self.encodes || spans::sends_wanted() || message.reserved().is_some() {
+        if self.encodes() || spans::sends_wanted() || message.reserved().is_some() {
             return self.start_send_special(way, message);
         }
         match self.mailbox.offer(way.lane, way.envelope(message)) {
@@ -325,7 +332,7 @@ impl<P: Protocol> Cell<P> {
     /// [`Cell::start_send`].
     #[inline(always)]
     pub(crate) fn start_tell(&self, way: Way, message: P) -> Sending<'_> {
-        if self.stores {
+        if self.mailbox.mark() & STORES != 0 {
             return Sending::Waits(Box::pin(self.store(way, message)));
         }
         self.start_send(way, message)
@@ -416,7 +423,7 @@ impl<P: Protocol> Cell<P> {
         if let Some(kind) = message.reserved() {
             return Err(SendError::Reserved { kind: kind.to_owned() });
         }
-        if !self.encodes {
+        if !self.encodes() {
             return Ok(message);
         }
         self.encoded(message)

@@ -16,6 +16,7 @@
 mod futures;
 mod lane;
 mod loan;
+mod rare;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -25,6 +26,7 @@ use std::task::{Context, Poll, Waker};
 pub use self::futures::{Pop, Push};
 use self::loan::Hints;
 pub use self::loan::Loan;
+use self::rare::Rare;
 use crate::sync::{self, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The queue of a mailbox in which a message waits.
@@ -163,6 +165,8 @@ pub struct MailboxCounters {
 pub struct Mailbox<C, T> {
     /// Something has come for the consumer that is parked ahead; see [`loan`].
     news: AtomicBool,
+    /// The owner's: next to what each sender reads there is room for it.
+    mark: u8,
     state: Mutex<State<C, T>>,
     hints: Hints,
 }
@@ -183,24 +187,6 @@ struct State<C, T> {
     rare: Option<Box<Rare<C, T>>>,
 }
 
-/// What most mailboxes never need: made by the first that does, or by unusual bounds.
-struct Rare<C, T> {
-    control: VecDeque<C>,
-    control_limit: u32,
-    priority: lane::Queue<T>,
-    dropped: u64,
-    rejected: u64,
-}
-
-impl<C, T> Rare<C, T> {
-    fn boxed(config: MailboxConfig) -> Box<Self> {
-        let MailboxConfig { priority_capacity, control_limit, .. } = config;
-        let priority = lane::Queue::new(priority_capacity);
-        let control = VecDeque::new();
-        Box::new(Self { control, control_limit, priority, dropped: 0, rejected: 0 })
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Intake {
     Open,
@@ -218,6 +204,7 @@ impl<C, T> Mailbox<C, T> {
             == (usual.priority_capacity, usual.control_limit);
         Self {
             news: AtomicBool::new(false),
+            mark: 0,
             state: Mutex::new(State {
                 normal: lane::Queue::new(config.capacity),
                 pushed: 0,
@@ -230,6 +217,16 @@ impl<C, T> Mailbox<C, T> {
             }),
             hints: Hints::new(),
         }
+    }
+
+    /// With a mark for its owner, which means nothing to the mailbox.
+    pub(crate) fn marked(self, mark: u8) -> Self {
+        Self { mark, ..self }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn mark(&self) -> u8 {
+        self.mark
     }
 
     /// Queues a message without waiting, and returns the message evicted in its favour, if any.
