@@ -62,31 +62,39 @@ pin_project! {
     /// Reports one end, and ends at once when killed. The body lives inside: an incarnation is one
     /// allocation.
     struct Guarded<F> {
+        // Until the end. That it is over needs no room of its own: then there is no life.
         #[pin]
-        body: Option<F>,
-        life: Arc<Life>,
-        // The waker that the life was told last.
-        registered: Option<Waker>,
-        shared: Arc<Shared>,
+        alive: Option<Alive<F>>,
     }
 
     impl<F> PinnedDrop for Guarded<F> {
         fn drop(this: Pin<&mut Self>) {
             // Dropped unfinished: the host is going away.
-            if this.body.is_some() {
-                this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
-            }
+            this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
         }
+    }
+}
+
+pin_project! {
+    struct Alive<F> {
+        #[pin]
+        body: F,
+        life: Arc<Life>,
+        // The waker that the life was told last.
+        registered: Option<Waker>,
+        shared: Arc<Shared>,
     }
 }
 
 impl<F> Guarded<F> {
     fn end(self: Pin<&mut Self>, outcome: Outcome) {
-        let mut this = self.project();
+        let mut alive = self.project().alive;
+        let Some(Alive { life, shared, .. }) = alive.as_ref().get_ref() else { return };
+        let (process, shared) = (life.process, Arc::clone(shared));
         // The body goes first: what it holds (a message in hand) is settled before the driver
         // hears of the end and starts the next incarnation. Where its drop panics it is gone, too.
-        let _ = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().set(None)));
-        this.shared.inbox.fact(Fact { process: this.life.process, outcome });
+        let _ = catch_unwind(AssertUnwindSafe(|| alive.as_mut().set(None)));
+        shared.inbox.fact(Fact { process, outcome });
     }
 }
 
@@ -94,7 +102,10 @@ impl<F: Future<Output = Outcome>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = self.as_mut().project();
+        let Some(this) = self.as_mut().project().alive.as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        let this = this.project();
         if this.registered.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
             this.life.register(cx);
             *this.registered = Some(cx.waker().clone());
@@ -107,8 +118,7 @@ impl<F: Future<Output = Outcome>> Future for Guarded<F> {
             self.end(Outcome::Exited { reason: ExitReason::NoConnection, detail: None });
             return Poll::Ready(());
         }
-        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| body.poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| this.body.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => {
                 self.end(outcome);
@@ -157,15 +167,17 @@ impl<A: Agent, F: Fn() -> A + Send + Sync + 'static> Launch for Launcher<A, F> {
         let shared = Arc::clone(&self.cell.core.shared);
         let launcher: Arc<AnyLauncher<A>> = self;
         let incarnation = Incarnation { launcher, life: Arc::clone(&life) };
-        let body = Some(incarnation.run());
-        Box::pin(Guarded { body, life, registered: None, shared })
+        let body = incarnation.run();
+        Box::pin(Guarded { alive: Some(Alive { body, life, registered: None, shared }) })
     }
 }
 
 /// What a start has led to, if not to an agent that is up, and whether its `stop` is called then.
 fn not_up<A: Agent>(started: Handling, cx: &Context<A>) -> Option<(Outcome, bool)> {
     match started {
-        Ok(Ok(())) if cx.ending == Ending::Ignore => Some((Outcome::Ignored, false)),
+        Ok(Ok(())) if matches!(cx.ending(), Some(Ending::Ignore)) => {
+            Some((Outcome::Ignored, false))
+        }
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some((Outcome::StartFailed { detail: error.to_string().into() }, true)),
         Err(panic) => Some((Outcome::StartFailed { detail: panic }, false)),

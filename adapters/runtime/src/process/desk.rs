@@ -367,10 +367,10 @@ fn failure(handled: Handling) -> Option<Box<Failure>> {
 /// The end that the agent has asked for.
 #[inline]
 fn asked_end<A: Agent>(cx: &Context<A>) -> Option<End> {
-    match &cx.ending {
-        Ending::No | Ending::Ignore => None,
+    match cx.ending()? {
+        Ending::Ignore => None,
         Ending::Stop => Some(End::Stop(ExitReason::Normal)),
-        Ending::Fail(reason) => Some(End::Crash(Arc::clone(&**reason))),
+        Ending::Fail(reason) => Some(End::Crash(Arc::clone(reason))),
     }
 }
 
