@@ -579,6 +579,9 @@ impl Registry {
     }
 
     fn publish(&self, name: NameId, kind: ChangeKind, changes: &mut Vec<Change>) {
+        if self.watches.is_empty() {
+            return;
+        }
         let watching = |watched| {
             let all = (watched, WatcherId(0))..=(watched, WatcherId(u64::MAX));
             self.watches.range(all).map(|(_, watcher)| *watcher)
