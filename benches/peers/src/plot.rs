@@ -12,27 +12,6 @@ const BOTTOM: f64 = 400.0;
 const COLOURS: [&str; 8] =
     ["#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#34495e", "#16a085", "#7f8c8d"];
 
-/// The decimal logarithm, to six places.
-///
-/// Not that of the C library: its mathematics would be a library of their own in each process that
-/// is measured, whoever's, and a tenth of the least memory that one can do with.
-fn decade(mut value: f64) -> f64 {
-    let (mut whole, mut place) = (0.0, 1.0);
-    while value < 1.0 {
-        value *= 10.0;
-        whole -= 1.0;
-    }
-    for _ in 0..=6 {
-        while value >= 10.0 {
-            value /= 10.0;
-            whole += place;
-        }
-        value = value.powi(10);
-        place /= 10.0;
-    }
-    whole
-}
-
 /// An SVG of the rows `operation,size,cpu_us,...` behind one line of heads.
 pub fn svg(csv: &str) -> Result<String, String> {
     let mut lines: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
@@ -46,6 +25,7 @@ pub fn svg(csv: &str) -> Result<String, String> {
         lines.entry(what).or_default().push((size, cost.max(0.001)));
     }
     let all = || lines.values().flatten();
+    let decade = |value: f64| value.log10();
     let low = all().map(|(_, cost)| decade(*cost).floor()).fold(f64::MAX, f64::min);
     let high = all().map(|(_, cost)| decade(*cost).ceil()).fold(f64::MIN, f64::max).max(low + 1.0);
     let x = |size: f64| LEFT + (decade(size) - 3.0) / 3.0 * (RIGHT - LEFT);
@@ -67,7 +47,7 @@ pub fn svg(csv: &str) -> Result<String, String> {
     }
     let mut power = low;
     while power <= high {
-        let cost = 10_f64.powi(power as i32);
+        let cost = 10_f64.powf(power);
         let at = y(cost);
         let _ = writeln!(
             out,
