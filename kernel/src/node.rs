@@ -383,16 +383,13 @@ impl Node {
 
     /// The earliest deadline of all parts but the tree.
     fn timeout_but_tree(&self) -> Option<Instant> {
-        [
-            self.registry.poll_timeout(),
-            self.calls.poll_timeout(),
-            self.membership.poll_timeout(),
-            self.placement.poll_timeout(),
-            self.host.poll_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let earlier = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let names = earlier(self.registry.poll_timeout(), self.calls.poll_timeout());
+        let remote = earlier(self.placement.poll_timeout(), self.host.poll_timeout());
+        earlier(earlier(names, remote), self.membership.poll_timeout())
     }
 
     /// Fires every deadline up to and including `now`. A spurious call does nothing.

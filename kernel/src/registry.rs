@@ -105,8 +105,7 @@ impl Registry {
             return Err(DeclareError::TooManyNames);
         }
         let capabilities = sorted(capabilities).ok_or(DeclareError::TooManyCapabilities)?;
-        let is_alive = process.is_some() && status.has_process();
-        let local = Local { newest: process, is_alive, status, kind, capabilities };
+        let local = Local::new(process, status, kind, capabilities);
         let hidden = self.greatest_claim(name).map(|(node, _)| node);
         self.edit(name, changes, |registry| registry.locals.insert(name, local));
         self.note_local(name);
@@ -128,18 +127,14 @@ impl Registry {
     ) -> Result<(), UpdateError> {
         let local = self.locals.get(name).ok_or(UpdateError::NoSuchName)?;
         let age = |process: ProcessId| (process.supervisor, process.pid.incarnation);
-        if let Some(newest) = local.newest {
-            let ended = !local.is_alive;
+        if let Some(newest) = local.newest() {
+            let ended = !local.is_alive();
             let revived = age(process) == age(newest) && ended && status.has_process();
             if age(process) < age(newest) || revived {
                 return Err(UpdateError::Stale);
             }
         }
-        self.edit_status(name, changes, |local| {
-            local.newest = Some(process);
-            local.is_alive = status.has_process();
-            local.status = status;
-        });
+        self.edit_status(name, changes, |local| local.set_process(process, status));
         Ok(())
     }
 
@@ -155,13 +150,10 @@ impl Registry {
         changes: &mut Vec<Change>,
     ) -> Result<(), UpdateError> {
         let local = self.locals.get(name).ok_or(UpdateError::NoSuchName)?;
-        if !local.is_alive && matches!(status, Status::Up | Status::Suspended) {
+        if !local.is_alive() && matches!(status, Status::Up | Status::Suspended) {
             return Err(UpdateError::NoProcess);
         }
-        self.edit_status(name, changes, |local| {
-            local.status = status;
-            local.is_alive &= status.has_process();
-        });
+        self.edit_status(name, changes, |local| local.set_status(status));
         Ok(())
     }
 
@@ -179,7 +171,7 @@ impl Registry {
             return Err(UpdateError::NoSuchName);
         }
         let capabilities = sorted(capabilities).ok_or(UpdateError::TooManyCapabilities)?;
-        self.edit_local(name, changes, |local| local.capabilities = capabilities);
+        self.edit_local(name, changes, |local| local.set_capabilities(capabilities));
         Ok(())
     }
 
@@ -295,7 +287,7 @@ impl Registry {
     pub fn lookup(&self, name: NameId) -> Option<Entry> {
         if let Some(local) = self.locals.get(name) {
             let (owner, status) = local.shown();
-            let capabilities = Arc::clone(&local.capabilities);
+            let capabilities = local.capabilities();
             return Some(Entry { owner, status, kind: local.kind, capabilities });
         }
         let (node, claim) = self.greatest_claim(name)?;
@@ -587,6 +579,9 @@ impl Registry {
     }
 
     fn publish(&self, name: NameId, kind: ChangeKind, changes: &mut Vec<Change>) {
+        if self.watches.is_empty() {
+            return;
+        }
         let watching = |watched| {
             let all = (watched, WatcherId(0))..=(watched, WatcherId(u64::MAX));
             self.watches.range(all).map(|(_, watcher)| *watcher)

@@ -30,7 +30,7 @@ impl World {
         self.root = Some(id);
         let plan = Arc::new(plan);
         plan.check().map_err(|error| StartError::BadSupervisor {
-            name: self.places.get(id).map(|place| place.name.to_string()).unwrap_or_default(),
+            name: self.places.get(id).map(|place| place.name().to_string()).unwrap_or_default(),
             detail: error.to_string(),
         })?;
         Ok(plan)
@@ -49,7 +49,7 @@ impl World {
         let strategy = config.strategy;
         // It has its place before anything below it can fail: only what has one is given back.
         let spelled = self.spelled_once(id, name);
-        self.place(id, spelled, parent, Role::supervisor(strategy));
+        self.place(id, parent, Role::supervisor(spelled, strategy));
         let mut planned = Vec::with_capacity(children.len());
         for child in children {
             planned.push(self.add_child(shared, child, id)?);
@@ -94,7 +94,7 @@ impl World {
         let id = self.declare(name, ChildKind::Supervisor, &[])?;
         let plan = Plan::Dynamic(config.clone());
         let spelled = self.spelled_once(id, name);
-        self.place(id, spelled, Some(parent), Role::dynamic(*template));
+        self.place(id, Some(parent), Role::dynamic(spelled, *template));
         check_one(name, &plan, &self.places)?;
         Ok(PlannedChild { id, spec: *spec, body: Body::Supervisor(Arc::new(plan)) })
     }
@@ -127,8 +127,8 @@ impl World {
         let launch = build(agent, Arc::clone(&name), Arc::clone(shared));
         let cell = launch.cell();
         // The registry has just accepted the name, and the directory follows the registry.
-        let _ = self.directory.insert(Arc::clone(&name), cell);
-        self.place(id, name, Some(parent), Role::Agent(launch));
+        let _ = self.directory.insert(name, cell);
+        self.place(id, Some(parent), Role::Agent(launch));
         Ok(id)
     }
 
@@ -150,9 +150,9 @@ impl World {
             recorder.name(id, name);
         }
         let id = ChildId(id.0);
-        let role = Role::Placed(Box::new(Elsewhere { node: called, starts: 0, waits: None }));
-        let spelled = self.spelled_once(id, name);
-        self.place(id, spelled, Some(parent), role);
+        let name = self.spelled_once(id, name);
+        let elsewhere = Elsewhere { name, node: called, starts: 0, waits: None };
+        self.place(id, Some(parent), Role::Placed(Box::new(elsewhere)));
         Ok(id)
     }
 
@@ -191,8 +191,8 @@ impl World {
         self.node.names().shared(NameId(id.0)).unwrap_or_else(|| Arc::from(name))
     }
 
-    fn place(&mut self, id: ChildId, name: Arc<str>, parent: Option<ChildId>, role: Role) {
-        self.places.insert(id, Place { name, parent, role });
+    fn place(&mut self, id: ChildId, parent: Option<ChildId>, role: Role) {
+        self.places.insert(id, Place { parent, role });
     }
 
     fn declare(
@@ -265,7 +265,7 @@ fn check_one(name: &str, plan: &Plan, places: &Table<ChildId, Place>) -> Result<
     plan.check_alone().map_err(|error| {
         let mut detail = error.to_string();
         if let ConfigError::BadCombination(id) = error {
-            let child = places.get(id).map_or("?", |place| &*place.name);
+            let child = places.get(id).map_or("?", |place| &**place.name());
             detail = format!(
                 "child {child:?} is significant, so it must not be permanent and the \
                  supervisor's auto_shutdown must not be never"

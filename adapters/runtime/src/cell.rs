@@ -13,14 +13,14 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use lictor_kernel::Instant;
 
 pub(crate) use self::control::{Control, WISHES_MAX};
-pub(crate) use self::envelope::{Envelope, OnlyFor};
+pub(crate) use self::envelope::{Envelope, OnlyFor, Special};
 pub(crate) use self::sending::Sending;
 use crate::durable::Receipt;
 use crate::error::SendError;
@@ -28,7 +28,7 @@ use crate::events::EventKind;
 use crate::executor::Task;
 use crate::mailbox::{Lane, Mailbox, MailboxConfig, Overflow, PushError};
 use crate::message::{DecodeError, Message, Protocol, is_reserved};
-use crate::process::Life;
+use crate::process::{Life, Work};
 use crate::reply::ReplyFailure;
 use crate::runtime::Shared;
 use crate::spans;
@@ -72,9 +72,16 @@ impl Way {
         Self { lane, patience, expires: Instant::MAX, only_for: None }
     }
 
+    #[inline]
     fn envelope<P>(self, message: P) -> Envelope<P> {
+        let is_usual = self.only_for.is_none() && self.expires == Instant::MAX;
+        Envelope { message, special: if is_usual { None } else { self.special(None) } }
+    }
+
+    #[cold]
+    fn special(self, receipt: Option<Receipt>) -> Option<Box<Special>> {
         let Self { only_for, expires, .. } = self;
-        Envelope { message, attempt: 0, only_for, expires, receipt: None }
+        Special { attempt: 0, only_for, expires, receipt }.boxed()
     }
 }
 
@@ -84,16 +91,17 @@ pub(crate) struct Core {
     /// Next to what the consumer tells senders of its loan, which it writes for each message, too.
     handled: AtomicU64,
     pub(crate) name: Arc<str>,
-    pub(crate) kind: AgentKind,
-    pub(crate) capabilities: Box<[String]>,
+    /// What few agents have.
+    unusual: Option<Box<Unusual>>,
     pub(crate) shared: Arc<Shared>,
-    overflow: Overflow,
-    status: AtomicU8,
     starts: AtomicU64,
     dead: AtomicU64,
     timed_out: AtomicU64,
-    /// Controls on the way that callers have asked for.
-    wishes: AtomicU32,
+    pub(crate) kind: AgentKind,
+    overflow: Overflow,
+    status: AtomicU8,
+    /// Controls on the way that callers have asked for: [`WISHES_MAX`] at most.
+    wishes: AtomicU16,
     /// Stop only when the queue is empty.
     drain: AtomicBool,
     /// Somebody has suspended the name, and nobody has resumed it. An incarnation that comes
@@ -101,7 +109,24 @@ pub(crate) struct Core {
     suspended: AtomicBool,
 }
 
+/// What is unusual about an agent: boxed, so that the others pay no more than a word for it.
+struct Unusual {
+    capabilities: Box<[String]>,
+    work: Work,
+}
+
 impl Core {
+    /// What it can do.
+    pub(crate) fn capabilities(&self) -> &[String] {
+        self.unusual.as_ref().map_or(&[], |it| &it.capabilities)
+    }
+
+    /// How its incarnations work.
+    #[inline]
+    pub(crate) fn work(&self) -> Work {
+        self.unusual.as_ref().map_or(Work::DEFAULT, |it| it.work)
+    }
+
     pub(crate) fn status(&self) -> Status {
         Status::from_code(self.status.load(Ordering::Acquire))
     }
@@ -137,7 +162,7 @@ impl Core {
         self.timed_out.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn wishes(&self) -> u32 {
+    pub(crate) fn wishes(&self) -> u16 {
         self.wishes.load(Ordering::Relaxed)
     }
 
@@ -191,13 +216,14 @@ pub(crate) const fn failure_name(failure: ReplyFailure) -> &'static str {
 /// The cell of an agent that understands `P`. What a sender needs comes first, in one piece.
 #[repr(C)]
 pub(crate) struct Cell<P> {
-    /// Whether each message is encoded, and whether a stream stores what wants no answer: as the
-    /// runtime's configuration says.
-    encodes: bool,
-    stores: bool,
     pub(crate) mailbox: Mailbox<Control, Envelope<P>>,
     pub(crate) core: Core,
 }
+
+/// Marks of a mailbox, as the runtime's configuration says: each message is encoded.
+const ENCODES: u8 = 1;
+/// A stream stores what wants no answer.
+const STORES: u8 = 2;
 
 /// What a mailbox says to a message.
 type Pushed<P> = Result<Option<Envelope<P>>, PushError<Envelope<P>>>;
@@ -207,32 +233,41 @@ impl<P: Protocol> Cell<P> {
         name: Arc<str>,
         kind: AgentKind,
         capabilities: &[String],
+        work: Work,
         mailbox: MailboxConfig,
         shared: Arc<Shared>,
     ) -> Self {
-        let (encodes, stores) = (shared.config.encode_messages, shared.streams.is_some());
+        let is_usual = capabilities.is_empty() && work == Work::DEFAULT;
+        let unusual = || Box::new(Unusual { capabilities: capabilities.into(), work });
+        let encodes = if shared.config.encode_messages { ENCODES } else { 0 };
+        let stores = if shared.streams.is_some() { STORES } else { 0 };
         let core = Core {
             handled: AtomicU64::new(0),
             name,
             kind,
-            capabilities: capabilities.into(),
+            unusual: (!is_usual).then(unusual),
             shared,
             overflow: mailbox.overflow,
             status: AtomicU8::new(Status::Initializing.code()),
             starts: AtomicU64::new(0),
             dead: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
-            wishes: AtomicU32::new(0),
+            wishes: AtomicU16::new(0),
             drain: AtomicBool::new(false),
             suspended: AtomicBool::new(false),
         };
-        Self { encodes, stores, mailbox: Mailbox::new(mailbox), core }
+        Self { mailbox: Mailbox::new(mailbox).marked(encodes | stores), core }
+    }
+
+    #[inline(always)]
+    fn encodes(&self) -> bool {
+        self.mailbox.mark() & ENCODES != 0
     }
 
     /// Sends without waiting.
     #[inline(always)]
     pub(crate) fn try_send(&self, way: Way, message: P) -> Result<(), SendError> {
-        if self.encodes || spans::sends_wanted() || message.reserved().is_some() {
+        if self.encodes() || spans::sends_wanted() || message.reserved().is_some() {
             return self.try_send_special(way, message);
         }
         self.try_put(way.lane, way.envelope(message))
@@ -259,7 +294,7 @@ impl<P: Protocol> Cell<P> {
     /// processor waits longer than the call takes.
     #[inline(always)]
     pub(crate) fn start_send(&self, way: Way, message: P) -> Sending<'_> {
-        if self.encodes || spans::sends_wanted() || message.reserved().is_some() {
+        if self.encodes() || spans::sends_wanted() || message.reserved().is_some() {
             return self.start_send_special(way, message);
         }
         match self.mailbox.offer(way.lane, way.envelope(message)) {
@@ -297,7 +332,7 @@ impl<P: Protocol> Cell<P> {
     /// [`Cell::start_send`].
     #[inline(always)]
     pub(crate) fn start_tell(&self, way: Way, message: P) -> Sending<'_> {
-        if self.stores {
+        if self.mailbox.mark() & STORES != 0 {
             return Sending::Waits(Box::pin(self.store(way, message)));
         }
         self.start_send(way, message)
@@ -388,7 +423,7 @@ impl<P: Protocol> Cell<P> {
         if let Some(kind) = message.reserved() {
             return Err(SendError::Reserved { kind: kind.to_owned() });
         }
-        if !self.encodes {
+        if !self.encodes() {
             return Ok(message);
         }
         self.encoded(message)
@@ -468,7 +503,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
 
     fn control(&self, control: Control) {
         // Counted first: the agent may take it at once. Only the driver gets here.
-        let wish = u32::from(control.is_wish());
+        let wish = u16::from(control.is_wish());
         self.core.wishes.fetch_add(wish, Ordering::Relaxed);
         if self.mailbox.force_control(control).is_err() {
             // The agent has ended.
@@ -479,7 +514,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
     fn close(&self, reason: ReplyFailure) {
         let leftover = self.mailbox.close();
         for control in leftover.control {
-            self.core.wishes.fetch_sub(u32::from(control.is_wish()), Ordering::Relaxed);
+            self.core.wishes.fetch_sub(u16::from(control.is_wish()), Ordering::Relaxed);
         }
         let count = leftover.messages.len() as u64;
         for envelope in leftover.messages {
@@ -522,7 +557,7 @@ impl<P: Protocol> AnyCell for Cell<P> {
         Box::pin(async move {
             let message = self.decode(message)?;
             let message = self.as_it_arrives(message)?;
-            let envelope = Envelope { receipt, ..way.envelope(message) };
+            let envelope = Envelope { message, special: way.special(receipt) };
             if self.core.overflow != Overflow::Wait {
                 return self.try_put(way.lane, envelope);
             }
@@ -547,6 +582,7 @@ impl<P> Debug for Cell<P> {
 
 /// What can make incarnations for a cell.
 pub(crate) trait Launch: Send + Sync {
+    fn core(&self) -> &Core;
     fn cell(&self) -> Arc<dyn AnyCell>;
     /// The body of one incarnation.
     fn launch(self: Arc<Self>, life: Arc<Life>) -> Task;

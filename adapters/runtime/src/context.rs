@@ -28,13 +28,13 @@ pub struct Context<A: Agent> {
     incarnation: u64,
     /// Raised when the incarnation ends: its timers end with it. Made by the first timer.
     ended: OnceLock<Arc<Token>>,
-    pub(crate) ending: Ending,
+    /// Boxed: each agent has room for it, and few end themselves.
+    ending: Option<Box<Ending>>,
 }
 
 /// Whether the agent asked for its own end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
-    No,
     Stop,
     Ignore,
     Fail(Arc<str>),
@@ -42,7 +42,13 @@ pub(crate) enum Ending {
 
 impl<A: Agent> Context<A> {
     pub(crate) fn new(cell: Arc<Cell<A::Message>>, incarnation: u64) -> Self {
-        Self { cell, incarnation, ended: OnceLock::new(), ending: Ending::No }
+        Self { cell, incarnation, ended: OnceLock::new(), ending: None }
+    }
+
+    /// The end that the agent has asked for.
+    #[inline]
+    pub(crate) fn ending(&self) -> Option<&Ending> {
+        self.ending.as_deref()
     }
 
     /// The agent's own name.
@@ -238,18 +244,18 @@ impl<A: Agent> Context<A> {
 
     /// Ends this agent normally when the present method has returned.
     pub fn stop(&mut self) {
-        self.ending = Ending::Stop;
+        self.ending = Some(Box::new(Ending::Stop));
     }
 
     /// Ends this agent as crashed when the present method has returned. Unlike with an error, the
     /// message in hand counts as handled: it is not what the agent fails at.
     pub fn fail(&mut self, reason: impl Into<Arc<str>>) {
-        self.ending = Ending::Fail(reason.into());
+        self.ending = Some(Box::new(Ending::Fail(reason.into())));
     }
 
     /// In [`Agent::start`]: there is nothing to do here, and that is no failure (OTP `ignore`).
     pub fn ignore_start(&mut self) {
-        self.ending = Ending::Ignore;
+        self.ending = Some(Box::new(Ending::Ignore));
     }
 }
 

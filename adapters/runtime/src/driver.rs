@@ -409,7 +409,7 @@ impl World {
         }
         let (supervisor, pid) = (process.supervisor, process.pid);
         let Some(place) = self.places.get(pid.child) else { return };
-        let name = Arc::clone(&place.name);
+        let name = Arc::clone(place.name());
         let cell = place.cell();
         let event = match outcome {
             Outcome::Started { incarnation } => {

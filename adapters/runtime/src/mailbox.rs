@@ -16,6 +16,7 @@
 mod futures;
 mod lane;
 mod loan;
+mod rare;
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -25,6 +26,7 @@ use std::task::{Context, Poll, Waker};
 pub use self::futures::{Pop, Push};
 use self::loan::Hints;
 pub use self::loan::Loan;
+use self::rare::Rare;
 use crate::sync::{self, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// The queue of a mailbox in which a message waits.
@@ -63,14 +65,18 @@ pub struct MailboxConfig {
     pub overflow: Overflow,
 }
 
+impl MailboxConfig {
+    const DEFAULT: Self = Self {
+        capacity: 1000,
+        priority_capacity: 100,
+        control_limit: 1024,
+        overflow: Overflow::Wait,
+    };
+}
+
 impl Default for MailboxConfig {
     fn default() -> Self {
-        Self {
-            capacity: 1000,
-            priority_capacity: 100,
-            control_limit: 1024,
-            overflow: Overflow::Wait,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -159,6 +165,8 @@ pub struct MailboxCounters {
 pub struct Mailbox<C, T> {
     /// Something has come for the consumer that is parked ahead; see [`loan`].
     news: AtomicBool,
+    /// The owner's: next to what each sender reads there is room for it.
+    mark: u8,
     state: Mutex<State<C, T>>,
     hints: Hints,
 }
@@ -166,20 +174,17 @@ pub struct Mailbox<C, T> {
 #[repr(C)]
 struct State<C, T> {
     normal: lane::Queue<T>,
+    pushed: u64,
     /// The consumer that found nothing: it is woken, once, by the first item that it accepts.
-    parked: Option<(Waker, Accept)>,
-    /// Made by the first item: most mailboxes never see one.
-    #[expect(clippy::box_collection, reason = "an empty queue in place is four words")]
-    control: Option<Box<VecDeque<C>>>,
-    /// As well.
-    priority: Option<Box<lane::Queue<T>>>,
+    parked: Option<Waker>,
+    /// Which items that one accepts.
+    accepts: Accept,
     overflow: Overflow,
     intake: Intake,
-    counters: MailboxCounters,
-    priority_capacity: u32,
-    control_limit: u32,
-    /// Which loan is out, or was last: an older one is not taken back.
-    loans: u64,
+    /// Which loan is out, or was last: an older one is not taken back. A number comes again after
+    /// four billion loans, and none is out for so long.
+    loans: u32,
+    rare: Option<Box<Rare<C, T>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,22 +199,34 @@ impl<C, T> Mailbox<C, T> {
     /// An empty, open mailbox. It allocates nothing until the first item comes.
     #[must_use]
     pub fn new(config: MailboxConfig) -> Self {
+        let usual = MailboxConfig::DEFAULT;
+        let is_usual = (config.priority_capacity, config.control_limit)
+            == (usual.priority_capacity, usual.control_limit);
         Self {
             news: AtomicBool::new(false),
+            mark: 0,
             state: Mutex::new(State {
                 normal: lane::Queue::new(config.capacity),
+                pushed: 0,
                 parked: None,
-                control: None,
-                priority: None,
+                accepts: Accept::All,
                 overflow: config.overflow,
                 intake: Intake::Open,
-                counters: MailboxCounters::default(),
-                priority_capacity: config.priority_capacity.max(1),
-                control_limit: config.control_limit,
                 loans: 0,
+                rare: (!is_usual).then(|| Rare::boxed(config)),
             }),
             hints: Hints::new(),
         }
+    }
+
+    /// With a mark for its owner, which means nothing to the mailbox.
+    pub(crate) fn marked(self, mark: u8) -> Self {
+        Self { mark, ..self }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn mark(&self) -> u8 {
+        self.mark
     }
 
     /// Queues a message without waiting, and returns the message evicted in its favour, if any.
@@ -242,7 +259,7 @@ impl<C, T> Mailbox<C, T> {
         // Nearly all messages: they are moved once, to where they wait.
         if lane == Lane::Normal && state.intake == Intake::Open && state.normal.has_room() {
             state.normal.push_back(message);
-            state.counters.pushed += 1;
+            state.pushed += 1;
             let consumer = self.unpark(&mut state, Accept::All);
             drop(state);
             wake(consumer);
@@ -264,7 +281,7 @@ impl<C, T> Mailbox<C, T> {
         if matches!(result, Err(PushError::Full(_)))
             && (full_is_refusal || state.overflow != Overflow::Wait)
         {
-            state.counters.rejected += 1;
+            state.rare().rejected += 1;
         }
         drop(state);
         wake(consumer);
@@ -288,8 +305,8 @@ impl<C, T> Mailbox<C, T> {
     /// [`PushError::Full`] beyond the limit of this lane, [`PushError::Closed`] after
     /// [`Mailbox::close`]; a closed intake still takes control items.
     pub fn push_control(&self, item: C) -> Result<(), PushError<C>> {
-        let state = self.state.lock();
-        let limit = state.control_limit as usize;
+        let mut state = self.state.lock();
+        let limit = state.rare().control_limit as usize;
         if state.intake != Intake::Closed && state.controls() >= limit {
             return Err(PushError::Full(item));
         }
@@ -310,7 +327,7 @@ impl<C, T> Mailbox<C, T> {
             return Err(item);
         }
         self.hints.recall();
-        state.control.get_or_insert_default().push_back(item);
+        state.rare().control.push_back(item);
         let consumer = self.unpark(&mut state, Accept::ControlOnly);
         drop(state);
         wake(consumer);
@@ -372,13 +389,15 @@ impl<C, T> Mailbox<C, T> {
     pub fn close(&self) -> Leftover<C, T> {
         let mut state = self.state.lock();
         // What is lent is the consumer's to answer for: it finds its loan void.
-        state.loans += 1;
+        state.loans = state.loans.wrapping_add(1);
         state.normal.settle();
         self.hints.recall();
         let waiting = state.stop_intake(Intake::Closed);
         let consumer = self.unpark(&mut state, Accept::ControlOnly);
-        let control = state.control.take().map_or_else(VecDeque::new, |control| *control);
-        let priority = state.priority.as_mut().map_or_else(VecDeque::new, |lane| lane.take_all());
+        let (control, priority) = match &mut state.rare {
+            Some(rare) => (std::mem::take(&mut rare.control), rare.priority.take_all()),
+            None => (VecDeque::new(), VecDeque::new()),
+        };
         let normal = state.normal.take_all();
         drop(state);
         waiting.into_iter().for_each(sync::wake);
@@ -429,13 +448,21 @@ impl<C, T> Mailbox<C, T> {
     /// The bound of a lane.
     #[must_use]
     pub fn capacity(&self, lane: Lane) -> usize {
-        self.state.lock().lane(lane).capacity()
+        let state = self.state.lock();
+        match (lane, &state.rare) {
+            (Lane::Normal, _) => state.normal.capacity(),
+            (Lane::Priority, Some(rare)) => rare.priority.capacity(),
+            (Lane::Priority, None) => MailboxConfig::DEFAULT.priority_capacity as usize,
+        }
     }
 
     /// What this mailbox has seen.
     #[must_use]
     pub fn counters(&self) -> MailboxCounters {
-        self.state.lock().counters
+        let state = self.state.lock();
+        let (dropped, rejected) =
+            state.rare.as_ref().map_or((0, 0), |rare| (rare.dropped, rare.rejected));
+        MailboxCounters { pushed: state.pushed, dropped, rejected }
     }
 }
 
@@ -456,29 +483,32 @@ impl<C, T> Mailbox<C, T> {
     /// every consumer does, with `All` only one that takes messages.
     #[inline]
     fn unpark(&self, state: &mut State<C, T>, needed: Accept) -> Option<Waker> {
-        let (_, accept) = state.parked.as_ref()?;
-        if needed == Accept::All && *accept == Accept::ControlOnly {
+        let consumer = state.parked.take()?;
+        if needed == Accept::All && state.accepts == Accept::ControlOnly {
+            state.parked = Some(consumer);
             return None;
         }
         self.news.store(true, Ordering::Release);
-        state.parked.take().map(|(waker, _)| waker)
+        Some(consumer)
     }
 }
 
 impl<C, T> State<C, T> {
     fn controls(&self) -> usize {
-        self.control.as_ref().map_or(0, |control| control.len())
+        self.rare.as_ref().map_or(0, |rare| rare.control.len())
     }
 
     fn priorities(&self) -> usize {
-        self.priority.as_ref().map_or(0, |lane| lane.len())
+        self.rare.as_ref().map_or(0, |rare| rare.priority.len())
+    }
+
+    fn rare(&mut self) -> &mut Rare<C, T> {
+        self.rare.get_or_insert_with(|| Rare::boxed(MailboxConfig::DEFAULT))
     }
 
     fn lane(&mut self, lane: Lane) -> &mut lane::Queue<T> {
         match lane {
-            Lane::Priority => self
-                .priority
-                .get_or_insert_with(|| Box::new(lane::Queue::new(self.priority_capacity))),
+            Lane::Priority => &mut self.rare().priority,
             Lane::Normal => &mut self.normal,
         }
     }
@@ -501,27 +531,29 @@ impl<C, T> State<C, T> {
             return Err(PushError::Full(message));
         };
         queue.push_back(message);
-        self.counters.pushed += 1;
-        self.counters.dropped += u64::from(evicted.is_some());
+        self.pushed += 1;
+        if evicted.is_some() {
+            self.rare().dropped += 1;
+        }
         Ok(evicted)
     }
 
     /// The next item, and the waiting sender that the room it left has been given to.
     fn pop(&mut self, accept: Accept) -> (Option<Popped<C, T>>, Option<Waker>) {
-        if let Some(control) = &mut self.control
-            && let Some(item) = control.pop_front()
+        if let Some(rare) = &mut self.rare
+            && let Some(item) = rare.control.pop_front()
         {
-            lane::release_memory(control);
+            lane::release_memory(&mut rare.control);
             return (Some(Popped::Control(item)), None);
         }
         if accept == Accept::ControlOnly {
             let end = (self.intake == Intake::Closed).then_some(Popped::Drained);
             return (end, None);
         }
-        if let Some(priority) = &mut self.priority
-            && let Some(message) = priority.pop()
+        if let Some(rare) = &mut self.rare
+            && let Some(message) = rare.priority.pop()
         {
-            return (Some(Popped::Message(Lane::Priority, message)), priority.grant());
+            return (Some(Popped::Message(Lane::Priority, message)), rare.priority.grant());
         }
         if let Some(message) = self.normal.pop() {
             return (Some(Popped::Message(Lane::Normal, message)), self.normal.grant());
@@ -533,21 +565,20 @@ impl<C, T> State<C, T> {
     /// waker that is returned is dropped outside the lock: it may be the last handle of a task that
     /// owns a `Push` into this very mailbox.
     #[inline]
-    fn park(&mut self, cx: &Context<'_>, accept: Accept, found: bool) -> Option<(Waker, Accept)> {
+    fn park(&mut self, cx: &Context<'_>, accept: Accept, found: bool) -> Option<Waker> {
+        if found {
+            return self.parked.take();
+        }
+        self.accepts = accept;
         match &mut self.parked {
-            None if found => None,
-            parked if found => parked.take(),
-            Some((waker, parked)) if waker.will_wake(cx.waker()) => {
-                *parked = accept;
-                None
-            }
-            parked => parked.replace((cx.waker().clone(), accept)),
+            Some(waker) if waker.will_wake(cx.waker()) => None,
+            parked => parked.replace(cx.waker().clone()),
         }
     }
 
     fn stop_intake(&mut self, intake: Intake) -> Vec<Waker> {
         self.intake = intake;
-        let mut waiting = self.priority.as_mut().map_or_else(Vec::new, |lane| lane.dismiss());
+        let mut waiting = self.rare.as_mut().map_or_else(Vec::new, |rare| rare.priority.dismiss());
         waiting.append(&mut self.normal.dismiss());
         waiting
     }

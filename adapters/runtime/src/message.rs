@@ -318,6 +318,7 @@ pub fn to_value<T: Serialize>(value: &T) -> Result<Value, DecodeError> {
 ///
 /// # Errors
 /// The payload does not fit the type.
+#[inline]
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, DecodeError> {
     serde_json::from_value(value).map_err(|error| DecodeError(error.to_string()))
 }

@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use lictor_kernel::{ExitReason, Lifecycle};
+use lictor_kernel::{ExitReason, LifecycleState};
 
 use pin_project_lite::pin_project;
 
 use self::desk::{Desk, End};
 pub(crate) use self::life::Life;
 use crate::agent::{Agent, InHandPolicy};
-use crate::cell::{AnyCell, Cell, Launch};
+use crate::cell::{AnyCell, Cell, Core, Launch};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::executor::Task;
@@ -62,31 +62,39 @@ pin_project! {
     /// Reports one end, and ends at once when killed. The body lives inside: an incarnation is one
     /// allocation.
     struct Guarded<F> {
+        // Until the end. That it is over needs no room of its own: then there is no life.
         #[pin]
-        body: Option<F>,
-        life: Arc<Life>,
-        // The waker that the life was told last.
-        registered: Option<Waker>,
-        shared: Arc<Shared>,
+        alive: Option<Alive<F>>,
     }
 
     impl<F> PinnedDrop for Guarded<F> {
         fn drop(this: Pin<&mut Self>) {
             // Dropped unfinished: the host is going away.
-            if this.body.is_some() {
-                this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
-            }
+            this.end(Outcome::Exited { reason: ExitReason::Killed, detail: None });
         }
+    }
+}
+
+pin_project! {
+    struct Alive<F> {
+        #[pin]
+        body: F,
+        life: Arc<Life>,
+        // The waker that the life was told last.
+        registered: Option<Waker>,
+        shared: Arc<Shared>,
     }
 }
 
 impl<F> Guarded<F> {
     fn end(self: Pin<&mut Self>, outcome: Outcome) {
-        let mut this = self.project();
+        let mut alive = self.project().alive;
+        let Some(Alive { life, shared, .. }) = alive.as_ref().get_ref() else { return };
+        let (process, shared) = (life.process, Arc::clone(shared));
         // The body goes first: what it holds (a message in hand) is settled before the driver
         // hears of the end and starts the next incarnation. Where its drop panics it is gone, too.
-        let _ = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().set(None)));
-        this.shared.inbox.fact(Fact { process: this.life.process, outcome });
+        let _ = catch_unwind(AssertUnwindSafe(|| alive.as_mut().set(None)));
+        shared.inbox.fact(Fact { process, outcome });
     }
 }
 
@@ -94,7 +102,10 @@ impl<F: Future<Output = Outcome>> Future for Guarded<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let this = self.as_mut().project();
+        let Some(this) = self.as_mut().project().alive.as_pin_mut() else {
+            return Poll::Ready(());
+        };
+        let this = this.project();
         if this.registered.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
             this.life.register(cx);
             *this.registered = Some(cx.waker().clone());
@@ -107,8 +118,7 @@ impl<F: Future<Output = Outcome>> Future for Guarded<F> {
             self.end(Outcome::Exited { reason: ExitReason::NoConnection, detail: None });
             return Poll::Ready(());
         }
-        let Some(body) = this.body.as_pin_mut() else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| body.poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| this.body.poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(outcome)) => {
                 self.end(outcome);
@@ -135,30 +145,39 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> Arc<str> {
 }
 
 /// Makes incarnations of `A` for one cell.
-pub(crate) struct Launcher<A: Agent> {
+pub(crate) struct Launcher<A: Agent, F: ?Sized> {
     pub(crate) cell: Arc<Cell<A::Message>>,
-    /// In a box of its own: most factories capture nothing, and such a box is no allocation.
-    pub(crate) factory: Box<dyn Fn() -> A + Send + Sync>,
-    pub(crate) work: Work,
+    /// Last and of no known size, so that it lies in here: most factories capture nothing.
+    pub(crate) factory: F,
 }
 
-impl<A: Agent> Launch for Launcher<A> {
+/// A launcher, whatever its factory is.
+type AnyLauncher<A> = Launcher<A, dyn Fn() -> A + Send + Sync>;
+
+impl<A: Agent, F: Fn() -> A + Send + Sync + 'static> Launch for Launcher<A, F> {
+    fn core(&self) -> &Core {
+        &self.cell.core
+    }
+
     fn cell(&self) -> Arc<dyn AnyCell> {
         Arc::<Cell<A::Message>>::clone(&self.cell)
     }
 
     fn launch(self: Arc<Self>, life: Arc<Life>) -> Task {
         let shared = Arc::clone(&self.cell.core.shared);
-        let incarnation = Incarnation { launcher: self, life: Arc::clone(&life) };
-        let body = Some(incarnation.run());
-        Box::pin(Guarded { body, life, registered: None, shared })
+        let launcher: Arc<AnyLauncher<A>> = self;
+        let incarnation = Incarnation { launcher, life: Arc::clone(&life) };
+        let body = incarnation.run();
+        Box::pin(Guarded { alive: Some(Alive { body, life, registered: None, shared }) })
     }
 }
 
 /// What a start has led to, if not to an agent that is up, and whether its `stop` is called then.
 fn not_up<A: Agent>(started: Handling, cx: &Context<A>) -> Option<(Outcome, bool)> {
     match started {
-        Ok(Ok(())) if cx.ending == Ending::Ignore => Some((Outcome::Ignored, false)),
+        Ok(Ok(())) if matches!(cx.ending(), Some(Ending::Ignore)) => {
+            Some((Outcome::Ignored, false))
+        }
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some((Outcome::StartFailed { detail: error.to_string().into() }, true)),
         Err(panic) => Some((Outcome::StartFailed { detail: panic }, false)),
@@ -166,7 +185,7 @@ fn not_up<A: Agent>(started: Handling, cx: &Context<A>) -> Option<(Outcome, bool
 }
 
 struct Incarnation<A: Agent> {
-    launcher: Arc<Launcher<A>>,
+    launcher: Arc<AnyLauncher<A>>,
     life: Arc<Life>,
 }
 
@@ -179,8 +198,7 @@ impl<A: Agent> Incarnation<A> {
     fn run(self) -> impl Future<Output = Outcome> {
         async move {
             let incarnation = self.cell().core.begin_incarnation();
-            let lifecycle = Lifecycle::new(incarnation, self.launcher.work.max_retries);
-            self.cell().core.set_status(lifecycle.state().into());
+            self.cell().core.set_status(LifecycleState::Initializing.into());
             let mut agent;
             let mut cx;
             {
@@ -204,8 +222,8 @@ impl<A: Agent> Incarnation<A> {
                 }
             }
             let end = {
-                let mut desk = Desk::of(&self, lifecycle);
-                desk.started(incarnation);
+                let mut desk = Desk::of(&self, cx.incarnation());
+                desk.started();
                 let end = desk.work(&mut agent, &mut cx).await;
                 desk.ended(&end);
                 end
@@ -242,7 +260,7 @@ impl<A: Agent> Incarnation<A> {
     /// Whether somebody listens to each delivery, or the time for it is bounded.
     #[inline]
     fn is_watched(&self) -> bool {
-        self.launcher.work.handle_timeout < Work::NO_LIMIT || spans::handles_wanted()
+        self.cell().core.work().handle_timeout < Work::NO_LIMIT || spans::handles_wanted()
     }
 
     /// One delivery of a message, where somebody listens or the time for it is bounded. Most are
@@ -254,7 +272,7 @@ impl<A: Agent> Incarnation<A> {
         message: A::Message,
     ) -> Handling {
         let handle = caught(async {
-            let Some(timeout) = self.launcher.work.time() else {
+            let Some(timeout) = self.cell().core.work().time() else {
                 return agent.handle(message, cx).await;
             };
             let shared = Arc::clone(&self.cell().core.shared);

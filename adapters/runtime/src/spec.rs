@@ -45,9 +45,8 @@ pub fn agent<A: Agent>(
 ) -> AgentSpec {
     let build = move |spec: &AgentSpec, name: Arc<str>, shared: Arc<Shared>| -> Arc<dyn Launch> {
         let tags = &spec.capabilities;
-        let cell = Cell::<A::Message>::new(name, spec.kind, tags, spec.mailbox, shared);
-        let factory = Box::new(factory);
-        Arc::new(Launcher::<A> { cell: Arc::new(cell), factory, work: spec.work })
+        let cell = Cell::<A::Message>::new(name, spec.kind, tags, spec.work, spec.mailbox, shared);
+        Arc::new(Launcher { cell: Arc::new(cell), factory })
     };
     AgentSpec {
         name: name.into(),

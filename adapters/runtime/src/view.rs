@@ -128,7 +128,7 @@ impl World {
         let mut agents: Vec<AgentInfo> = Vec::new();
         for (id, place) in self.places.iter() {
             let supervisor = place.parent.and_then(|parent| self.places.get(parent));
-            let supervisor = supervisor.map_or_else(|| Arc::from(""), |s| Arc::clone(&s.name));
+            let supervisor = supervisor.map_or_else(|| Arc::from(""), |s| Arc::clone(s.name()));
             let launch = match &place.role {
                 Role::Agent(launch) => launch,
                 Role::Placed(elsewhere) => {
@@ -144,7 +144,7 @@ impl World {
                 name: Arc::clone(&core.name),
                 kind: core.kind,
                 status: core.status(),
-                capabilities: core.capabilities.to_vec(),
+                capabilities: core.capabilities().to_vec(),
                 supervisor,
                 on: None,
                 starts: core.starts(),
@@ -167,7 +167,7 @@ impl World {
         supervisor: Arc<str>,
     ) -> AgentInfo {
         AgentInfo {
-            name: Arc::clone(&place.name),
+            name: Arc::clone(place.name()),
             kind: AgentKind::Agent,
             status: self.placed_status(id),
             capabilities: Vec::new(),
@@ -217,7 +217,7 @@ impl World {
 
     fn label(&self, id: ChildId) -> String {
         let Some(place) = self.places.get(id) else { return String::new() };
-        let name = &place.name;
+        let name = place.name();
         match &place.role {
             Role::Supervisor(fixed) => {
                 format!("[sup] {name} ({})", strategy_name(fixed.strategy))
@@ -227,12 +227,12 @@ impl World {
                 format!("[agent] {name} ({}) on {}", self.placed_status(id).name(), elsewhere.node)
             }
             Role::Agent(launch) => {
-                let cell = launch.cell();
-                let tag = match cell.core().kind {
+                let core = launch.core();
+                let tag = match core.kind {
                     AgentKind::Agent => "[agent]",
                     AgentKind::Server => "[srv]",
                 };
-                format!("{tag} {name} ({})", cell.core().status().name())
+                format!("{tag} {name} ({})", core.status().name())
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
-use crate::measure::{Took, Watch, peak, percentiles, resident};
+use crate::measure::{Took, Watch, own_peak, peak, percentiles, resident};
 use crate::peer::{Crash, Peer, name};
 use crate::peers;
 
@@ -30,6 +30,9 @@ pub struct Row {
     pub bytes: Option<f64>,
     /// The most memory that was ever resident, in bytes.
     pub peak: u64,
+    /// Of that, what is not of a file.
+    #[serde(default)]
+    pub own: Option<u64>,
 }
 
 impl Row {
@@ -85,7 +88,7 @@ pub fn main(peer: &str, workload: &str, host: &str, count: &str) -> Result<(), S
     if let Some(row) = row {
         let of = |text: &str| text.to_owned();
         let (peer, workload, host) = (of(peer), of(workload), of(host));
-        let row = Row { peer, workload, host, peak: peak(), ..row };
+        let row = Row { peer, workload, host, peak: peak(), own: Some(own_peak()), ..row };
         println!("{}", serde_json::to_string(&row).map_err(|error| error.to_string())?);
     }
     Ok(())

@@ -67,7 +67,8 @@ fn table(rows: &[Row]) -> String {
             .map(|figure| figure.map_or_else(|| "-".to_owned(), |figure| line.figure.show(figure)));
         let [ours, raw, raw64, ractor, kameo, _, coerce] = figures;
         // The floor has to carry the memory of a bounded channel, if we have to.
-        let floor = if line.figure == Figure::Peak { raw64 } else { raw };
+        let is_memory = matches!(line.figure, Figure::Peak | Figure::Own);
+        let floor = if is_memory { raw64 } else { raw };
         let supervised = [ractor, kameo, coerce].into_iter().flatten();
         let peer = supervised.reduce(|a, b| if line.figure.is_better(a, b) { a } else { b });
         let ratio = |other: Option<f64>| {

@@ -73,7 +73,9 @@ impl Node {
         self.set_process(process, Status::Restarting, actions);
         self.limbo.insert(process.supervisor, NameId(process.pid.child.0));
         self.calls.callee_down(Callee::Process(process), reason, &mut self.ended.0);
-        actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
+        if !self.ended.0.is_empty() {
+            actions.extend(self.ended.0.drain(..).map(Action::CallEnded));
+        }
     }
 
     /// What the tree did says about names.
@@ -234,7 +236,14 @@ impl Node {
         {
             actions.push(Action::Status { name, status });
         }
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        self.pass_on_changes(actions);
+    }
+
+    /// Mostly nobody watches, and there are none.
+    fn pass_on_changes(&mut self, actions: &mut Vec<Action>) {
+        if !self.changes.0.is_empty() {
+            actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        }
     }
 
     pub(super) fn put_status(&mut self, name: NameId, status: Status, actions: &mut Vec<Action>) {
@@ -247,7 +256,7 @@ impl Node {
         {
             actions.push(Action::Status { name, status });
         }
-        actions.extend(self.changes.0.drain(..).map(Action::Watch));
+        self.pass_on_changes(actions);
     }
 
     /// Decides about the names in limbo whose supervisor has settled. `O(s log n)` for `s`

@@ -1,10 +1,11 @@
 //! What a registry holds, is told and answers.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use core::fmt;
 
-use crate::{ChildKind, Instant, NameId, NodeId, ProcessId};
+use crate::{ChildId, ChildKind, Instant, NameId, NodeId, Pid, ProcessId, SupervisorId};
 
 /// The greatest number of capabilities of one name.
 pub const CAPABILITIES_MAX: usize = 64;
@@ -270,21 +271,94 @@ pub enum Match {
     All,
 }
 
+/// A name of this node. In pieces, since there may be very many: as an `Option` the process would
+/// take a word more, and hardly any name has capabilities.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Local {
-    /// The newest process that is known.
-    pub(super) newest: Option<ProcessId>,
-    /// Whether that has not ended.
-    pub(super) is_alive: bool,
+    supervisor: SupervisorId,
+    incarnation: u64,
+    child: ChildId,
+    known: Known,
     pub(super) status: Status,
     pub(super) kind: ChildKind,
-    pub(super) capabilities: Arc<[NameId]>,
+    capabilities: Option<Box<Arc<[NameId]>>>,
+}
+
+/// What is known of the processes of a name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Known {
+    /// There was none yet.
+    None,
+    /// The newest has ended.
+    Ended,
+    Alive,
 }
 
 impl Local {
+    pub(super) fn new(
+        process: Option<ProcessId>,
+        status: Status,
+        kind: ChildKind,
+        capabilities: Arc<[NameId]>,
+    ) -> Self {
+        let mut local = Self {
+            supervisor: SupervisorId(0),
+            incarnation: 0,
+            child: ChildId(0),
+            known: Known::None,
+            status,
+            kind,
+            capabilities: None,
+        };
+        local.set_capabilities(capabilities);
+        if let Some(process) = process {
+            local.set_process(process, status);
+        }
+        local
+    }
+
+    /// The newest process that is known.
+    pub(super) const fn newest(&self) -> Option<ProcessId> {
+        match self.known {
+            Known::None => None,
+            Known::Ended | Known::Alive => {
+                let pid = Pid { child: self.child, incarnation: self.incarnation };
+                Some(ProcessId { supervisor: self.supervisor, pid })
+            }
+        }
+    }
+
+    /// Whether that has not ended.
+    pub(super) const fn is_alive(&self) -> bool {
+        matches!(self.known, Known::Alive)
+    }
+
+    pub(super) const fn set_process(&mut self, process: ProcessId, status: Status) {
+        let ProcessId { supervisor, pid: Pid { child, incarnation } } = process;
+        (self.supervisor, self.incarnation, self.child) = (supervisor, incarnation, child);
+        self.known = if status.has_process() { Known::Alive } else { Known::Ended };
+        self.status = status;
+    }
+
+    /// Whatever its process: one that the status has none of has ended.
+    pub(super) const fn set_status(&mut self, status: Status) {
+        if self.is_alive() && !status.has_process() {
+            self.known = Known::Ended;
+        }
+        self.status = status;
+    }
+
+    pub(super) fn capabilities(&self) -> Arc<[NameId]> {
+        self.capabilities.as_ref().map_or_else(Arc::default, |some| Arc::clone(some))
+    }
+
+    pub(super) fn set_capabilities(&mut self, capabilities: Arc<[NameId]>) {
+        self.capabilities = (!capabilities.is_empty()).then(|| Box::new(capabilities));
+    }
+
     /// The process, if there is one at present.
     pub(super) const fn process(&self) -> Option<ProcessId> {
-        if self.is_alive { self.newest } else { None }
+        if self.is_alive() { self.newest() } else { None }
     }
 
     /// Who answers for the name, and how it is doing.

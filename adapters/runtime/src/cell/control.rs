@@ -39,4 +39,4 @@ impl Control {
 }
 
 /// How many wishes of callers may wait for an agent that does not come to them.
-pub(crate) const WISHES_MAX: u32 = 1024;
+pub(crate) const WISHES_MAX: u16 = 1024;

@@ -13,6 +13,13 @@ use crate::reply::ReplyFailure;
 #[derive(Debug)]
 pub(crate) struct Envelope<P> {
     pub(crate) message: P,
+    /// What few messages have: the others are not moved about with the room for it.
+    pub(crate) special: Option<Box<Special>>,
+}
+
+/// What goes with a message that is not like most.
+#[derive(Debug)]
+pub(crate) struct Special {
     /// How often it was delivered before.
     pub(crate) attempt: u32,
     /// Another incarnation does not handle it.
@@ -23,11 +30,22 @@ pub(crate) struct Envelope<P> {
     pub(crate) receipt: Option<Receipt>,
 }
 
+impl Special {
+    /// In a box, unless all of it is as with most messages.
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        let is_usual = self.attempt == 0
+            && self.only_for.is_none()
+            && self.expires == Instant::MAX
+            && self.receipt.is_none();
+        (!is_usual).then(|| Box::new(self))
+    }
+}
+
 impl<P: Protocol> Envelope<P> {
     /// Drops it, telling its asker and its stream why.
     pub(crate) fn refuse(self, reason: ReplyFailure) {
         refuse(self.message, reason);
-        if let Some(receipt) = self.receipt {
+        if let Some(receipt) = self.special.and_then(|special| special.receipt) {
             receipt.failed(reason);
         }
     }
@@ -35,8 +53,7 @@ impl<P: Protocol> Envelope<P> {
 
 /// The incarnation that a message is for alone: that of the timer that sent it.
 ///
-/// It fits where an envelope has room to spare. After four billion restarts it no longer tells one
-/// incarnation from the next.
+/// After four billion restarts it no longer tells one incarnation from the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct OnlyFor(NonZeroU32);
 

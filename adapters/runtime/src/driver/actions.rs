@@ -73,15 +73,15 @@ impl World {
     }
 
     fn launch(&mut self, process: ProcessId) {
-        let Some(Place { name, role: Role::Agent(launch), .. }) =
-            self.places.get(process.pid.child)
+        let Some(Place { role: Role::Agent(launch), .. }) = self.places.get(process.pid.child)
         else {
             return;
         };
+        let name = Arc::clone(&launch.core().name);
         let life = Arc::new(Life::new(process));
         let task = Arc::clone(launch).launch(Arc::clone(&life));
         self.effects.push_back(Effect::Reopen(launch.cell()));
-        self.effects.push_back(Effect::Launch(Arc::clone(name), task));
+        self.effects.push_back(Effect::Launch(name, task));
         self.lives.insert(process.pid.child, life);
     }
 
@@ -108,7 +108,7 @@ impl World {
             return;
         }
         if let Some(place) = self.places.get(process.pid.child) {
-            let name = Arc::clone(&place.name);
+            let name = Arc::clone(place.name());
             self.event(EventKind::Unresponsive { name });
         }
         self.stuck.insert(process);
@@ -122,7 +122,7 @@ impl World {
         stage: Stage,
     ) {
         let Some(id) = process.map(|process| process.pid.child).or(self.root) else { return };
-        let Some(name) = self.places.get(id).map(|place| Arc::clone(&place.name)) else { return };
+        let Some(name) = self.places.get(id).map(|place| Arc::clone(place.name())) else { return };
         match stage {
             Stage::Initializing => {
                 self.running.insert(id, supervisor);
@@ -232,7 +232,7 @@ impl World {
         while let Some((id, place)) = self.places.pop_first() {
             if let Role::Agent(launch) = place.role {
                 // The name goes now, with the node's; its mailbox may hold what is the user's.
-                drop(self.directory.remove(&place.name));
+                drop(self.directory.remove(&launch.core().name));
                 launches.push(launch);
             }
             self.node.retract(NameId(id.0), &mut Vec::new());
@@ -275,6 +275,7 @@ impl World {
         // when that supervisor is restarted.
         let Some(why) = why else { return };
         let Some(place) = self.places.remove(id) else { return };
+        let name = Arc::clone(place.name());
         let parent = place.parent.and_then(|parent| self.places.get_mut(parent));
         if let Some(Place { role: Role::Dynamic(spawning), .. }) = parent {
             spawning.children.remove(&id);
@@ -282,25 +283,25 @@ impl World {
         let detail = self.details.remove(&id);
         let reason = removal_name(why);
         if let Role::Agent(launch) = place.role {
-            drop(self.directory.remove(&place.name));
+            drop(self.directory.remove(&name));
             self.effects.push_back(Effect::GiveBack(launch));
         }
         if let Some(answer) = self.spawns.remove(&id) {
             let detail = detail.map_or_else(|| reason.to_owned(), |detail| detail.to_string());
-            let name = place.name.to_string();
+            let name = name.to_string();
             let error = ControlError::StartFailed { name, detail };
             self.effects.push_back(Effect::Answer(answer, Err(error)));
         } else if let Some(SpawnerId(spawner)) = spawner
             && let Some(cell) = u32::try_from(spawner).ok().and_then(|id| self.cell(ChildId(id)))
         {
-            let child = Arc::clone(&place.name);
+            let child = Arc::clone(&name);
             self.effects
                 .push_back(Effect::Control(cell, Control::ChildTerminated { child, reason }));
         }
         for answer in self.removals.remove(&id).into_iter().flatten() {
             self.effects.push_back(Effect::Answer(answer, Ok(())));
         }
-        self.event(EventKind::Removed { name: place.name, reason });
+        self.event(EventKind::Removed { name, reason });
         self.forget_spawners(id, spawner);
     }
 
@@ -316,8 +317,9 @@ impl World {
     }
 
     fn report(&mut self, now: Instant, supervisor: SupervisorId, report: Report) {
-        let name_of =
-            |world: &Self, id: &ChildId| world.places.get(*id).map(|place| Arc::clone(&place.name));
+        let name_of = |world: &Self, id: &ChildId| {
+            world.places.get(*id).map(|place| Arc::clone(place.name()))
+        };
         let kind = match report {
             Report::RestartScheduled { child, at } => name_of(self, &child).map(|name| {
                 let delay = display_delay(at.saturating_since(now));

@@ -8,14 +8,22 @@ use lictor_kernel::{ChildId, ChildSpec, Strategy};
 use super::Elsewhere;
 use crate::cell::{AnyCell, Launch};
 
-/// A name's place in the tree.
+/// A name's place in the tree. What it is called, its role knows: an agent's cell does.
 pub(crate) struct Place {
-    pub(crate) name: Arc<str>,
     pub(crate) parent: Option<ChildId>,
     pub(crate) role: Role,
 }
 
 impl Place {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        match &self.role {
+            Role::Agent(launch) => &launch.core().name,
+            Role::Placed(elsewhere) => &elsewhere.name,
+            Role::Supervisor(fixed) => &fixed.name,
+            Role::Dynamic(spawning) => &spawning.name,
+        }
+    }
+
     /// Where the messages of what runs here wait, if it is an agent.
     pub(super) fn cell(&self) -> Option<Arc<dyn AnyCell>> {
         match &self.role {
@@ -35,12 +43,14 @@ pub(crate) enum Role {
 
 /// A static supervisor. In a box, as all that is not an agent: there are many agents.
 pub(crate) struct Fixed {
+    name: Arc<str>,
     pub(crate) strategy: Strategy,
     pub(crate) children: Vec<ChildId>,
 }
 
 /// A dynamic supervisor.
 pub(crate) struct Spawning {
+    name: Arc<str>,
     pub(crate) template: ChildSpec,
     /// By number, which is the order in which their names came: one of many goes as cheaply as one
     /// of few, and a name that is known already may come late.
@@ -48,12 +58,12 @@ pub(crate) struct Spawning {
 }
 
 impl Role {
-    pub(crate) fn supervisor(strategy: Strategy) -> Self {
-        Self::Supervisor(Box::new(Fixed { strategy, children: Vec::new() }))
+    pub(crate) fn supervisor(name: Arc<str>, strategy: Strategy) -> Self {
+        Self::Supervisor(Box::new(Fixed { name, strategy, children: Vec::new() }))
     }
 
-    pub(crate) fn dynamic(template: ChildSpec) -> Self {
-        Self::Dynamic(Box::new(Spawning { template, children: BTreeSet::new() }))
+    pub(crate) fn dynamic(name: Arc<str>, template: ChildSpec) -> Self {
+        Self::Dynamic(Box::new(Spawning { name, template, children: BTreeSet::new() }))
     }
 
     pub(crate) fn children(&self) -> impl DoubleEndedIterator<Item = ChildId> {

@@ -17,6 +17,7 @@ use crate::frame::{Body, Remote};
 /// A child that runs on another node.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
+    pub(crate) name: Arc<str>,
     /// The node as its users call it.
     pub(crate) node: Arc<str>,
     /// How often it has come up.
@@ -78,11 +79,10 @@ impl World {
     /// A child on another node has come one step further.
     pub(super) fn placed(&mut self, process: ProcessId, stage: Stage) {
         let child = process.pid.child;
-        let Some(Place { name, role: Role::Placed(elsewhere), .. }) = self.places.get_mut(child)
-        else {
+        let Some(Place { role: Role::Placed(elsewhere), .. }) = self.places.get_mut(child) else {
             return;
         };
-        let name = Arc::clone(name);
+        let name = Arc::clone(&elsewhere.name);
         match stage {
             // The kernel is a step ahead: most starts need not wait.
             Stage::Waiting => {
@@ -133,10 +133,10 @@ impl World {
             let cell = launch.cell();
             let name = Arc::clone(&cell.core().name);
             // The kernel has found it free, and the directory follows the kernel.
-            let _ = self.directory.insert(Arc::clone(&name), cell);
-            self.places.insert(id, Place { name, parent: None, role: Role::Agent(launch) });
-        } else if let Some(Place { name, role: Role::Agent(launch), .. }) = self.places.remove(id) {
-            drop(self.directory.remove(&name));
+            let _ = self.directory.insert(name, cell);
+            self.places.insert(id, Place { parent: None, role: Role::Agent(launch) });
+        } else if let Some(Place { role: Role::Agent(launch), .. }) = self.places.remove(id) {
+            drop(self.directory.remove(&launch.core().name));
             self.effects.push_back(Effect::GiveBack(launch));
             self.details.remove(&id);
         }

@@ -54,7 +54,7 @@ impl<C, T> Push<'_, C, T> {
                 Poll::Pending
             }
             Err(PushError::Full(message)) => {
-                state.counters.rejected += 1;
+                state.rare().rejected += 1;
                 Poll::Ready(Err(PushError::Full(message)))
             }
             Err(PushError::Closed(message)) => Poll::Ready(Err(PushError::Closed(message))),
@@ -83,7 +83,7 @@ impl<C, T> Push<'_, C, T> {
             }
             Claim::Granted => {
                 state.lane(self.lane).push_back(message);
-                state.counters.pushed += 1;
+                state.pushed += 1;
                 let consumer = self.mailbox.unpark(&mut state, Accept::All);
                 drop(state);
                 wake(consumer);

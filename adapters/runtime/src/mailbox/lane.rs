@@ -82,12 +82,15 @@ impl<T> Queue<T> {
         self.lent.saturating_sub(claimed.saturating_sub(self.claimed)) as usize
     }
 
-    /// Lends all messages, by handing the queue over as it is. While senders wait for room nothing
-    /// is lent: each message that is taken makes room for one of them at once.
+    /// Whether there is something to lend. While senders wait for room nothing is lent: each
+    /// message that is taken makes room for one of them at once.
+    #[inline]
+    pub(super) fn can_lend(&self) -> bool {
+        !self.queue.is_empty() && !self.has_waiting()
+    }
+
+    /// Lends all messages, by handing the queue over as it is.
     pub(super) fn lend(&mut self, to: &mut VecDeque<T>) {
-        if self.queue.is_empty() || self.has_waiting() {
-            return;
-        }
         std::mem::swap(&mut self.queue, to);
         self.lent = u32::try_from(to.len()).unwrap_or(u32::MAX);
         self.claimed = 0;

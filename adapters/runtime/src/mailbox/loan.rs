@@ -25,7 +25,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, RawWakerVTable, Waker};
 
 use super::lane::release_memory;
 use super::{Accept, Intake, Lane, Mailbox, Overflow, Popped, State, wake};
@@ -33,10 +33,11 @@ use crate::sync::{AtomicBool, AtomicU32, MutexGuard, Ordering};
 
 /// What consumer and senders tell each other without the lock, while something is lent. The
 /// consumer looks here for each message, while senders write to the lock and the queue behind it:
-/// so that they seldom share a line of the cache there is room before it.
+/// so that they seldom share a line of the cache there is room before it, and the last of what is
+/// behind the lock is what no sender needs who finds room.
 #[repr(C)]
 pub(super) struct Hints {
-    _room: [u64; 2],
+    _room: u64,
     /// The consumer must come to the lock before it goes on.
     recalled: AtomicBool,
     /// How much of the present loan the consumer has claimed.
@@ -45,7 +46,7 @@ pub(super) struct Hints {
 
 impl Hints {
     pub(super) fn new() -> Self {
-        Self { _room: [0; 2], recalled: AtomicBool::new(false), claimed: AtomicU32::new(0) }
+        Self { _room: 0, recalled: AtomicBool::new(false), claimed: AtomicU32::new(0) }
     }
 
     /// To be called under the lock, by which the consumer lends next.
@@ -67,8 +68,10 @@ impl Hints {
 
 /// What a consumer has borrowed of [`Lane::Normal`], oldest first; see [`Mailbox::poll_borrow`].
 pub struct Loan<T> {
-    messages: VecDeque<T>,
-    number: u64,
+    /// Boxed, and made by the first loan: many consumers only ever see single messages.
+    #[expect(clippy::box_collection, reason = "an empty queue in place is four words")]
+    messages: Option<Box<VecDeque<T>>>,
+    number: u32,
     claimed: u32,
     /// Whether there is something to be settled: also a loan that is all claimed takes room until
     /// somebody asks.
@@ -86,13 +89,25 @@ impl<T> Loan<T> {
     #[must_use]
     pub const fn none() -> Self {
         Self {
-            messages: VecDeque::new(),
+            messages: None,
             number: 0,
             claimed: 0,
             is_out: false,
             ahead: None,
             single: false,
             taken: 0,
+        }
+    }
+
+    /// How much of it is not claimed.
+    fn left(&self) -> usize {
+        self.messages.as_ref().map_or(0, |messages| messages.len())
+    }
+
+    /// Gives back the memory of a burst that is over.
+    fn release_memory(&mut self) {
+        if let Some(messages) = &mut self.messages {
+            release_memory(messages);
         }
     }
 
@@ -104,16 +119,21 @@ impl<T> Loan<T> {
 }
 
 /// Which waker it is, as [`Waker::will_wake`] sees it.
-type Identity = (usize, usize);
+type Identity = (usize, &'static RawWakerVTable);
 
 #[inline]
 fn identity(waker: &Waker) -> Identity {
-    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
+    (waker.data().addr(), waker.vtable())
+}
+
+#[inline]
+fn is_same(known: Identity, waker: &Waker) -> bool {
+    known.0 == waker.data().addr() && std::ptr::eq(known.1, waker.vtable())
 }
 
 impl<T> Debug for Loan<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loan").field("left", &self.messages.len()).finish_non_exhaustive()
+        f.debug_struct("Loan").field("left", &self.left()).finish_non_exhaustive()
     }
 }
 
@@ -122,12 +142,13 @@ impl<C, T> Mailbox<C, T> {
     /// [`Mailbox::poll_borrow`]. Takes no lock.
     #[inline]
     pub fn claim(&self, loan: &mut Loan<T>) -> Option<T> {
-        if loan.messages.is_empty() || self.hints.recalled.load(Ordering::Acquire) {
+        let messages = loan.messages.as_mut()?;
+        if messages.is_empty() || self.hints.recalled.load(Ordering::Acquire) {
             return None;
         }
         loan.claimed += 1;
         self.hints.claimed.store(loan.claimed, Ordering::Release);
-        loan.messages.pop_front()
+        messages.pop_front()
     }
 
     /// As [`Mailbox::poll_pop`], and lends all messages that come next, which only this consumer
@@ -146,7 +167,7 @@ impl<C, T> Mailbox<C, T> {
         if let Some(parked) = loan.ahead.take() {
             // While there is no news the waker that was registered is still there, so nothing else
             // can be where it is.
-            let is_parked = accept == Accept::All && parked == identity(cx.waker());
+            let is_parked = accept == Accept::All && is_same(parked, cx.waker());
             if is_parked && !self.news.load(Ordering::Acquire) {
                 loan.taken = 0;
                 return Poll::Pending;
@@ -194,7 +215,7 @@ impl<C, T> Mailbox<C, T> {
             (loan.single, loan.taken) = (loan.taken == 1, 0);
             if !loan.is_out {
                 state.normal.release_memory();
-                release_memory(&mut loan.messages);
+                loan.release_memory();
             }
         }
         drop(state);
@@ -219,28 +240,26 @@ impl<C, T> Mailbox<C, T> {
         drop(state);
         drop(parked);
         made_room.into_iter().for_each(crate::sync::wake);
-        if loan.messages.is_empty() {
+        if loan.left() == 0 {
             if is_calm {
-                release_memory(&mut loan.messages);
+                loan.release_memory();
             }
             return VecDeque::new();
         }
-        std::mem::take(&mut loan.messages)
+        loan.messages.take().map_or_else(VecDeque::new, |messages| *messages)
     }
 }
 
 impl<C, T> State<C, T> {
     fn lend(&mut self, loan: &mut Loan<T>, hints: &Hints) {
-        if self.overflow == Overflow::DropOldest || !loan.messages.is_empty() {
+        if self.overflow == Overflow::DropOldest || !self.normal.can_lend() || loan.left() > 0 {
             return;
         }
-        self.normal.lend(&mut loan.messages);
-        if !loan.messages.is_empty() {
-            self.loans += 1;
-            (loan.number, loan.claimed, loan.is_out) = (self.loans, 0, true);
-            // Until here nothing could be claimed: a loan that is void, or all claimed, is empty.
-            hints.reset();
-        }
+        self.normal.lend(loan.messages.get_or_insert_default());
+        self.loans = self.loans.wrapping_add(1);
+        (loan.number, loan.claimed, loan.is_out) = (self.loans, 0, true);
+        // Until here nothing could be claimed: a loan that is void, or all claimed, is empty.
+        hints.reset();
     }
 
     /// Whether there is an item that goes before ordinary messages.
@@ -261,7 +280,10 @@ impl<C, T> State<C, T> {
             return Vec::new();
         }
         loan.is_out = false;
-        self.normal.take_back(&mut loan.messages);
+        match &mut loan.messages {
+            Some(messages) => self.normal.take_back(messages),
+            None => self.normal.settle(),
+        }
         let mut made_room = Vec::new();
         while let Some(sender) = self.normal.grant() {
             made_room.push(sender);

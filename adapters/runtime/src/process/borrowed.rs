@@ -7,55 +7,47 @@ use crate::mailbox::{Accept, Loan, Popped};
 use crate::message::Protocol;
 use crate::reply::ReplyFailure;
 
-/// Takes messages out of the mailbox, several for one lock where several wait. However the loop
-/// ends, what it has not handled is back where it was.
-pub(super) struct Borrowed<'a, P: Protocol> {
-    cell: &'a Cell<P>,
-    loan: Loan<Envelope<P>>,
-}
+/// Takes messages out of the mailbox, several for one lock where several wait. Whoever has it gives
+/// back what it has not handled, however it ends; the mailbox is always that of the same cell.
+pub(super) struct Borrowed<P: Protocol>(Loan<Envelope<P>>);
 
-impl<'a, P: Protocol> Borrowed<'a, P> {
-    pub(super) const fn of(cell: &'a Cell<P>) -> Self {
-        Self { cell, loan: Loan::none() }
+impl<P: Protocol> Borrowed<P> {
+    pub(super) const fn nothing() -> Self {
+        Self(Loan::none())
     }
 
     /// The next message, if it is at hand and nothing goes before it.
     #[inline]
-    pub(super) fn claim(&mut self) -> Option<Envelope<P>> {
-        self.cell.mailbox.claim(&mut self.loan)
+    pub(super) fn claim(&mut self, cell: &Cell<P>) -> Option<Envelope<P>> {
+        cell.mailbox.claim(&mut self.0)
     }
 
     pub(super) fn poll_pop(
         &mut self,
+        cell: &Cell<P>,
         cx: &mut Context<'_>,
         accept: Accept,
     ) -> Poll<Popped<Control, Envelope<P>>> {
-        self.cell.mailbox.poll_borrow(cx, accept, &mut self.loan)
+        cell.mailbox.poll_borrow(cx, accept, &mut self.0)
     }
 
     /// To be called before the loop lets its host go on, or puts a message back.
     #[inline]
-    pub(super) fn give_back(&mut self) {
-        if self.loan.is_out() {
-            self.settle();
+    pub(super) fn give_back(&mut self, cell: &Cell<P>) {
+        if self.0.is_out() {
+            self.settle(cell);
         }
     }
 
     #[cold]
-    fn settle(&mut self) {
-        let dead = self.cell.mailbox.give_back(&mut self.loan);
+    fn settle(&mut self, cell: &Cell<P>) {
+        let dead = cell.mailbox.give_back(&mut self.0);
         let count = dead.len() as u64;
         for envelope in dead {
             envelope.refuse(ReplyFailure::Down);
         }
         if count > 0 {
-            self.cell.core.count_dead(count, ReplyFailure::Down);
+            cell.core.count_dead(count, ReplyFailure::Down);
         }
-    }
-}
-
-impl<P: Protocol> Drop for Borrowed<'_, P> {
-    fn drop(&mut self) {
-        self.give_back();
     }
 }

@@ -7,17 +7,18 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use lictor_kernel::{ErrorDecision, ExitReason, Instant, Lifecycle, LifecycleState};
+use pin_project_lite::pin_project;
 
 use super::borrowed::Borrowed;
 use super::hand::Hand;
 use super::{Handling, Incarnation, panic_text, poll_caught};
 use crate::agent::Agent;
-use crate::cell::{Control, Envelope, OnlyFor};
+use crate::cell::{Cell, Control, Envelope, OnlyFor, Special};
 use crate::context::{Context, Ending};
 use crate::error::AgentError;
 use crate::events::EventKind;
@@ -26,7 +27,7 @@ use crate::mailbox::{Accept, Lane, Popped};
 use crate::reply::ReplyFailure;
 
 /// After this many messages in one poll the agent lets others run.
-const MESSAGES_PER_POLL: u32 = 128;
+const MESSAGES_PER_POLL: u8 = 128;
 
 /// However the incarnation ends, this gives back what is borrowed and then settles the message in
 /// hand, which goes in front of that: also when it is killed and only the destructors run.
@@ -34,8 +35,9 @@ pub(super) struct Desk<'a, A: Agent> {
     pub(super) incarnation: &'a Incarnation<A>,
     pub(super) lifecycle: Lifecycle,
     pub(super) hand: Hand<A::Message>,
-    mailbox: Borrowed<'a, A::Message>,
-    in_this_poll: u32,
+    mailbox: Borrowed<A::Message>,
+    /// How many messages, [`MESSAGES_PER_POLL`] at most.
+    in_this_poll: u8,
 }
 
 /// Where the loop goes after a message or a control.
@@ -57,32 +59,43 @@ pub(super) enum End {
 }
 
 impl<'a, A: Agent> Desk<'a, A> {
-    pub(super) fn of(incarnation: &'a Incarnation<A>, lifecycle: Lifecycle) -> Self {
-        let mailbox = Borrowed::of(incarnation.cell());
+    pub(super) fn of(incarnation: &'a Incarnation<A>, number: u64) -> Self {
+        let lifecycle = Lifecycle::new(number, incarnation.cell().core.work().max_retries);
+        let mailbox = Borrowed::nothing();
         Self { incarnation, lifecycle, hand: Hand::EMPTY, mailbox, in_this_poll: 0 }
+    }
+
+    fn cell(&self) -> &'a Cell<A::Message> {
+        self.incarnation.cell()
+    }
+
+    /// What is borrowed goes back.
+    #[inline]
+    fn give_back(&mut self) {
+        self.mailbox.give_back(self.cell());
     }
 
     /// Makes the state visible from outside.
     fn show(&self) {
-        self.incarnation.cell().core.set_status(self.lifecycle.state().into());
+        self.cell().core.set_status(self.lifecycle.state().into());
     }
 
     /// The agent is up: from here on it works.
-    pub(super) fn started(&mut self, number: u64) {
+    pub(super) fn started(&mut self) {
         // A refusal of the machine is no fault from here on, but says that it is there already.
         let _ = self.lifecycle.started();
-        let core = &self.incarnation.cell().core;
+        let core = &self.cell().core;
         if core.is_suspended() {
             let _ = self.lifecycle.suspend();
         }
         self.show();
-        let outcome = Outcome::Started { incarnation: number };
+        let outcome = Outcome::Started { incarnation: self.lifecycle.incarnation() };
         core.shared.inbox.fact(Fact { process: self.incarnation.life.process, outcome });
     }
 
     /// It works no longer: what it has not come to is for the next one.
     pub(super) fn ended(&mut self, end: &End) {
-        self.mailbox.give_back();
+        self.give_back();
         let _ = match end {
             End::Panicked(_) | End::Crash(_) => self.lifecycle.crashed(),
             End::Stop(_) => self.lifecycle.stop(),
@@ -112,19 +125,11 @@ impl<'a, A: Agent> Desk<'a, A> {
                 loop {
                     // What has failed is boxed: the others pay for no room that they do not need.
                     let failed = if self.incarnation.is_watched() {
-                        self.mailbox.give_back();
+                        self.give_back();
                         let handle = self.incarnation.handle_watched(agent, cx, message);
                         failure(Box::pin(handle).await)
                     } else {
-                        let mut handle = pin!(agent.handle(message, cx));
-                        poll_fn(|task| {
-                            let handled = poll_caught(handle.as_mut(), task);
-                            if handled.is_pending() {
-                                self.mailbox.give_back();
-                            }
-                            handled.map(failure)
-                        })
-                        .await
+                        Delivery { handle: agent.handle(message, cx), desk: self }.await
                     };
                     let Some(failed) = failed else {
                         self.done();
@@ -147,7 +152,7 @@ impl<'a, A: Agent> Desk<'a, A> {
     /// and it is moved but once. Whatever else there is, [`Desk::poll_next`] finds.
     #[inline]
     fn claim(&mut self, cx: &Context<A>) -> Option<A::Message> {
-        let now = || self.incarnation.cell().core.shared.executor.now();
+        let now = || self.cell().core.shared.executor.now();
         let life = &self.incarnation.life;
         if self.in_this_poll == MESSAGES_PER_POLL
             || self.lifecycle.state() == LifecycleState::Suspended
@@ -155,7 +160,7 @@ impl<'a, A: Agent> Desk<'a, A> {
         {
             return None;
         }
-        let envelope = self.mailbox.claim()?;
+        let envelope = self.mailbox.claim(self.cell())?;
         self.in_this_poll += 1;
         if self.is_over(cx, &envelope) {
             self.incarnation.cell().dead_letter(envelope, ReplyFailure::Expired);
@@ -175,7 +180,7 @@ impl<'a, A: Agent> Desk<'a, A> {
         loop {
             if self.in_this_poll == MESSAGES_PER_POLL {
                 self.in_this_poll = 0;
-                self.mailbox.give_back();
+                self.give_back();
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -183,14 +188,15 @@ impl<'a, A: Agent> Desk<'a, A> {
             if incarnation.life.is_over(now) {
                 // It may have been while a method blocked the thread. What is queued is not for
                 // us any more; the guard ends us as soon as we let it.
-                self.mailbox.give_back();
+                self.give_back();
                 return Poll::Pending;
             }
             let accept = accepted(self.lifecycle.state());
-            let claimed = if accept == Accept::All { self.mailbox.claim() } else { None };
+            let claimed =
+                if accept == Accept::All { self.mailbox.claim(self.cell()) } else { None };
             let popped = match claimed {
                 Some(envelope) => Popped::Message(Lane::Normal, envelope),
-                None => ready!(self.mailbox.poll_pop(task, accept)),
+                None => ready!(self.mailbox.poll_pop(self.cell(), task, accept)),
             };
             self.in_this_poll += 1;
             let next = match popped {
@@ -214,17 +220,22 @@ impl<'a, A: Agent> Desk<'a, A> {
     }
 
     /// Whether the message's time to live is over, or that of the incarnation whose timer sent it.
+    #[inline]
     fn is_over(&self, cx: &Context<A>, envelope: &Envelope<A::Message>) -> bool {
-        let is_for_another =
-            envelope.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
-        let now = || self.incarnation.cell().core.shared.executor.now();
-        is_for_another || (envelope.expires < Instant::MAX && envelope.expires <= now())
+        envelope.special.as_ref().is_some_and(|special| self.is_special_over(cx, special))
+    }
+
+    #[cold]
+    fn is_special_over(&self, cx: &Context<A>, special: &Special) -> bool {
+        let is_for_another = special.only_for.is_some_and(|it| it != OnlyFor::of(cx.incarnation()));
+        let now = || self.cell().core.shared.executor.now();
+        is_for_another || (special.expires < Instant::MAX && special.expires <= now())
     }
 
     #[cold]
     fn control(&mut self, agent: &mut A, control: Control) -> Next<A::Message> {
         let process = self.incarnation.life.process;
-        let core = &self.incarnation.cell().core;
+        let core = &self.cell().core;
         if control.is_wish() {
             core.wish_taken();
         }
@@ -266,7 +277,7 @@ impl<'a, A: Agent> Desk<'a, A> {
     #[cold]
     fn failed(&mut self, agent: &mut A, failure: Failure) -> Next<A::Message> {
         // The message may go back, in front of what was behind it.
-        self.mailbox.give_back();
+        self.give_back();
         let error = match failure {
             Ok(error) => error,
             Err(panic) => {
@@ -306,9 +317,35 @@ impl<'a, A: Agent> Desk<'a, A> {
     }
 }
 
+pin_project! {
+    /// One delivery of a message that nobody watches. While it waits, nothing is borrowed.
+    ///
+    /// A type of its own: a future that is pinned as a local, and polled by a closure, takes three
+    /// words more in that of each agent.
+    struct Delivery<'b, 'a, A: Agent, F> {
+        #[pin]
+        handle: F,
+        desk: &'b mut Desk<'a, A>,
+    }
+}
+
+impl<A: Agent, F: Future<Output = Result<(), AgentError>>> Future for Delivery<'_, '_, A, F> {
+    type Output = Option<Box<Failure>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let handled = poll_caught(this.handle, task);
+        if handled.is_pending() {
+            this.desk.give_back();
+        }
+        handled.map(failure)
+    }
+}
+
 impl<A: Agent> Drop for Desk<'_, A> {
     fn drop(&mut self) {
-        self.mailbox.give_back();
+        self.give_back();
         if self.hand.is_full() {
             self.broken_off(ReplyFailure::Killed);
         }
@@ -330,8 +367,8 @@ fn failure(handled: Handling) -> Option<Box<Failure>> {
 /// The end that the agent has asked for.
 #[inline]
 fn asked_end<A: Agent>(cx: &Context<A>) -> Option<End> {
-    match &cx.ending {
-        Ending::No | Ending::Ignore => None,
+    match cx.ending()? {
+        Ending::Ignore => None,
         Ending::Stop => Some(End::Stop(ExitReason::Normal)),
         Ending::Fail(reason) => Some(End::Crash(Arc::clone(reason))),
     }

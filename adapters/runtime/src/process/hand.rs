@@ -6,8 +6,7 @@ use lictor_kernel::{ErrorAction, ErrorDecision, Instant};
 
 use super::desk::Desk;
 use crate::agent::{Agent, InHandPolicy};
-use crate::cell::Envelope;
-use crate::durable::Receipt;
+use crate::cell::{Envelope, Special};
 use crate::mailbox::Lane;
 use crate::message::Protocol;
 use crate::reply::{InHand, ReplyFailure};
@@ -19,23 +18,16 @@ use crate::reply::{InHand, ReplyFailure};
 pub(super) struct Hand<P> {
     full: bool,
     lane: Lane,
-    expires: Instant,
     hold: InHand,
-    /// What a stream waits for.
-    receipt: Option<Receipt>,
+    /// Its time to live, and what a stream waits for.
+    special: Option<Box<Special>>,
     /// A spare, if one may be needed.
     copy: Option<P>,
 }
 
 impl<P: Protocol> Hand<P> {
-    pub(super) const EMPTY: Self = Self {
-        full: false,
-        lane: Lane::Normal,
-        expires: Instant::MAX,
-        hold: InHand::NONE,
-        receipt: None,
-        copy: None,
-    };
+    pub(super) const EMPTY: Self =
+        Self { full: false, lane: Lane::Normal, hold: InHand::NONE, special: None, copy: None };
 
     pub(super) const fn is_full(&self) -> bool {
         self.full
@@ -60,7 +52,7 @@ impl<P: Protocol> Hand<P> {
 
     fn tell(&mut self, failure: ReplyFailure) {
         self.hold.end(Some(failure));
-        if let Some(receipt) = self.receipt.take() {
+        if let Some(receipt) = self.special.take().and_then(|special| special.receipt) {
             receipt.failed(failure);
         }
         self.copy = None;
@@ -71,12 +63,14 @@ impl<A: Agent> Desk<'_, A> {
     /// Takes a message in hand, and hands it to the handler.
     #[inline]
     pub(super) fn take(&mut self, lane: Lane, envelope: Envelope<A::Message>) -> A::Message {
-        let Envelope { message, attempt, expires, receipt, .. } = envelope;
-        let work = self.incarnation.launcher.work;
+        let Envelope { message, special } = envelope;
+        let work = self.incarnation.cell().core.work();
         let hand = &mut self.hand;
-        (hand.full, hand.lane, hand.expires) = (true, lane, expires);
-        if receipt.is_some() {
-            hand.receipt = receipt;
+        (hand.full, hand.lane) = (true, lane);
+        let mut attempt = 0;
+        if let Some(special) = special {
+            attempt = special.attempt;
+            hand.special = Some(special);
         }
         if work.max_retries > 0 || work.in_hand != InHandPolicy::Drop {
             hand.copy(&message);
@@ -114,7 +108,9 @@ impl<A: Agent> Desk<'_, A> {
         hand.full = false;
         hand.hold.end(None);
         hand.copy = None;
-        if let Some(receipt) = hand.receipt.take() {
+        if hand.special.is_some()
+            && let Some(receipt) = hand.special.take().and_then(|special| special.receipt)
+        {
             receipt.handled();
         }
     }
@@ -129,16 +125,20 @@ impl<A: Agent> Desk<'_, A> {
     /// The incarnation ends with the message in hand: what becomes of it is the agent's policy.
     pub(super) fn broken_off(&mut self, failure: ReplyFailure) {
         self.hand.full = false;
-        let work = self.incarnation.launcher.work;
+        let work = self.incarnation.cell().core.work();
         let cell = self.incarnation.cell();
         let redeliver = work.in_hand == InHandPolicy::Redeliver && self.lifecycle.may_retry();
         if redeliver && let Some(message) = self.hand.copy.take() {
             self.hand.hold(&message);
             self.hand.hold.end(None);
-            let (attempt, expires) = (self.attempt() + 1, self.hand.expires);
+            let (expires, receipt) = match self.hand.special.take() {
+                Some(special) => (special.expires, special.receipt),
+                None => (Instant::MAX, None),
+            };
             // Also a timer's: that the next incarnation gets it is what the policy asks for.
-            let receipt = self.hand.receipt.take();
-            let envelope = Envelope { message, attempt, only_for: None, expires, receipt };
+            let attempt = self.attempt() + 1;
+            let special = Special { attempt, only_for: None, expires, receipt }.boxed();
+            let envelope = Envelope { message, special };
             if let Err(envelope) = cell.mailbox.push_front(self.hand.lane, envelope) {
                 envelope.refuse(failure);
                 cell.core.count_dead(1, failure);
