@@ -12,7 +12,7 @@
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
 //! `message` their mailboxes, `network` the links, `cuts` what breaks them, `broker` what may stand
 //! between them, `faults`, `operations` and `sends` the plan, `beside` the reference model,
-//! `placed` what nodes run for each other, `remnant` a boot that is taken for dead and lives on.
+//! `pause` a node that stands still, `placed` what nodes run for each other, `remnant` a boot that is taken for dead and lives on.
 
 mod beside;
 mod broker;
@@ -22,6 +22,7 @@ mod message;
 mod network;
 mod node;
 mod operations;
+mod pause;
 mod placed;
 mod process;
 mod remnant;
@@ -38,6 +39,7 @@ use self::broker::{Brokered, Wire};
 use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Relay};
 use self::node::SimNode;
+use self::pause::Still;
 use self::process::{Proc, Slot};
 use self::remnant::Remnant;
 use self::script::Script;
@@ -141,6 +143,8 @@ struct World<'p, Q> {
     hosts: Vec<Option<NodeIx>>,
     /// Boots that are taken for dead.
     remnants: Vec<Remnant>,
+    /// Nodes that stand still.
+    still: Vec<Still>,
     /// From one node to another, in which boot of the one, the newest boot of the other that it has
     /// heard.
     heard: Vec<(u32, u64)>,
@@ -187,6 +191,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             relays: Vec::new(),
             hosts: scenario.all().map(|(who, _)| plan.host_of(who)).collect(),
             remnants: Vec::new(),
+            still: Vec::new(),
             heard: vec![(0, 0); scenario.nodes() * scenario.nodes()],
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
@@ -297,6 +302,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     fn does(&mut self, event: Event) {
+        if !self.still.is_empty() && self.has_to_wait(event) {
+            return;
+        }
         match event {
             Event::Operation(n) => self.operate(n),
             Event::Begins(n) => self.begins(n),

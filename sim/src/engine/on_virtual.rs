@@ -187,6 +187,15 @@ impl Ground for Virtual {
         self.hosts[usize::from(node.0)].change(change);
     }
 
+    fn pause(&mut self, node: NodeIx, begins: bool) {
+        let host = format!("n{}", node.0);
+        if begins {
+            self.executor.pause_host(&host);
+        } else {
+            self.executor.resume_host(&host);
+        }
+    }
+
     fn left(&mut self) -> Result<(), Found> {
         match self.executor.tasks().as_slice() {
             [] => Ok(()),

@@ -574,7 +574,7 @@ fn odd_clocks(plan: &Plan) -> (Vec<bool>, Vec<bool>) {
         let Target::Node(node) = fault.target else { continue };
         let odd = match fault.kind {
             Kind::Skew | Kind::Drift => clock_is_odd.get_mut(usize::from(node.0)),
-            Kind::LateTimers => late.get_mut(usize::from(node.0)),
+            Kind::LateTimers | Kind::Pause => late.get_mut(usize::from(node.0)),
             _ => None,
         };
         if let Some(odd) = odd {

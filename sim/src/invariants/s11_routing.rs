@@ -190,7 +190,8 @@ impl Routing {
 fn late_timers(plan: &Plan) -> Vec<bool> {
     let of = |node| {
         let here = |fault: &Fault| fault.target == Target::Node(node);
-        plan.faults.iter().any(|fault| fault.kind == Kind::LateTimers && here(fault))
+        let late = |fault: &&Fault| matches!(fault.kind, Kind::LateTimers | Kind::Pause);
+        plan.faults.iter().filter(late).any(here)
     };
     plan.scenario.node_ids().map(of).collect()
 }

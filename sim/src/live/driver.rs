@@ -2,8 +2,9 @@
 
 mod acts;
 mod faults;
+mod pause;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,11 @@ pub(crate) trait Ground {
     /// Does something to the clock of a node.
     fn clock(&mut self, node: NodeIx, change: ClockChange);
 
+    /// Lets all of a node stand still, or go on.
+    fn pause(&mut self, node: NodeIx, begins: bool) {
+        let _ = (node, begins);
+    }
+
     /// What is left when every tree has ended.
     fn left(&mut self) -> Result<(), Found>;
 
@@ -126,6 +132,8 @@ pub(crate) struct Driver<G> {
     injected: u64,
     /// Faults that go on and off, and whether they are on.
     flapping: BTreeMap<u32, bool>,
+    /// Nodes that stand still, by which faults, and what is to be done on them.
+    still: BTreeMap<NodeIx, (BTreeSet<u32>, Vec<Todo>)>,
     found: Option<Found>,
     events_max: u64,
     spent: bool,
@@ -140,6 +148,7 @@ impl<G: Ground> Driver<G> {
             pushed: 0,
             injected: 0,
             flapping: BTreeMap::new(),
+            still: BTreeMap::new(),
             found: None,
             events_max,
             spent: false,
@@ -237,6 +246,9 @@ impl<G: Ground> Driver<G> {
     }
 
     fn does(&mut self, todo: Todo) {
+        if !self.still.is_empty() && self.has_to_wait(todo) {
+            return;
+        }
         match todo {
             Todo::Operation(n) => self.operate(n),
             Todo::Begins(n) => self.begins(n),
@@ -320,6 +332,9 @@ impl<G: Ground> Driver<G> {
 
     fn halts(&mut self, node: NodeIx, seen: bool) {
         if self.live.with(|ledger| ledger.node(node).on) {
+            for todo in self.wakes_up(node) {
+                self.after(0, todo);
+            }
             let runtime = self.live.with(|ledger| {
                 ledger.halt(node);
                 ledger.node(node).runtime.take()

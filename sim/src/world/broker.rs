@@ -127,7 +127,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         leg.is_some_and(|leg| on && leg.up && leg.cuts == 0 && leg.connection == connection)
     }
 
-    fn connection(&mut self, node: NodeIx) -> u32 {
+    pub(super) fn connection(&mut self, node: NodeIx) -> u32 {
         self.leg(node).map_or(0, |leg| leg.connection)
     }
 
@@ -440,6 +440,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         leg.up = true;
         self.tell_broker(broker::Event::Connected(client(node)));
         self.tell_broker(broker::Event::Subscribed(client(node), Subject(node.0)));
+        self.brings_stale(node);
         if connection == 0 {
             return;
         }
@@ -534,8 +535,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(leg) = self.leg(node) else { return };
         leg.slow = if begins { leg.slow + 1 } else { leg.slow.saturating_sub(1) };
         if leg.slow == 0 {
+            let connection = leg.connection;
             for index in std::mem::take(&mut leg.stalled) {
-                self.takes(index);
+                self.does(Event::Wire(Wire::Delivers(index, connection)));
             }
         }
     }

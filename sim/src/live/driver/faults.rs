@@ -151,6 +151,8 @@ impl<G: Ground> Driver<G> {
                 }
             }
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) => self.boots(node),
+            (Kind::Pause, Target::Node(node)) if begins => self.pauses(number, node),
+            (Kind::Pause, Target::Node(node)) => self.goes_on(number, node),
             (Kind::LateTimers, Target::Node(node)) => {
                 self.ground.clock(node, ClockChange::Late(if begins { amount } else { 0 }));
             }
