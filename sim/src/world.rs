@@ -47,6 +47,7 @@ use self::settle::Settling;
 pub(crate) use self::settle::{for_wire, settle};
 use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
+use crate::fault::Kind;
 use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
@@ -148,6 +149,8 @@ struct World<'p, Q> {
     /// From one node to another, in which boot of the one, the newest boot of the other that it has
     /// heard.
     heard: Vec<(u32, u64)>,
+    /// The same of messages and answers: what has come of an older boot is not taken after that.
+    taken: Vec<(u32, u32)>,
     /// What stands between the nodes, unless their links are direct.
     brokered: Option<Box<Brokered>>,
     /// Faults that hold.
@@ -193,6 +196,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             remnants: Vec::new(),
             still: Vec::new(),
             heard: vec![(0, 0); scenario.nodes() * scenario.nodes()],
+            taken: vec![(0, 0); scenario.nodes() * scenario.nodes()],
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
@@ -330,7 +334,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// Faults are over, and what was broken for good is mended.
     fn heals(&mut self) {
-        for n in 0..u32::try_from(self.plan.faults.len()).unwrap_or(u32::MAX) {
+        // First everybody goes on who stands still: what ends then is done on somebody who runs.
+        let count = u32::try_from(self.plan.faults.len()).unwrap_or(u32::MAX);
+        let pauses = |n: &u32| self.plan.faults[*n as usize].kind == Kind::Pause;
+        let (first, rest): (Vec<u32>, Vec<u32>) = (0..count).partition(pauses);
+        for n in first.into_iter().chain(rest) {
             self.ends(n);
         }
         self.links.heal();

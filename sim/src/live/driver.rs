@@ -262,7 +262,11 @@ impl<G: Ground> Driver<G> {
 
     /// Faults are over, and what was broken for good is mended.
     fn heals(&mut self) {
-        for n in 0..u32::try_from(self.live.plan.faults.len()).unwrap_or(u32::MAX) {
+        // First everybody goes on who stands still: what ends then is done on somebody who runs.
+        let count = u32::try_from(self.live.plan.faults.len()).unwrap_or(u32::MAX);
+        let pauses = |n: &u32| self.live.plan.faults[*n as usize].kind == Kind::Pause;
+        let (first, rest): (Vec<u32>, Vec<u32>) = (0..count).partition(pauses);
+        for n in first.into_iter().chain(rest) {
             self.ends(n);
         }
         self.ground.link(LinkChange::Heal);

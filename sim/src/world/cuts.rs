@@ -99,7 +99,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let way = self.way(from, to, boot);
         let kept = !self.link(from, to).cuts() && self.link(from, to).keeps(&way, number, index);
         self.frames[index as usize].late = kept;
-        if kept && on && self.brokered.is_none() {
+        if kept && on && self.is_connected(from) {
             self.brings_stale(from);
         }
         kept

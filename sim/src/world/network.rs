@@ -361,15 +361,25 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.received(frame);
     }
 
-    /// Whether a message is for an earlier boot of its receiver: whoever sent it did not know yet
-    /// that the node has booted again. What a stream keeps outlives that, and is for any boot.
+    /// Whether a message or an answer is for an earlier boot of its receiver: whoever sent it did
+    /// not know yet that the node has booted again. Or of an earlier boot of its sender than another
+    /// one that was taken. What a stream keeps outlives that, and is for any boot.
     pub(super) fn is_of_old(&mut self, frame: &Frame) -> bool {
-        match frame.load {
-            Load::Message(_, meant) if !frame.stored => {
-                meant != u64::from(self.node(frame.to).boot)
-            }
-            Load::Message(..) | Load::Said(..) | Load::Children(..) | Load::Answer(..) => false,
+        let &Frame { from, to, boot, .. } = frame;
+        let meant = match frame.load {
+            Load::Message(_, meant) if !frame.stored => meant,
+            Load::Answer(_, Some(relay), _) => u64::from(self.relays[relay as usize].boot),
+            Load::Answer(question, None, _) => u64::from(question.boot),
+            Load::Message(..) | Load::Said(..) | Load::Children(..) => return false,
+        };
+        let here = self.node(to).boot;
+        if meant != u64::from(here) {
+            return true;
         }
+        let taken = &mut self.taken[usize::from(to.0) * self.nodes.len() + usize::from(from.0)];
+        let newest = if taken.0 == here { taken.1.max(boot) } else { boot };
+        *taken = (here, newest);
+        boot < newest
     }
 
     /// A frame has come to its receiver, which has not had it before.

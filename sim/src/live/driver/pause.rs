@@ -23,6 +23,7 @@ impl<G: Ground> Driver<G> {
         if by.remove(&number) && by.is_empty() {
             for todo in self.wakes_up(node) {
                 self.does(todo);
+                self.settles(self.is_command(todo));
             }
         }
     }
