@@ -101,6 +101,13 @@ impl Engine {
         matches!(self, Self::Kernel)
     }
 
+    /// Whether agents can run on other nodes than their supervisors here. Elsewhere they run with
+    /// their tree.
+    #[must_use]
+    pub const fn places(self) -> bool {
+        matches!(self, Self::Kernel | Self::Virtual)
+    }
+
     /// Whether this program has the engine.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Relay};
 use self::node::SimNode;
 use self::pause::Still;
+pub(crate) use self::placed::config as remote_config;
 use self::process::{Proc, Slot};
 use self::remnant::Remnant;
 use self::script::Script;

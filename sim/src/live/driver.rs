@@ -14,8 +14,8 @@ use lictor_runtime::{Executor, OnRootExit, Runtime, RuntimeConfig, Transport};
 use super::Live;
 use super::buggy::buggy;
 use super::store::SimStore;
-use super::tree::{tree, types};
-use super::witness::Witness;
+use super::tree::{offers, tree, types};
+use super::witness::{Orders, Witness};
 use crate::buggify::Fired;
 use crate::fault::{Fault, Kind, Target};
 use crate::link::Spoilt;
@@ -302,7 +302,7 @@ impl<G: Ground> Driver<G> {
             let Some(runtime) = self.live.runtime(node).filter(|_| runs) else { continue };
             let seen: BTreeMap<Arc<str>, NodeId> = runtime.remote_names().into_iter().collect();
             for (who, entity) in plan.scenario.all() {
-                if entity.node != node && plan.scenario.agent(who).is_some() {
+                if plan.home(who) != node && plan.scenario.agent(who).is_some() {
                     let at = seen.get(entity.name.as_str());
                     let at = at.map(|at| NodeIx(u8::try_from(at.0).unwrap_or(u8::MAX)));
                     self.live.put(node, What::Sees(who, at));
@@ -318,9 +318,7 @@ impl<G: Ground> Driver<G> {
             let Some(runtime) = self.live.runtime(node).filter(|_| runs) else { continue };
             for info in runtime.agents() {
                 let who = self.live.plan.scenario.named(&info.name);
-                if let Some(who) =
-                    who.filter(|who| self.live.plan.scenario.entity(*who).node == node)
-                {
+                if let Some(who) = who.filter(|who| self.live.plan.host_of(*who).is_none()) {
                     self.live.with(|ledger| ledger.counted(node, who, info.dead_letters));
                 }
             }
@@ -463,7 +461,13 @@ pub(crate) fn boot(
             lease: knobs.lease,
             ..membership::Config::default()
         },
-        recorder: Some(Arc::new(Witness { live: Arc::clone(live), node, boot })),
+        remote: crate::world::remote_config(boot, knobs),
+        recorder: Some(Arc::new(Witness {
+            live: Arc::clone(live),
+            node,
+            boot,
+            orders: Orders::default(),
+        })),
         ..RuntimeConfig::default()
     };
     let store = Arc::new(SimStore { live: Arc::clone(live), node });
@@ -476,6 +480,8 @@ pub(crate) fn boot(
         std::mem::take(&mut book.pending)
     });
     pending.into_iter().for_each(|task| executor.spawn(task));
+    let offered = runtime.host(offers(live, node));
+    debug_assert!(offered.is_ok(), "a topology that was read can be offered: {offered:?}");
     let tree = tree(live, live.plan.scenario.root(node), boot);
     async move {
         // A start that fails is a tree that has ended: the witness has seen it.

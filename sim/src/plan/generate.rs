@@ -172,7 +172,7 @@ impl Maker<'_> {
     /// seed means must not change with it.
     fn place(&mut self) {
         let placed = self.scenario.all().any(|(_, entity)| entity.host.is_some());
-        let may = self.scenario.nodes() > 1 && self.profile.engine.is_modelled();
+        let may = self.scenario.nodes() > 1 && self.profile.engine.places();
         if !may || !(placed || self.profile.place) {
             return;
         }

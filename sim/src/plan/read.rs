@@ -270,11 +270,11 @@ fn medium(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option
 }
 
 fn child_lease(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> Option<Duration> {
-    if let Some(engine) = engine.filter(|engine| !engine.is_modelled()) {
+    if let Some(engine) = engine.filter(|engine| !engine.places()) {
         let message = format_args!("the engine `{}` places no agents", engine.word());
         if let Some(d) = reader.error("not-available", item.span(), message) {
             d.help(
-                "it is `kernel` that does; leave `child_lease` out, and all run with their trees",
+                "`kernel` and `virtual` do; leave `child_lease` out, and all run with their trees",
             );
         }
     }
