@@ -147,7 +147,7 @@ pub(super) struct Command {
 pub(super) struct Books {
     pub(super) child: Vec<ChildBook>,
     pub(super) supervisor: Vec<SupervisorBook>,
-    acts: Vec<Act>,
+    pub(super) acts: Vec<Act>,
     /// Whose kernel clock is not the world's.
     pub(super) clock_is_odd: Vec<bool>,
     /// Whose timers may be late. What was due before a fact is then decided before it, so the fact
