@@ -271,7 +271,8 @@ impl Witness {
             ledger.put(self.node, What::Status(who, Status::Suspended));
         }
         if ledger.is_hosted(who) {
-            // It ends with the name, on the node that has it.
+            // What is queued ends with the name, on the node that has it; no more comes in.
+            ledger.agent(who).closed |= is_here && status == Status::Down;
             return;
         }
         if status == Status::Down && ledger.plan.scenario.agent(who).is_some() {
