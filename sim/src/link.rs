@@ -319,3 +319,44 @@ pub(crate) fn links_of(nodes: u8, target: Target, kind: Kind) -> Vec<(NodeIx, No
         Target::World | Target::Who(_) => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(knobs: &Knobs, boot: u32, now: u64) -> Way<'_> {
+        let (from, to) = (NodeIx(0), NodeIx(1));
+        Way { streams: Streams::new(7), knobs, from, to, boot, now, slow: 0, late: 0 }
+    }
+
+    /// When what two boots have sent arrives, in the order in which it was sent.
+    fn arrivals(boots: [u32; 2], count: u64) -> Vec<u64> {
+        let knobs = Knobs::default();
+        let mut link = Link { jams: 1, ..Link::default() };
+        let boot = |n: u64| if n < count / 2 { boots[0] } else { boots[1] };
+        for n in 0..count {
+            assert_eq!(link.offer(&way(&knobs, boot(n), 0), n, 0), Offered::Held);
+        }
+        (0..count).map(|n| link.arrival(&way(&knobs, boot(n), 1_000), n, 0)).collect()
+    }
+
+    #[test]
+    fn one_boot_keeps_the_order_and_what_an_older_one_has_sent_may_come_later() {
+        let of_one = arrivals([1, 1], 40);
+        assert!(of_one.is_sorted(), "{of_one:?}");
+        let of_two = arrivals([1, 2], 40);
+        let (old, new) = of_two.split_at(20);
+        assert!(old.is_sorted() && new.is_sorted(), "{of_two:?}");
+        assert!(old.last() > new.first(), "nothing of the older boot comes later: {of_two:?}");
+    }
+
+    #[test]
+    fn the_network_keeps_some_of_what_its_sender_left_until_that_is_back() {
+        let knobs = Knobs::default();
+        let mut link = Link::default();
+        let kept = (0..1_000).filter(|n| link.keeps(&way(&knobs, 1, 0), *n, 0)).count();
+        assert!((200..300).contains(&kept), "{kept} of 1000");
+        assert_eq!(link.take_stale(2).len(), kept);
+        assert!(link.take_stale(2).is_empty());
+    }
+}
