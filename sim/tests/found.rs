@@ -173,3 +173,18 @@ fn what_is_let_in_at_once_needs_no_task_that_waits() {
 fn what_is_over_makes_room_also_when_its_agent_ends_at_once() {
     holds_on(Engine::Virtual, include_str!("found/s13_up_and_gone.yaml"));
 }
+
+// Invariant: S13. A name that its host had given back and took again kept its mailbox closed until
+// its process was launched: what was routed there meanwhile was refused. A defect of the runtime.
+#[test]
+fn a_name_that_is_taken_again_takes_messages_at_once() {
+    holds_on(Engine::Virtual, include_str!("found/s13_taken_again.yaml"));
+}
+
+// Invariant: S8. A child that a command had started in the middle of others was still starting when
+// its supervisor stopped: it waits for its turn behind those after it (rule V15), and its start
+// deadline was asked for meanwhile.
+#[test]
+fn a_start_in_the_middle_of_a_stop_waits_for_its_turn() {
+    holds(include_str!("found/s8_start_in_a_stop.yaml"));
+}

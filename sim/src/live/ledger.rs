@@ -259,6 +259,8 @@ impl Ledger {
         agent.closed = false;
         agent.process = Some(process);
         agent.phase = Phase::Starting;
+        // The next boot of an owner gives the same numbers again.
+        agent.let_go = None;
         (agent.told, agent.interrupt, agent.in_hand, agent.given_here) = (false, None, None, 0);
         self.stir(process.who);
     }
