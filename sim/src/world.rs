@@ -12,7 +12,8 @@
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
 //! `message` their mailboxes, `network` the links, `cuts` what breaks them, `broker` what may stand
 //! between them, `faults`, `operations` and `sends` the plan, `beside` the reference model,
-//! `pause` a node that stands still, `placed` what nodes run for each other, `remnant` a boot that is taken for dead and lives on.
+//! `pause` a node that stands still, `placed` what nodes run for each other, `remnant` a boot that
+//! is taken for dead and lives on.
 
 mod beside;
 mod broker;

@@ -120,7 +120,7 @@ impl VirtualExecutor {
         known
     }
 
-    /// Lets a whole host stand still, as a process does that is sent `SIGSTOP`: none of its tasks is
+    /// Lets a whole host stand still, as a process that is sent `SIGSTOP`: none of its tasks is
     /// polled, those that are spawned meanwhile included, until it [goes on](Self::resume_host).
     /// Its clock goes on.
     pub fn pause_host(&self, host: &str) {

@@ -27,9 +27,9 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
     }
 }
 
-/// Whether a child that comes up is to be stopped after one behind it, which has been told. One that
-/// was started by a command can be in the middle; in a stop it is the next one's turn (V15), and its
-/// own comes whether it is up or not.
+/// Whether a child that comes up is to be stopped after one behind it, which has been told. One
+/// that was started by a command can be in the middle; in a stop it is the next one's turn (V15),
+/// and its own comes whether it is up or not.
 fn waits_its_turn(books: &Books, process: Process) -> bool {
     let own = books.of(process.who).position;
     books.boss(process.who).is_some_and(|boss| {

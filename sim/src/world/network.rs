@@ -361,9 +361,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.received(frame);
     }
 
-    /// Whether a message or an answer is for an earlier boot of its receiver: whoever sent it did
-    /// not know yet that the node has booted again. Or of an earlier boot of its sender than another
-    /// one that was taken. What a stream keeps outlives that, and is for any boot.
+    /// Whether a message or an answer is for an earlier boot of its receiver (whoever sent it did
+    /// not know yet that the node has booted again), or of an earlier boot of its sender than one
+    /// that was taken. What a stream keeps outlives that, and is for any boot.
     pub(super) fn is_of_old(&mut self, frame: &Frame) -> bool {
         let &Frame { from, to, boot, .. } = frame;
         let meant = match frame.load {

@@ -1,5 +1,5 @@
-//! A node that stands still, as far as the driver of the plan is concerned: what the plan does there
-//! waits with all else.
+//! A node that stands still, as far as the driver of the plan is concerned: what the plan does
+//! there waits with all else.
 
 use std::collections::BTreeSet;
 

@@ -119,10 +119,12 @@ impl Maker<'_> {
 
     pub(super) fn draw(&self, kind: Kind, target: Target, dice: &mut Dice) -> Fault {
         let at = self.instant(dice);
-        let lasts = match kind {
-            Kind::Pause => self.stands_still(dice),
-            _ if kind.facts().lasts => self.lasts(dice),
-            _ => Duration::ZERO,
+        let lasts = if kind == Kind::Pause {
+            self.stands_still(dice)
+        } else if kind.facts().lasts {
+            self.lasts(dice)
+        } else {
+            Duration::ZERO
         };
         let amount = self.amount(kind, target, dice);
         Fault { at, lasts, kind, target, amount }
