@@ -105,11 +105,12 @@ impl Engine {
         matches!(self, Self::Kernel)
     }
 
-    /// Whether agents can run on other nodes than their supervisors: only such an engine makes
-    /// anything of [`Knobs::child_lease`](crate::plan::Knobs::child_lease).
+    /// Whether agents can run on other nodes than their supervisors here: only such an engine makes
+    /// anything of [`Knobs::child_lease`](crate::plan::Knobs::child_lease). Elsewhere they run with
+    /// their tree.
     #[must_use]
     pub const fn places(self) -> bool {
-        self.is_modelled()
+        matches!(self, Self::Kernel | Self::Virtual)
     }
 
     /// Whether this program has the engine.

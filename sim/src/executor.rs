@@ -191,7 +191,7 @@ impl VirtualExecutor {
 
     /// Spawns a task that [`Config::cancel_clients`] may drop, under a name.
     pub fn spawn_client(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
-        self.core.spawn_named(name, slot::Kind::Client, Box::pin(future));
+        self.core.spawn_named((&Arc::from(""), name), slot::Kind::Client, Box::pin(future));
     }
 
     /// Runs `future`, and everything else meanwhile, until it is ready. Time passes as needed.
@@ -318,11 +318,11 @@ impl Executor for VirtualExecutor {
     }
 
     fn spawn(&self, task: Task) {
-        self.core.spawn(task);
+        self.core.spawn(None, task);
     }
 
     fn spawn_as(&self, role: Role<'_>, task: Task) {
-        self.core.spawn_role("", role, task);
+        self.core.spawn_role(&Arc::from(""), role, task);
     }
 }
 
@@ -348,7 +348,7 @@ impl Executor for Host {
     }
 
     fn spawn(&self, task: Task) {
-        self.core.spawn(task);
+        self.core.spawn(Some(&self.name), task);
     }
 
     fn spawn_as(&self, role: Role<'_>, task: Task) {

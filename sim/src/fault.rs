@@ -281,6 +281,9 @@ kinds! {
     Outlive "outlive" Process Node true None [1 0 0]
         "The node is taken for dead and boots anew, while what its older boot runs for other nodes \
          lives on, cut off from all.",
+    Pause "pause" Process Node true None [1 1 0]
+        "Nothing of the node runs: no timer fires and what comes to it waits, while its clock goes \
+         on. At the end all that has waited comes at once, in any order.",
 }
 
 impl Kind {

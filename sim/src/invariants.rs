@@ -12,6 +12,7 @@ mod books;
 mod liveness;
 mod messages;
 mod observer;
+mod pauses;
 mod placed;
 mod s01_one_incarnation;
 mod s02_delivery;
@@ -99,6 +100,8 @@ pub struct Checks {
     observer: observer::Observer,
     /// Only where agents run on other nodes than their supervisors.
     placed: Option<Box<placed::Placed>>,
+    /// Only where a node stands still for a while.
+    pauses: Option<Box<pauses::Pauses>>,
 }
 
 impl Checks {
@@ -117,6 +120,7 @@ impl Checks {
             limits: None,
             observer: observer::Observer::new(plan),
             placed: plan.places().then(|| Box::new(placed::Placed::new(plan))),
+            pauses: pauses::Pauses::new(plan),
         }
     }
 
@@ -143,11 +147,14 @@ impl Checks {
     /// The first invariant that it violates.
     #[inline]
     pub fn see(&mut self, record: &Record, marks: &mut Marks) -> Result<(), Violation> {
-        let verdict = if is_of_messages(&record.what) {
+        let mut verdict = if is_of_messages(&record.what) {
             self.messages(record)
         } else {
             self.supervision(record)
         };
+        if let (Some(pauses), Ok(())) = (&mut self.pauses, &verdict) {
+            verdict = by("S10", pauses.see(&self.books, record, marks));
+        }
         if self.ownership.resolved {
             marks.reach(Mark::ConflictResolved);
         }

@@ -3,6 +3,9 @@
 //! A link has one direction. It keeps the order of what it carries, unless a fault says otherwise,
 //! and never repairs a loss: what a transport may do, this one does. What it carries are numbers;
 //! what they stand for is the engine's.
+//!
+//! Each boot of a sender has a connection of its own. What an older boot has sent may come after
+//! what the newer one says: it was held up on its way, or the network kept it meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -32,6 +35,12 @@ pub(crate) struct Link {
     /// The next frame does not come as it was sent.
     spoils: Option<Spoilt>,
     last_arrival: u64,
+    /// The newest boot of its sender that has sent something.
+    boot: u32,
+    /// When the last frame of an older boot arrives: that was another connection.
+    old_arrival: u64,
+    /// Frames of a boot of its sender that is gone, which the network still has.
+    stale: Vec<u32>,
     /// Numbers of data frames that came, the latest ones.
     pub(crate) seen: BTreeSet<u64>,
 }
@@ -41,6 +50,13 @@ const WINDOW: usize = 1024;
 
 /// How much longer a frame is under way at most where what is simulated misbehaves, in nanoseconds.
 pub(crate) const LATE_FRAME: u64 = 3_000_000;
+
+/// How often, in a million, the network keeps a frame whose sender is gone until that is back.
+const OUTLIVES: u32 = 250_000;
+
+/// How much longer such a frame is under way than another, at most: so many latencies. It is with
+/// its receiver after the first that the new boot says, and before most of the rest.
+const OUTLIVES_BY: u64 = 4;
 
 /// How far a slow receiver is behind at most, in nanoseconds: what was sent too fast for it would
 /// hold it up for minutes after the fault.
@@ -58,6 +74,8 @@ pub(crate) struct Way<'a> {
     pub(crate) knobs: &'a Knobs,
     pub(crate) from: NodeIx,
     pub(crate) to: NodeIx,
+    /// In which boot of the sender.
+    pub(crate) boot: u32,
     /// In nanoseconds.
     pub(crate) now: u64,
     /// How long the receiver takes over each frame.
@@ -118,6 +136,7 @@ impl Link {
     /// Takes a frame that was admitted.
     pub(crate) fn offer(&mut self, way: &Way<'_>, number: u64, index: u32) -> Offered {
         let whose = way.whose();
+        self.connects(way.boot);
         if way.streams.chance(Purpose::Loss, whose, number, self.loss) {
             return Offered::Lost;
         }
@@ -134,6 +153,15 @@ impl Link {
         Offered::Arrives(first, twice.then(|| self.again(way, number, 1)))
     }
 
+    /// A boot of its sender has a connection of its own: what comes on it does not wait for what
+    /// came on the last.
+    fn connects(&mut self, boot: u32) {
+        if boot > self.boot {
+            self.old_arrival = self.old_arrival.max(self.last_arrival);
+            (self.boot, self.last_arrival) = (boot, 0);
+        }
+    }
+
     /// Carries a frame once more: when it arrives.
     pub(crate) fn again(&mut self, way: &Way<'_>, number: u64, copy: u64) -> u64 {
         self.under_way += 1;
@@ -148,14 +176,39 @@ impl Link {
         let takes = way.streams.between(Purpose::Latency, whose, number, least, most);
         let takes = takes.saturating_add(self.latency).saturating_add(way.late);
         let mut at = way.now.saturating_add(takes);
+        let old = way.boot < self.boot;
+        if old {
+            let more = most.saturating_mul(OUTLIVES_BY);
+            at = at.saturating_add(way.streams.between(Purpose::Late, whose, number, 0, more));
+        }
+        let last = if old { &mut self.old_arrival } else { &mut self.last_arrival };
         if way.streams.chance(Purpose::Reorder, whose, number, self.reorder) {
             // It is held back, and others pass it.
             at = at.saturating_add(most.saturating_mul(2));
         } else {
-            at = at.max(behind(self.last_arrival, way.slow, way.now));
-            self.last_arrival = at;
+            at = at.max(behind(*last, way.slow, way.now));
+            *last = at;
         }
         at
+    }
+
+    /// Whether a frame that would arrive, of a boot of its sender that is gone, stays with the
+    /// network until that node is back: in the buffer of a connection that nobody has looked at,
+    /// say. Then it is kept here.
+    pub(crate) fn keeps(&mut self, way: &Way<'_>, number: u64, index: u32) -> bool {
+        let whose = way.whose() | 1 << 16;
+        let keeps = way.streams.chance(Purpose::Late, whose, number, OUTLIVES);
+        if keeps {
+            self.stale.push(index);
+        }
+        keeps
+    }
+
+    /// The sender is back in this boot: what the network has kept of its older ones. Each is to be
+    /// [carried](Self::arrival).
+    pub(crate) fn take_stale(&mut self, boot: u32) -> Vec<u32> {
+        self.connects(boot);
+        std::mem::take(&mut self.stale)
     }
 
     /// A frame has come to its end, arrived or lost.
@@ -185,7 +238,8 @@ impl Link {
     /// Everything that is under way is lost: what is held now, the rest when it would arrive.
     pub(crate) fn reset(&mut self) -> Vec<u32> {
         self.lost_before = self.sent;
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        held.append(&mut self.stale);
         held.iter().for_each(|_| self.leaves());
         held
     }
@@ -263,5 +317,46 @@ pub(crate) fn links_of(nodes: u8, target: Target, kind: Kind) -> Vec<(NodeIx, No
         }
         Target::Node(at) => pairs.filter(|(a, b)| *a == at || *b == at).collect(),
         Target::World | Target::Who(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn way(knobs: &Knobs, boot: u32, now: u64) -> Way<'_> {
+        let (from, to) = (NodeIx(0), NodeIx(1));
+        Way { streams: Streams::new(7), knobs, from, to, boot, now, slow: 0, late: 0 }
+    }
+
+    /// When what two boots have sent arrives, in the order in which it was sent.
+    fn arrivals(boots: [u32; 2], count: u64) -> Vec<u64> {
+        let knobs = Knobs::default();
+        let mut link = Link { jams: 1, ..Link::default() };
+        let boot = |n: u64| if n < count / 2 { boots[0] } else { boots[1] };
+        for n in 0..count {
+            assert_eq!(link.offer(&way(&knobs, boot(n), 0), n, 0), Offered::Held);
+        }
+        (0..count).map(|n| link.arrival(&way(&knobs, boot(n), 1_000), n, 0)).collect()
+    }
+
+    #[test]
+    fn one_boot_keeps_the_order_and_what_an_older_one_has_sent_may_come_later() {
+        let of_one = arrivals([1, 1], 40);
+        assert!(of_one.is_sorted(), "{of_one:?}");
+        let of_two = arrivals([1, 2], 40);
+        let (old, new) = of_two.split_at(20);
+        assert!(old.is_sorted() && new.is_sorted(), "{of_two:?}");
+        assert!(old.last() > new.first(), "nothing of the older boot comes later: {of_two:?}");
+    }
+
+    #[test]
+    fn the_network_keeps_some_of_what_its_sender_left_until_that_is_back() {
+        let knobs = Knobs::default();
+        let mut link = Link::default();
+        let kept = (0..1_000).filter(|n| link.keeps(&way(&knobs, 1, 0), *n, 0)).count();
+        assert!((200..300).contains(&kept), "{kept} of 1000");
+        assert_eq!(link.take_stale(2).len(), kept);
+        assert!(link.take_stale(2).is_empty());
     }
 }

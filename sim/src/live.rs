@@ -15,6 +15,7 @@ mod agent;
 mod buggy;
 mod client;
 mod driver;
+mod hosted;
 mod ledger;
 mod mailbox;
 mod store;

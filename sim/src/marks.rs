@@ -83,6 +83,8 @@ marks! {
     StaleAnswer "stale_answer",
     /// What a node ran for another one was started again on a new boot of it.
     HostRebooted "host_rebooted",
+    /// A node stood still for longer than the lease of something that it ran for another one.
+    LeaseSleptThrough "lease_slept_through",
 }
 
 impl Mark {
@@ -175,7 +177,8 @@ impl Has {
             | Mark::FenceWaited
             | Mark::LeaseRanOut
             | Mark::StaleAnswer
-            | Mark::HostRebooted => self.placed,
+            | Mark::HostRebooted
+            | Mark::LeaseSleptThrough => self.placed,
         }
     }
 }
@@ -242,8 +245,14 @@ mod tests {
         let pairs = ["failure_mid_sweep", "simultaneous_deaths"];
         let others =
             ["conflict_resolved", "name_reused", "shutdown_during_backoff", "subtree_restarted"];
-        const PLACED: [&str; 5] =
-            ["fence_waited", "host_rebooted", "lease_ran_out", "placed_restarted", "stale_answer"];
+        const PLACED: [&str; 6] = [
+            "fence_waited",
+            "host_rebooted",
+            "lease_ran_out",
+            "lease_slept_through",
+            "placed_restarted",
+            "stale_answer",
+        ];
         assert_eq!(alone, pairs.into_iter().chain(others).chain(PLACED).collect());
         let all = "{agent: {name: a, type: t}}, {agent: {name: b, type: t}}, \
                    {type: dynamic_supervisor, name: d}, {supervisor: {name: s, children: \

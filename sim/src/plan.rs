@@ -212,6 +212,24 @@ impl Plan {
         self.host_of(who).unwrap_or_else(|| self.scenario.entity(who).node)
     }
 
+    /// Where an operation is done, and where it is carried out.
+    pub(crate) fn places_of(&self, operation: Operation) -> [NodeIx; 2] {
+        let there = match operation.act {
+            Act::Spawn(who) | Act::Despawn(who) | Act::Terminate(who) | Act::Restart(who) => {
+                self.scenario.entity(who).node
+            }
+            Act::Suspend(who) | Act::Resume(who) | Act::End(who, _) => self.home(who),
+            Act::SendAfter(who, _) | Act::Publish(who, _) => self.home(who),
+            Act::Tell(_) | Act::Ask(..) | Act::TellWithin(..) | Act::TellCapable(_) => {
+                operation.node
+            }
+            Act::Broadcast | Act::Stop(_) | Act::Claim(_) | Act::Unclaim(_) | Act::Look(_) => {
+                operation.node
+            }
+        };
+        [operation.node, there]
+    }
+
     /// Whether any agent runs on another node than its supervisor.
     #[must_use]
     pub fn places(&self) -> bool {

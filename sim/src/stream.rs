@@ -52,6 +52,10 @@ pub enum Purpose {
     Place,
     /// Whether an agent answers once more.
     Twice,
+    /// What of a node that is gone comes late.
+    Late,
+    /// In which order things go on after a pause.
+    Pause,
 }
 
 /// All the draws of one seed.

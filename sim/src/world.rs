@@ -12,7 +12,8 @@
 //! Files: `node` boots nodes and carries out what their kernels want, `process` models agents,
 //! `message` their mailboxes, `network` the links, `cuts` what breaks them, `broker` what may stand
 //! between them, `faults`, `operations` and `sends` the plan, `beside` the reference model,
-//! `placed` what nodes run for each other, `remnant` a boot that is taken for dead and lives on.
+//! `pause` a node that stands still, `placed` what nodes run for each other, `remnant` a boot that
+//! is taken for dead and lives on.
 
 mod beside;
 mod broker;
@@ -22,6 +23,7 @@ mod message;
 mod network;
 mod node;
 mod operations;
+mod pause;
 mod placed;
 mod process;
 mod remnant;
@@ -38,6 +40,8 @@ use self::broker::{Brokered, Wire};
 use self::message::{AgentState, Message, Open};
 use self::network::{Frame, Relay};
 use self::node::SimNode;
+use self::pause::Still;
+pub(crate) use self::placed::config as remote_config;
 use self::process::{Proc, Slot};
 use self::remnant::Remnant;
 use self::script::Script;
@@ -45,6 +49,7 @@ use self::settle::Settling;
 pub(crate) use self::settle::{for_wire, settle};
 use crate::buggify::Buggify;
 use crate::disk::{Disk, has_disks};
+use crate::fault::Kind;
 use crate::link::Links;
 use crate::outcome::{Options, Outcome, Queue};
 use crate::plan::{Plan, nanos};
@@ -151,9 +156,13 @@ struct World<'p, Q> {
     hosts: Vec<Option<NodeIx>>,
     /// Boots that are taken for dead.
     remnants: Vec<Remnant>,
+    /// Nodes that stand still.
+    still: Vec<Still>,
     /// From one node to another, in which boot of the one, the newest boot of the other that it has
     /// heard.
     heard: Vec<(u32, u64)>,
+    /// The same of messages and answers: what has come of an older boot is not taken after that.
+    taken: Vec<(u32, u32)>,
     /// What stands between the nodes, unless their links are direct.
     brokered: Option<Box<Brokered>>,
     /// Faults that hold.
@@ -198,7 +207,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             relays: Vec::new(),
             hosts: scenario.all().map(|(who, _)| plan.host_of(who)).collect(),
             remnants: Vec::new(),
+            still: Vec::new(),
             heard: vec![(0, 0); scenario.nodes() * scenario.nodes()],
+            taken: vec![(0, 0); scenario.nodes() * scenario.nodes()],
             brokered: Brokered::new(plan.knobs.medium, scenario.nodes()).map(Box::new),
             active: BTreeSet::new(),
             flapping: BTreeMap::new(),
@@ -308,6 +319,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     fn does(&mut self, event: Event) {
+        if !self.still.is_empty() && self.has_to_wait(event) {
+            return;
+        }
         match event {
             Event::Operation(n) => self.operate(n),
             Event::Begins(n) => self.begins(n),
@@ -333,7 +347,11 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
 
     /// Faults are over, and what was broken for good is mended.
     fn heals(&mut self) {
-        for n in 0..u32::try_from(self.plan.faults.len()).unwrap_or(u32::MAX) {
+        // First everybody goes on who stands still: what ends then is done on somebody who runs.
+        let count = u32::try_from(self.plan.faults.len()).unwrap_or(u32::MAX);
+        let pauses = |n: &u32| self.plan.faults[*n as usize].kind == Kind::Pause;
+        let (first, rest): (Vec<u32>, Vec<u32>) = (0..count).partition(pauses);
+        for n in first.into_iter().chain(rest) {
             self.ends(n);
         }
         self.links.heal();

@@ -192,3 +192,18 @@ fn a_supervisor_that_begins_anew_in_the_instant_of_a_spawn_may_refuse_it() {
                 900ms }\noperations: [{ at: 1.51s, spawn: pool-0 }]\n";
     holds(&format!("{topology}{rest}"));
 }
+
+// Invariant: S13. A name that its host had given back and took again kept its mailbox closed until
+// its process was launched: what was routed there meanwhile was refused. A defect of the runtime.
+#[test]
+fn a_name_that_is_taken_again_takes_messages_at_once() {
+    holds_on(Engine::Virtual, include_str!("found/s13_taken_again.yaml"));
+}
+
+// Invariant: S8. A child that a command had started in the middle of others was still starting when
+// its supervisor stopped: it waits for its turn behind those after it (rule V15), and its start
+// deadline was asked for meanwhile.
+#[test]
+fn a_start_in_the_middle_of_a_stop_waits_for_its_turn() {
+    holds(include_str!("found/s8_start_in_a_stop.yaml"));
+}

@@ -47,4 +47,27 @@ impl Passing {
         let (wait, ttl) = (post.wait.map(Duration::from_nanos), post.ttl.map(Duration::from_nanos));
         Some(Self { boot: post.stamp.to, payload: post.payload, wait, ttl })
     }
+
+    /// Of which boot of its sender a frame is, and for which of its receiver, if it has a message,
+    /// an answer or news of a dead letter. The receiver takes none for another boot than its own,
+    /// and none of an older boot than one of which it has taken such a frame. Reads the whole
+    /// frame.
+    #[must_use]
+    pub fn boots_in(frame: &Frame) -> Option<(u64, u64)> {
+        let stamp = match Body::decode(frame)? {
+            Body::Post(post) => post.stamp,
+            Body::Answer(answer) => answer.stamp,
+            Body::Dead(dead) => dead.stamp,
+            Body::Hello { .. }
+            | Body::Probe { .. }
+            | Body::Alive { .. }
+            | Body::Claim(_)
+            | Body::Withdraw { .. }
+            | Body::Bye { .. }
+            | Body::Remote(_)
+            | Body::Credit(_)
+            | Body::HowFar(_) => return None,
+        };
+        Some((stamp.from, stamp.to))
+    }
 }

@@ -140,7 +140,8 @@ impl Ground for Virtual {
         let tasks = match fault.target {
             Target::Who(who) => {
                 let entity = self.live.plan.scenario.entity(who);
-                self.executor.tasks_named(&format!("n{}/{}", entity.node.0, entity.name))
+                let node = self.live.plan.home(who);
+                self.executor.tasks_named(&format!("n{}/{}", node.0, entity.name))
             }
             // The driver stays fast: a plan's command is carried out at its instant.
             Target::Node(node) => self.agents_of(node),
@@ -185,6 +186,15 @@ impl Ground for Virtual {
 
     fn clock(&mut self, node: NodeIx, change: ClockChange) {
         self.hosts[usize::from(node.0)].change(change);
+    }
+
+    fn pause(&mut self, node: NodeIx, begins: bool) {
+        let host = format!("n{}", node.0);
+        if begins {
+            self.executor.pause_host(&host);
+        } else {
+            self.executor.resume_host(&host);
+        }
     }
 
     fn left(&mut self) -> Result<(), Found> {

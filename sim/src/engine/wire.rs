@@ -39,9 +39,13 @@ struct State {
 struct Carried {
     from: NodeIx,
     to: NodeIx,
+    /// In which boot of the sender.
+    boot: u32,
     number: u64,
     frame: Frame,
     message: Option<(MessageId, u32)>,
+    /// The network has kept it over the end of its sender.
+    late: bool,
 }
 
 /// What comes to a node.
@@ -81,7 +85,11 @@ impl Network {
 
     /// The end of a boot of a node.
     pub(super) fn plug(self: &Arc<Self>, node: NodeIx, boot: u32) -> Arc<Plug> {
-        self.state().end(node).boot = Some(boot);
+        let mut state = self.state();
+        state.end(node).boot = Some(boot);
+        let wakers = self.brings_stale(&mut state, node, boot);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
         Arc::new(Plug { network: Arc::clone(self), node, boot })
     }
 
@@ -107,12 +115,13 @@ impl Network {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    fn way(&self, state: &State, from: NodeIx, to: NodeIx) -> Way<'_> {
+    fn way(&self, state: &State, from: NodeIx, to: NodeIx, boot: u32) -> Way<'_> {
         Way {
             streams: self.live.streams,
             knobs: &self.live.plan.knobs,
             from,
             to,
+            boot,
             now: self.executor.now().as_nanos(),
             slow: state.slow[usize::from(to.0)],
             late: 0,
@@ -129,10 +138,7 @@ impl Network {
             LinkChange::Jam(a, b, begins) => {
                 for (from, to) in [(a, b), (b, a)] {
                     for index in state.links.jam(from, to, begins) {
-                        let number = state.frames[index as usize].number;
-                        let way = self.way(&state, from, to);
-                        let at = state.links.at(from, to).arrival(&way, number, 0);
-                        wakers.extend(state.comes(to, at, Comes::Frame(index)));
+                        wakers.extend(self.carry(&mut state, index));
                     }
                 }
             }
@@ -151,6 +157,40 @@ impl Network {
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Carries a frame that was held.
+    fn carry(&self, state: &mut State, index: u32) -> Option<Waker> {
+        let Carried { from, to, boot, number, .. } = state.frames[index as usize];
+        let way = self.way(state, from, to, boot);
+        let at = state.links.at(from, to).arrival(&way, number, 0);
+        state.comes(to, at, Comes::Frame(index))
+    }
+
+    /// A node is back, and with it comes what the network has kept of its older boots.
+    fn brings_stale(&self, state: &mut State, node: NodeIx, boot: u32) -> Vec<Waker> {
+        let nodes = u8::try_from(state.ends.len()).unwrap_or(u8::MAX);
+        let mut wakers = Vec::new();
+        for other in (0..nodes).map(NodeIx).filter(|other| *other != node) {
+            for index in state.links.at(node, other).take_stale(boot) {
+                wakers.extend(self.carry(state, index));
+            }
+        }
+        wakers
+    }
+
+    /// Whether the network keeps a frame whose sender is gone.
+    fn is_kept(&self, state: &mut State, index: u32) -> bool {
+        let Carried { from, to, boot, number, late, .. } = state.frames[index as usize];
+        let newest = state.end(from).boot;
+        if late || newest == Some(boot) {
+            return false;
+        }
+        let way = self.way(state, from, to, boot);
+        let link = state.links.at(from, to);
+        let kept = !link.cuts() && !link.has_lost(number) && link.keeps(&way, number, index);
+        state.frames[index as usize].late = kept;
+        kept
     }
 
     /// The connection between two nodes breaks, and both see it end.
@@ -176,7 +216,7 @@ impl Network {
         });
     }
 
-    fn send(&self, from: NodeIx, to: NodeIx, frame: Frame) -> Result<(), SendError> {
+    fn send(&self, (from, boot): (NodeIx, u32), to: NodeIx, frame: Frame) -> Result<(), SendError> {
         let mut state = self.state();
         let Some(number) = state.links.at(from, to).admit(&self.live.plan.knobs) else {
             self.live.put(from, What::FrameLost(to));
@@ -184,13 +224,13 @@ impl Network {
         };
         let index = u32::try_from(state.frames.len()).unwrap_or(u32::MAX);
         let message = message_in(&frame).map(|carried| (carried.id, carried.hop));
-        state.frames.push(Carried { from, to, number, frame, message });
+        state.frames.push(Carried { from, to, boot, number, frame, message, late: false });
         self.live.put(from, What::FrameSent(to));
         let late = self.live.with(|ledger| {
             let whose = u64::from(from.0) << 8 | u64::from(to.0);
             ledger.buggify.amount(Point::LateFrame, whose, number, LATE_FRAME)
         });
-        let way = Way { late, ..self.way(&state, from, to) };
+        let way = Way { late, ..self.way(&state, from, to, boot) };
         let offered = state.links.at(from, to).offer(&way, number, index);
         let mut wakers = Vec::new();
         match offered {
@@ -254,6 +294,16 @@ impl Network {
                 }
                 Comes::Frame(index) => index,
             };
+            if self.is_kept(&mut state, index) {
+                let from = state.frames[index as usize].from;
+                if let Some(boot) = state.end(from).boot {
+                    let wakers = self.brings_stale(&mut state, from, boot);
+                    drop(state);
+                    wakers.into_iter().for_each(Waker::wake);
+                    state = self.state();
+                }
+                continue;
+            }
             let Carried { from, to, number, .. } = state.frames[index as usize];
             let link = state.links.at(from, to);
             link.leaves();
@@ -351,7 +401,7 @@ impl Transport for Plug {
         }
         let nodes = self.network.live.plan.scenario.nodes();
         match u8::try_from(peer.0).ok().filter(|peer| usize::from(*peer) < nodes) {
-            Some(peer) => self.network.send(self.node, NodeIx(peer), frame),
+            Some(peer) => self.network.send((self.node, self.boot), NodeIx(peer), frame),
             None => Err(SendError::UnknownPeer),
         }
     }

@@ -4,7 +4,7 @@
 //! dropped, and wakers of others are called after the lock is gone. So a task may wake, spawn and
 //! sleep from wherever it likes, its destructor included.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Debug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +40,10 @@ pub(super) struct State {
     pub(super) ready: Ready,
     /// Ready, but only when nobody else is.
     pub(super) starved: VecDeque<Entry>,
+    /// Hosts that stand still.
+    pub(super) still: BTreeSet<Arc<str>>,
+    /// Ready, but of a host that stands still; in the order of their wakes.
+    pub(super) parked: Vec<Entry>,
     pub(super) timers: BTreeMap<Key, Timer>,
     pub(super) registered: u64,
     /// The task that is being polled.
@@ -68,6 +72,8 @@ impl Core {
             free: Vec::new(),
             ready: Ready::new(config.schedule),
             starved: VecDeque::new(),
+            still: BTreeSet::new(),
+            parked: Vec::new(),
             timers: BTreeMap::new(),
             registered: 0,
             current: None,
@@ -109,7 +115,7 @@ impl Core {
         }
     }
 
-    pub(super) fn spawn(self: &Arc<Self>, task: Task) {
+    pub(super) fn spawn(self: &Arc<Self>, host: Option<&Arc<str>>, task: Task) {
         let mut state = self.state();
         let identity = match state.current {
             Some(parent) => {
@@ -120,10 +126,11 @@ impl Core {
             None => state.stranger(),
         };
         let name = Arc::clone(&state.no_name);
-        self.insert(state, Kind::Plain, name, identity, task);
+        let host = Arc::clone(host.unwrap_or(&name));
+        self.insert(state, Kind::Plain, (host, name), identity, task);
     }
 
-    pub(super) fn spawn_role(self: &Arc<Self>, host: &str, role: Role<'_>, task: Task) {
+    pub(super) fn spawn_role(self: &Arc<Self>, host: &Arc<str>, role: Role<'_>, task: Task) {
         let slash = if host.is_empty() { "" } else { "/" };
         let (name, kind) = match role {
             Role::Agent(name) => (format!("{host}{slash}{name}"), Kind::Agent),
@@ -135,10 +142,15 @@ impl Core {
             // Roles to come.
             _ => (format!("{host}{slash}{role:?}"), Kind::Plain),
         };
-        self.spawn_named(&name, kind, task);
+        self.spawn_named((host, &name), kind, task);
     }
 
-    pub(super) fn spawn_named(self: &Arc<Self>, name: &str, kind: Kind, task: Task) {
+    pub(super) fn spawn_named(
+        self: &Arc<Self>,
+        (host, name): (&Arc<str>, &str),
+        kind: Kind,
+        task: Task,
+    ) {
         let mut state = self.state();
         let name = match state.names.get_key_value(name) {
             Some((name, _)) => Arc::clone(name),
@@ -149,7 +161,7 @@ impl Core {
         *count += 1;
         let identity = mix(hash(&name) ^ mix(nth));
         let planned = state.planned.remove(&(Arc::clone(&name), nth));
-        let at = self.insert(state, kind, name, identity, task);
+        let at = self.insert(state, kind, (Arc::clone(host), name), identity, task);
         if let (Some(planned), Some(at)) = (planned, at) {
             let faults = planned.into_iter().collect();
             self.state().slots[at as usize].trouble =
@@ -162,7 +174,7 @@ impl Core {
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
         kind: Kind,
-        name: Arc<str>,
+        host_and_name: (Arc<str>, Arc<str>),
         identity: u64,
         task: Task,
     ) -> Option<u32> {
@@ -171,7 +183,7 @@ impl Core {
             drop_quietly(task);
             return None;
         }
-        let at = self.place(&mut state, kind, name, identity);
+        let at = self.place(&mut state, kind, host_and_name, identity);
         state.slots[at as usize].body = Some(task);
         Some(at)
     }
@@ -181,7 +193,7 @@ impl Core {
         self: &Arc<Self>,
         state: &mut State,
         kind: Kind,
-        name: Arc<str>,
+        (host, name): (Arc<str>, Arc<str>),
         identity: u64,
     ) -> u32 {
         let at = state.free.pop().unwrap_or_else(|| {
@@ -201,6 +213,7 @@ impl Core {
             identity,
             priority: priority(self.order, identity, 0),
             index,
+            host,
             ..Slot::new(generation, name)
         };
         self.enqueue(state, at);
@@ -273,6 +286,7 @@ impl Core {
         }
         state.ready.clear();
         state.starved.clear();
+        state.parked.clear();
         drop(state);
         drop(timers);
         for (body, waker) in bodies {
@@ -315,8 +329,13 @@ impl State {
             last_wake: slot.last_wake.map(|(at, _)| at),
             woken_by: slot.last_wake.and_then(|(_, by)| by).map(TaskId),
             ready: slot.queued,
-            held: slot.trouble.as_ref().is_some_and(|trouble| trouble.held),
+            held: self.is_held(slot),
         }
+    }
+
+    /// Whether a task, or its whole host, stands still.
+    pub(super) fn is_held(&self, slot: &Slot) -> bool {
+        slot.trouble.as_ref().is_some_and(|trouble| trouble.held) || self.still.contains(&slot.host)
     }
 
     pub(super) fn tasks(&self) -> Vec<TaskInfo> {
@@ -338,7 +357,8 @@ impl State {
 }
 
 impl Slot {
-    pub(super) const fn new(generation: u32, name: Arc<str>) -> Self {
+    pub(super) fn new(generation: u32, name: Arc<str>) -> Self {
+        let host = Arc::clone(&name);
         Self {
             generation,
             live: false,
@@ -353,12 +373,13 @@ impl Slot {
             index: 0,
             children: 0,
             sleeps: 0,
+            host,
             name,
             trouble: None,
         }
     }
 
-    const fn empty(name: Arc<str>) -> Self {
+    fn empty(name: Arc<str>) -> Self {
         Self::new(0, name)
     }
 }

@@ -120,6 +120,29 @@ impl VirtualExecutor {
         known
     }
 
+    /// Lets a whole host stand still, as a process that is sent `SIGSTOP`: none of its tasks is
+    /// polled, those that are spawned meanwhile included, until it [goes on](Self::resume_host).
+    /// Its clock goes on.
+    pub fn pause_host(&self, host: &str) {
+        self.core.state().still.insert(Arc::from(host));
+    }
+
+    /// Lets a host go on that stands still. What was woken meanwhile is ready in this instant, in
+    /// whatever order the schedule says.
+    pub fn resume_host(&self, host: &str) {
+        let mut state = self.core.state();
+        if !state.still.remove(host) {
+            return;
+        }
+        for (at, generation) in std::mem::take(&mut state.parked) {
+            let slot = &state.slots[at as usize];
+            if slot.generation == generation && slot.queued {
+                // Of another host that stands still, it is put aside again.
+                self.core.enqueue(&mut state, at);
+            }
+        }
+    }
+
     /// Runs a task only when nobody else is ready, or no longer so. `false` if it is gone.
     pub fn starve(&self, task: TaskId, starved: bool) -> bool {
         self.core.trouble(task, |_, trouble| {

@@ -87,7 +87,7 @@ impl Core {
             let mut state = self.state();
             assert!(state.current.is_none(), "block_on inside a task: await the future instead");
             let (identity, name) = (state.stranger(), state.no_name());
-            self.place(&mut state, Kind::Root, name, identity)
+            self.place(&mut state, Kind::Root, (Arc::clone(&name), name), identity)
         };
         let result = {
             let _leave = Leave { core: self, at };
@@ -206,6 +206,10 @@ impl Core {
     fn take(&self, state: &mut State, (at, generation): (u32, u32)) -> Option<Next> {
         let slot = &mut state.slots[at as usize];
         if slot.generation != generation || !slot.queued {
+            return None;
+        }
+        if !state.still.is_empty() && state.still.contains(&slot.host) {
+            state.parked.push((at, generation));
             return None;
         }
         let mut fault = None;
@@ -409,7 +413,7 @@ impl Core {
         state.unchecked = false;
         let waits = |at: &u32| {
             let slot = &state.slots[*at as usize];
-            let held = slot.trouble.as_ref().is_some_and(|trouble| trouble.held);
+            let held = state.is_held(slot);
             slot.live && !slot.queued && !held && slot.kind != Kind::Root
         };
         let count = u32::try_from(state.slots.len()).unwrap_or(u32::MAX);

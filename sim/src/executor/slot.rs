@@ -40,6 +40,8 @@ pub(super) struct Slot {
     pub(super) children: u64,
     pub(super) sleeps: u64,
     pub(super) name: Arc<str>,
+    /// On which host.
+    pub(super) host: Arc<str>,
     /// None for nearly all tasks.
     pub(super) trouble: Option<Box<Trouble>>,
 }

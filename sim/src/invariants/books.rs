@@ -82,6 +82,8 @@ pub(super) struct ChildBook {
     pub(super) begun: u64,
     /// When the newest incarnation must be up.
     pub(super) up_by: Instant,
+    /// When it last came up.
+    up_at: Instant,
     /// When it must be gone, if it was told to stop: it, or the whole node.
     pub(super) gone_by: Instant,
     stop_timeout: Option<Duration>,
@@ -145,7 +147,7 @@ pub(super) struct Command {
 pub(super) struct Books {
     pub(super) child: Vec<ChildBook>,
     pub(super) supervisor: Vec<SupervisorBook>,
-    acts: Vec<Act>,
+    pub(super) acts: Vec<Act>,
     /// Whose kernel clock is not the world's.
     pub(super) clock_is_odd: Vec<bool>,
     /// Whose timers may be late. What was due before a fact is then decided before it, so the fact
@@ -209,6 +211,7 @@ impl Books {
                 life: Life::None,
                 begun: 0,
                 up_by: Instant::MAX,
+                up_at: Instant::ZERO,
                 gone_by: Instant::MAX,
                 stop_timeout: match entity.spec.shutdown {
                     Shutdown::Timeout(timeout) => Some(timeout),
@@ -289,6 +292,8 @@ impl Books {
         match record.what {
             What::Start(process) => self.begins(now, index, process),
             What::Signal(process, signal) => {
+                // One that says that it is up after its time may be heard, and killed for it.
+                let may_be_late = self.late[usize::from(self.of(process.who).node.0)];
                 let book = &mut self.child[usize::from(process.who.0)];
                 if book.newest == Some(process) && book.life != Life::None {
                     if book.told.is_none() {
@@ -298,7 +303,8 @@ impl Books {
                         book.gone_by = own.min(self.stop_by[usize::from(book.node.0)].max(now));
                         let odd = self.clock_is_odd[usize::from(book.node.0)];
                         book.late = signal == Signal::Kill
-                            && book.life == Life::Starting
+                            && (book.life == Life::Starting
+                                || (book.life == Life::Up && may_be_late && book.up_at == now))
                             && book.start_timeout.is_some()
                             && (odd || now >= book.up_by);
                     }
@@ -309,7 +315,7 @@ impl Books {
                 let parent = self.of(process.who).parent;
                 let book = &mut self.child[usize::from(process.who.0)];
                 if book.newest == Some(process) && book.life == Life::Starting {
-                    book.life = Life::Up;
+                    (book.life, book.up_at) = (Life::Up, now);
                     if let Some(parent) = parent {
                         let starting = &mut self.supervisor[usize::from(parent.0)].starting;
                         *starting = starting.saturating_sub(1);
@@ -574,7 +580,7 @@ fn odd_clocks(plan: &Plan) -> (Vec<bool>, Vec<bool>) {
         let Target::Node(node) = fault.target else { continue };
         let odd = match fault.kind {
             Kind::Skew | Kind::Drift => clock_is_odd.get_mut(usize::from(node.0)),
-            Kind::LateTimers => late.get_mut(usize::from(node.0)),
+            Kind::LateTimers | Kind::Pause => late.get_mut(usize::from(node.0)),
             _ => None,
         };
         if let Some(odd) = odd {

@@ -17,7 +17,7 @@ use super::books::{Books, How, Life};
 use super::{Judgement, Verdict, by};
 use crate::fault::{Kind, Target};
 use crate::marks::{Mark, Marks};
-use crate::plan::Plan;
+use crate::plan::{Act, Plan};
 use crate::record::{Here, MessageId, NodeIx, Placed as Stage, Process, Record, What, Who};
 
 /// A process that a node runs for another one.
@@ -144,6 +144,13 @@ impl Placed {
                     self.suspended.remove(&who);
                 }
                 by("S9", self.is_true(who, node, status))
+            }
+            // Nobody wants it suspended any more: it may go on before its node says so.
+            What::Operation(number) => {
+                if let Some(Act::Resume(who)) = books.acts.get(number as usize) {
+                    self.suspended.remove(who);
+                }
+                Ok(())
             }
             What::Booted(boot) => {
                 self.boots[usize::from(node.0)] = boot;

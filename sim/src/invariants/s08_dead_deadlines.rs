@@ -27,6 +27,19 @@ pub(super) fn see(books: &Books, record: &Record) -> Verdict {
     }
 }
 
+/// Whether a child that comes up is to be stopped after one behind it, which has been told. One
+/// that was started by a command can be in the middle; in a stop it is the next one's turn (V15),
+/// and its own comes whether it is up or not.
+fn waits_its_turn(books: &Books, process: Process) -> bool {
+    let own = books.of(process.who).position;
+    books.boss(process.who).is_some_and(|boss| {
+        boss.children.iter().any(|other| {
+            let other = books.of(*other);
+            other.position > own && other.life != Life::None && other.told.is_some()
+        })
+    })
+}
+
 /// Whoever ends of its own accord, or comes up, does so while it may.
 fn is_in_time(books: &Books, now: Instant, process: Process) -> Verdict {
     let book = books.of(process.who);
@@ -36,7 +49,9 @@ fn is_in_time(books: &Books, now: Instant, process: Process) -> Verdict {
     let (until, what) = match book.told {
         Some(Signal::Kill) => return Ok(()),
         Some(Signal::Shutdown) => (book.gone_by, "gone"),
-        None if book.life == Life::Starting => (book.up_by, "up"),
+        None if book.life == Life::Starting && !waits_its_turn(books, process) => {
+            (book.up_by, "up")
+        }
         None => return Ok(()),
     };
     if now <= until.saturating_add(TICKS) {

@@ -77,7 +77,7 @@ impl Routing {
             ended: 0,
             within: within.collect(),
             ticks: ticks.collect(),
-            late: nodes_with(plan, |kind| kind == Kind::LateTimers),
+            late: nodes_with(plan, |kind| matches!(kind, Kind::LateTimers | Kind::Pause)),
             by_kernel: false,
             tick: 0,
             odd_clocks: nodes_with(plan, |kind| matches!(kind, Kind::Skew | Kind::Drift)),

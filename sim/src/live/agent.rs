@@ -12,7 +12,7 @@ use super::client::{END, FIRST, SECOND, TIMER, either, fate_of, message as lette
 use super::ledger::Phase;
 use super::mailbox::Then;
 use super::timer::{Timer, ordered};
-use crate::record::{Fate, MessageId, Process, What, Who};
+use crate::record::{Fate, Here, MessageId, Process, What, Who};
 use crate::stream::Purpose;
 
 /// Answers that are given twice, in a million.
@@ -142,7 +142,10 @@ impl Agent for ModelAgent {
             if ledger.is(process) {
                 let node = ledger.node_of(who);
                 ledger.agent(who).phase = Phase::Up;
-                ledger.put(node, What::Started(process));
+                let hosted = ledger.is_hosted(who);
+                let up =
+                    if hosted { What::Here(process, Here::Up) } else { What::Started(process) };
+                ledger.put(node, up);
                 // It looks at what is queued before anything can end it.
                 ledger.idle_drops_over(who);
                 ledger.stir(who);
@@ -168,6 +171,11 @@ impl Agent for ModelAgent {
             let of = serde_json::json!([process.supervisor, process.incarnation]);
             if *message.payload() == of {
                 self.over = true;
+                // What runs for another node has nobody here who restarts it: it fails by itself.
+                let interrupt = live.with(|ledger| ledger.agent(process.who).interrupt);
+                if interrupt == Some(ExitReason::Crashed) {
+                    return Err(AgentError::new("the plan lets it crash"));
+                }
                 cx.stop();
             }
             return Ok(());
@@ -316,7 +324,7 @@ impl ModelAgent {
     ) -> Result<(), AgentError> {
         let live = Arc::clone(&self.live);
         let (process, id) = (hand.process, hand.id);
-        let node = live.plan.scenario.entity(self.who).node;
+        let node = live.plan.home(self.who);
         let hop = live.with(|ledger| ledger.leaves(node, id, next));
         let mut on = letter(id, hop);
         if let Some(reply_to) = message.take_reply_to() {

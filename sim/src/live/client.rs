@@ -178,7 +178,7 @@ impl Live {
         });
         // One that has a message in hand looks for itself; an idle one is told.
         let Some(process) = now else { return };
-        let node = self.plan.scenario.entity(who).node;
+        let node = self.plan.home(who);
         let live = Arc::clone(self);
         self.spawn(node, async move {
             let Some(runtime) = live.runtime(node) else { return };
@@ -186,7 +186,8 @@ impl Live {
             if !live.with(|ledger| ledger.is(process)) {
                 return;
             }
-            if reason == ExitReason::Crashed {
+            let hosted = live.with(|ledger| ledger.is_hosted(who));
+            if reason == ExitReason::Crashed && !hosted {
                 // It may have been stopped meanwhile.
                 let _ = runtime.restart_agent(name, "the plan").await;
             } else if let Ok(agent) = runtime.raw(name) {
@@ -214,7 +215,7 @@ impl Live {
 
     /// Lets an incarnation crash after a time.
     pub(super) fn crash_later(self: &Arc<Self>, process: Process, after: u64) {
-        let node = self.plan.scenario.entity(process.who).node;
+        let node = self.plan.home(process.who);
         let Some(executor) = self.executor(node) else { return };
         let live = Arc::clone(self);
         self.spawn(node, async move {
@@ -231,7 +232,7 @@ impl Live {
     /// The sending of a ticker, for one incarnation.
     pub(super) fn tick(self: &Arc<Self>, process: Process) {
         let who = process.who;
-        let node = self.plan.scenario.entity(who).node;
+        let node = self.plan.home(who);
         let Some(executor) = self.executor(node) else { return };
         let live = Arc::clone(self);
         self.spawn(node, async move {

@@ -2,8 +2,9 @@
 
 mod acts;
 mod faults;
+mod pause;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use lictor_runtime::{Executor, OnRootExit, Runtime, RuntimeConfig, Transport};
 use super::Live;
 use super::buggy::buggy;
 use super::store::SimStore;
-use super::tree::{tree, types};
-use super::witness::Witness;
+use super::tree::{offers, tree, types};
+use super::witness::{Orders, Witness};
 use crate::buggify::Fired;
 use crate::fault::{Fault, Kind, Target};
 use crate::link::Spoilt;
@@ -99,6 +100,11 @@ pub(crate) trait Ground {
     /// Does something to the clock of a node.
     fn clock(&mut self, node: NodeIx, change: ClockChange);
 
+    /// Lets all of a node stand still, or go on.
+    fn pause(&mut self, node: NodeIx, begins: bool) {
+        let _ = (node, begins);
+    }
+
     /// What is left when every tree has ended.
     fn left(&mut self) -> Result<(), Found>;
 
@@ -126,6 +132,8 @@ pub(crate) struct Driver<G> {
     injected: u64,
     /// Faults that go on and off, and whether they are on.
     flapping: BTreeMap<u32, bool>,
+    /// Nodes that stand still, by which faults, and what is to be done on them.
+    still: BTreeMap<NodeIx, (BTreeSet<u32>, Vec<Todo>)>,
     found: Option<Found>,
     events_max: u64,
     spent: bool,
@@ -140,6 +148,7 @@ impl<G: Ground> Driver<G> {
             pushed: 0,
             injected: 0,
             flapping: BTreeMap::new(),
+            still: BTreeMap::new(),
             found: None,
             events_max,
             spent: false,
@@ -237,6 +246,9 @@ impl<G: Ground> Driver<G> {
     }
 
     fn does(&mut self, todo: Todo) {
+        if !self.still.is_empty() && self.has_to_wait(todo) {
+            return;
+        }
         match todo {
             Todo::Operation(n) => self.operate(n),
             Todo::Begins(n) => self.begins(n),
@@ -250,7 +262,11 @@ impl<G: Ground> Driver<G> {
 
     /// Faults are over, and what was broken for good is mended.
     fn heals(&mut self) {
-        for n in 0..u32::try_from(self.live.plan.faults.len()).unwrap_or(u32::MAX) {
+        // First everybody goes on who stands still: what ends then is done on somebody who runs.
+        let count = u32::try_from(self.live.plan.faults.len()).unwrap_or(u32::MAX);
+        let pauses = |n: &u32| self.live.plan.faults[*n as usize].kind == Kind::Pause;
+        let (first, rest): (Vec<u32>, Vec<u32>) = (0..count).partition(pauses);
+        for n in first.into_iter().chain(rest) {
             self.ends(n);
         }
         self.ground.link(LinkChange::Heal);
@@ -286,7 +302,7 @@ impl<G: Ground> Driver<G> {
             let Some(runtime) = self.live.runtime(node).filter(|_| runs) else { continue };
             let seen: BTreeMap<Arc<str>, NodeId> = runtime.remote_names().into_iter().collect();
             for (who, entity) in plan.scenario.all() {
-                if entity.node != node && plan.scenario.agent(who).is_some() {
+                if plan.home(who) != node && plan.scenario.agent(who).is_some() {
                     let at = seen.get(entity.name.as_str());
                     let at = at.map(|at| NodeIx(u8::try_from(at.0).unwrap_or(u8::MAX)));
                     self.live.put(node, What::Sees(who, at));
@@ -302,9 +318,7 @@ impl<G: Ground> Driver<G> {
             let Some(runtime) = self.live.runtime(node).filter(|_| runs) else { continue };
             for info in runtime.agents() {
                 let who = self.live.plan.scenario.named(&info.name);
-                if let Some(who) =
-                    who.filter(|who| self.live.plan.scenario.entity(*who).node == node)
-                {
+                if let Some(who) = who.filter(|who| self.live.plan.host_of(*who).is_none()) {
                     self.live.with(|ledger| ledger.counted(node, who, info.dead_letters));
                 }
             }
@@ -320,6 +334,9 @@ impl<G: Ground> Driver<G> {
 
     fn halts(&mut self, node: NodeIx, seen: bool) {
         if self.live.with(|ledger| ledger.node(node).on) {
+            for todo in self.wakes_up(node) {
+                self.after(0, todo);
+            }
             let runtime = self.live.with(|ledger| {
                 ledger.halt(node);
                 ledger.node(node).runtime.take()
@@ -444,7 +461,13 @@ pub(crate) fn boot(
             lease: knobs.lease,
             ..membership::Config::default()
         },
-        recorder: Some(Arc::new(Witness { live: Arc::clone(live), node, boot })),
+        remote: crate::world::remote_config(boot, knobs),
+        recorder: Some(Arc::new(Witness {
+            live: Arc::clone(live),
+            node,
+            boot,
+            orders: Orders::default(),
+        })),
         ..RuntimeConfig::default()
     };
     let store = Arc::new(SimStore { live: Arc::clone(live), node });
@@ -457,6 +480,8 @@ pub(crate) fn boot(
         std::mem::take(&mut book.pending)
     });
     pending.into_iter().for_each(|task| executor.spawn(task));
+    let offered = runtime.host(offers(live, node));
+    debug_assert!(offered.is_ok(), "a topology that was read can be offered: {offered:?}");
     let tree = tree(live, live.plan.scenario.root(node), boot);
     async move {
         // A start that fails is a tree that has ended: the witness has seen it.

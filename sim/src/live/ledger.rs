@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
+use lictor_kernel::remote::HOSTED;
 use lictor_kernel::{ExitReason, Instant, NameId, ProcessId};
 use lictor_runtime::{Executor, Runtime, Task, Value};
 
@@ -135,6 +136,10 @@ pub(crate) struct Ledger {
     pub(crate) to_wake: Vec<Waker>,
     /// Whether agents keep checkpoints.
     pub(crate) has_disks: bool,
+    /// By name: on which node its processes run and its mailbox is.
+    pub(super) homes: Vec<NodeIx>,
+    /// By host and its number for a name: the process that it runs for another node.
+    pub(super) hosted: BTreeMap<(NodeIx, NameId), (u64, Process)>,
     /// What is being set at this moment.
     pub(super) timer: Option<Timer>,
     /// What a frame brings at this moment, if there is no room for it.
@@ -160,6 +165,8 @@ impl Ledger {
             to_mend: Vec::new(),
             to_wake: Vec::new(),
             has_disks: has_disks(plan),
+            homes: scenario.all().map(|(who, _)| plan.home(who)).collect(),
+            hosted: BTreeMap::new(),
             timer: None,
             entrant: None,
         }
@@ -186,8 +193,14 @@ impl Ledger {
         &mut self.agents[usize::from(who.0)]
     }
 
+    /// Where the processes of a name run, and its mailbox is.
     pub(crate) fn node_of(&self, who: Who) -> NodeIx {
-        self.plan.scenario.entity(who).node
+        self.homes[usize::from(who.0)]
+    }
+
+    /// Whether they run on another node than their supervisor.
+    pub(super) fn is_hosted(&self, who: Who) -> bool {
+        self.node_of(who) != self.plan.scenario.entity(who).node
     }
 
     /// Who was given the most messages, or has sent the most.
@@ -216,6 +229,11 @@ impl Ledger {
 
     /// The process that a node's kernel means.
     pub(crate) fn process(&self, node: NodeIx, id: ProcessId) -> Option<Process> {
+        if id.supervisor == HOSTED {
+            let known = self.hosted.get(&(node, NameId(id.pid.child.0)));
+            let is_it = |known: &&(u64, Process)| known.0 == id.pid.incarnation;
+            return known.filter(is_it).map(|(_, process)| *process);
+        }
         let names = &self.nodes[usize::from(node.0)].names;
         let who = *names.get(&NameId(id.pid.child.0))?;
         let (supervisor, incarnation) = (id.supervisor.0, id.pid.incarnation);
@@ -241,6 +259,8 @@ impl Ledger {
         agent.closed = false;
         agent.process = Some(process);
         agent.phase = Phase::Starting;
+        // The next boot of an owner gives the same numbers again.
+        agent.let_go = None;
         (agent.told, agent.interrupt, agent.in_hand, agent.given_here) = (false, None, None, 0);
         self.stir(process.who);
     }
@@ -281,7 +301,10 @@ impl Ledger {
         self.node(node).on = false;
         self.put(node, What::Halted);
         let plan = Arc::clone(&self.plan);
-        for (who, entity) in plan.scenario.all().filter(|(_, entity)| entity.node == node) {
+        for (who, entity) in plan.scenario.all() {
+            if self.node_of(who) != node {
+                continue;
+            }
             let agent = self.agent(who);
             (agent.process, agent.phase) = (None, Phase::Gone);
             agent.present = false;
@@ -324,7 +347,8 @@ impl Ledger {
         }
         let plan = Arc::clone(&self.plan);
         for (who, entity) in plan.scenario.all() {
-            if entity.node == node && matches!(entity.role, crate::scenario::Role::Agent(_)) {
+            let is_here = entity.node == node && !self.is_hosted(who);
+            if is_here && matches!(entity.role, crate::scenario::Role::Agent(_)) {
                 self.close(node, who, Fate::DeadLetter);
                 self.agent(who).present &= !undone;
             }
@@ -342,7 +366,10 @@ impl Ledger {
         }
         self.put(node, What::Booted(boot));
         let plan = Arc::clone(&self.plan);
-        for (who, _) in plan.scenario.all().filter(|(_, entity)| entity.node == node) {
+        for (who, _) in plan.scenario.all() {
+            if self.node_of(who) != node {
+                continue;
+            }
             let agent = self.agent(who);
             (agent.closed, agent.suspended) = (false, false);
         }

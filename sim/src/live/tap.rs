@@ -2,9 +2,10 @@
 //! mailbox there and then. How long it waits for room there is the runtime's to say: timers may be
 //! late, each for itself, so the task that waits is looked into, and no timer of our own beside it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -68,13 +69,19 @@ impl Transport for Tap {
     fn run(self: Arc<Self>, inbox: Inbox) -> Task {
         let (live, node, boot) = (Arc::clone(&self.live), self.node, self.boot);
         let inner = Arc::clone(&self.inner);
+        let newest = Mutex::new(BTreeMap::new());
         inner.run(Inbox::new(move |peer, event| {
             match event {
                 LinkEvent::Up => inbox.up(peer),
                 LinkEvent::Down => inbox.down(peer),
                 LinkEvent::Frame(frame) => {
-                    if let Some(carried) = message_in(&frame) {
-                        arrives(&live, node, carried, boot);
+                    let is_old = is_of_old(&newest, peer, &frame, boot);
+                    match message_in(&frame) {
+                        Some(Carried { id, hop, .. }) if is_old => {
+                            live.with(|ledger| ledger.lost(node, id, hop));
+                        }
+                        Some(carried) => arrives(&live, node, carried, boot),
+                        None => {}
                     }
                     let taken = inbox.frame(peer, frame);
                     // Nothing waits for it: it was let in at once.
@@ -89,6 +96,24 @@ impl Transport for Tap {
             true
         }))
     }
+}
+
+/// Whether a frame is of an older boot of its sender than another one that has come: the network
+/// may bring it later, and the runtime does not take it then.
+fn is_of_old(
+    newest: &Mutex<BTreeMap<NodeId, u64>>,
+    peer: NodeId,
+    frame: &Frame,
+    boot: u32,
+) -> bool {
+    let Some((from, to)) = Passing::boots_in(frame) else { return false };
+    if to != u64::from(boot) {
+        return false;
+    }
+    let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = newest.entry(peer).or_insert(from);
+    *known = from.max(*known);
+    from < *known
 }
 
 fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {

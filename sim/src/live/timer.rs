@@ -218,9 +218,11 @@ impl Live {
             agent.process.filter(|_| agent.phase == Phase::Up)
         });
         let Some(process) = up else { return self.put(node, What::Refused(number)) };
+        // It is told where it is.
+        let home = self.plan.home(who);
         let live = Arc::clone(self);
-        self.spawn(node, async move {
-            let Some(runtime) = live.runtime(node) else { return };
+        self.spawn(home, async move {
+            let Some(runtime) = live.runtime(home) else { return };
             if let Ok(agent) = runtime.raw(live.text(who)) {
                 // One that ends meanwhile sets no timer.
                 let _ = agent.send_priority(order(process, number, delay)).await;

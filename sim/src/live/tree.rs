@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lictor_kernel::NodeId;
 use lictor_runtime::{
     AgentSpec, AgentTypes, DynamicSupervisor, InHandPolicy, Overflow, Supervisor, agent,
 };
@@ -9,7 +10,7 @@ use lictor_topology as topology;
 
 use super::Live;
 use super::agent::ModelAgent;
-use crate::record::Who;
+use crate::record::{NodeIx, Who};
 use crate::scenario::{Agent, Role};
 use crate::stream::Purpose;
 
@@ -32,7 +33,15 @@ pub(super) fn tree(live: &Arc<Live>, root: Who, boot: u32) -> Supervisor {
     for child in children {
         let entity = scenario.entity(*child);
         tree = match &entity.role {
-            Role::Agent(facts) => tree.agent(spec(live, *child, facts).as_child(entity.spec)),
+            Role::Agent(facts) => {
+                let spec = spec(live, *child, facts).as_child(entity.spec);
+                tree.agent(match live.plan.host_of(*child) {
+                    Some(host) => {
+                        spec.placed_on(NodeId(u64::from(host.0)), &format!("n{}", host.0))
+                    }
+                    None => spec,
+                })
+            }
             Role::Supervisor(..) => tree.supervisor(self::tree(live, *child, boot)),
             Role::Dynamic(..) => tree.dynamic(dynamic(live, *child, boot)),
         };
@@ -83,6 +92,13 @@ fn spec(live: &Arc<Live>, who: Who, facts: &Agent) -> AgentSpec {
             topology::InHand::DeadLetter => InHandPolicy::DeadLetter,
         })
         .capabilities(facts.capabilities.clone())
+}
+
+/// What a node runs for others, if they want it.
+pub(super) fn offers(live: &Arc<Live>, node: NodeIx) -> Vec<AgentSpec> {
+    let scenario = &live.plan.scenario;
+    let here = scenario.all().filter(|(who, _)| live.plan.host_of(*who) == Some(node));
+    here.filter_map(|(who, _)| Some(spec(live, who, scenario.agent(who)?))).collect()
 }
 
 /// What can be spawned by name.

@@ -1,10 +1,12 @@
 //! What a kernel hears and decides, as records.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lictor_kernel::membership::PeerChange;
 use lictor_kernel::node::{Action, Event};
+use lictor_kernel::remote::{Frame, HOSTED, Ticket, Want};
 use lictor_kernel::supervisor::{self, Report};
 use lictor_kernel::tree;
 use lictor_kernel::{ChildId, Instant, NameId, NodeId, ProcessId, Signal, Status, SupervisorId};
@@ -22,7 +24,11 @@ pub(super) struct Witness {
     pub(super) live: Arc<Live>,
     pub(super) node: NodeIx,
     pub(super) boot: u32,
+    pub(super) orders: Orders,
 }
+
+/// By its number for a name: the newest order of another node to run it, of which boot of that.
+pub(super) type Orders = Mutex<BTreeMap<NameId, (u64, Ticket)>>;
 
 impl fmt::Debug for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +38,7 @@ impl fmt::Debug for Witness {
 
 impl Witness {
     /// What a runtime does after its node is gone is nobody's business.
-    fn note(&self, act: impl FnOnce(&mut Ledger)) {
+    pub(super) fn note(&self, act: impl FnOnce(&mut Ledger)) {
         self.live.with(|ledger| {
             let node = ledger.node(self.node);
             if node.on && node.boot == self.boot {
@@ -46,8 +52,13 @@ impl Recorder for Witness {
     fn name(&self, id: NameId, name: &str) {
         self.note(|ledger| {
             let Some(who) = ledger.plan.scenario.named(name) else { return };
-            if ledger.node_of(who) == self.node {
+            let is_own = ledger.plan.scenario.entity(who).node == self.node;
+            let is_here = ledger.node_of(who) == self.node;
+            if is_own || is_here {
                 ledger.node(self.node).names.insert(id, who);
+            }
+            // What may run here for others is there when the kernel says so.
+            if is_own && is_here {
                 let agent = ledger.agent(who);
                 (agent.present, agent.declared, agent.dead) = (true, true, 0);
             }
@@ -55,7 +66,17 @@ impl Recorder for Witness {
     }
 
     fn event(&self, _: Instant, event: &Event) {
+        if let Event::Remote(_, Frame::Order { stamp, name, ticket, want: Want::Run }) = *event
+            && stamp.to == u64::from(self.boot)
+        {
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            let order = orders.entry(name).or_insert((stamp.from, ticket));
+            *order = (stamp.from, ticket).max(*order);
+        }
         let Event::Supervision(supervisor, event) = *event else { return };
+        if supervisor == HOSTED {
+            return self.hosted_event(&event);
+        }
         self.note(|ledger| {
             let (pid, what): (_, fn(Process) -> What) = match event {
                 // Its agent has told it.
@@ -81,6 +102,23 @@ impl Recorder for Witness {
     fn action(&self, now: Instant, action: &Action) {
         let mut swept = None;
         self.note(|ledger| match *action {
+            Action::Supervision(
+                tree::Action::Start { process } | tree::Action::Signal { process, .. },
+            ) if process.supervisor == HOSTED => self.hosts(ledger, process, action),
+            Action::Diverted(tree::Action::Start { process }) => {
+                if let Some(process) = ledger.process(self.node, process) {
+                    ledger.put(self.node, What::Start(process));
+                }
+            }
+            Action::Diverted(tree::Action::Signal { process, signal }) => {
+                if let Some(process) = ledger.process(self.node, process) {
+                    ledger.put(self.node, What::Signal(process, signal));
+                    swept = in_sweep(ledger, process.who);
+                }
+            }
+            Action::Placed { process, node, stage } => self.placed(ledger, process, node, stage),
+            Action::Hosted { name, here } => self.has(ledger, name, here),
+            Action::Leased { process, until } => self.leased(ledger, now, process, until),
             Action::Supervision(tree::Action::Signal { process, signal }) => {
                 if let Some(process) = ledger.process(self.node, process) {
                     self.signal(ledger, process, signal);
@@ -100,10 +138,7 @@ impl Recorder for Witness {
             | Action::CallEnded(_)
             | Action::Watch(_)
             | Action::Remote(..)
-            | Action::Placed { .. }
-            | Action::Hosted { .. }
-            | Action::Diverted(_)
-            | Action::Leased { .. } => {}
+            | Action::Diverted(_) => {}
         });
         if let Some(process) = swept {
             self.live.crash_later(process, 0);
@@ -130,7 +165,7 @@ fn in_sweep(ledger: &mut Ledger, who: Who) -> Option<Process> {
     })
 }
 
-fn ix(node: NodeId) -> NodeIx {
+pub(super) fn ix(node: NodeId) -> NodeIx {
     NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
 }
 
@@ -230,9 +265,15 @@ impl Witness {
     fn status(&self, ledger: &mut Ledger, name: NameId, status: Status) {
         let Some(who) = self.who(ledger, ChildId(name.0)) else { return };
         ledger.put(self.node, What::Status(who, status));
-        if status == Status::Up && ledger.agent(who).suspended {
+        let is_here = ledger.node_of(who) == self.node;
+        if is_here && status == Status::Up && ledger.agent(who).suspended {
             // The driver says so to the kernel at once, which tells nobody of what it was told.
             ledger.put(self.node, What::Status(who, Status::Suspended));
+        }
+        if ledger.is_hosted(who) {
+            // What is queued ends with the name, on the node that has it; no more comes in.
+            ledger.agent(who).closed |= is_here && status == Status::Down;
+            return;
         }
         if status == Status::Down && ledger.plan.scenario.agent(who).is_some() {
             ledger.close(self.node, who, Fate::DeadLetter);

@@ -82,6 +82,11 @@ impl Dice {
         Duration::from_nanos(self.scale(super::nanos(from), super::nanos(to)))
     }
 
+    /// Up to this.
+    pub(super) fn part_of(&mut self, time: Duration) -> Duration {
+        Duration::from_nanos(self.below(super::nanos(time).saturating_add(1)))
+    }
+
     /// Once in so many.
     pub(super) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0

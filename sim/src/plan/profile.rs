@@ -23,7 +23,7 @@ pub struct Profile {
     /// that window, if the window is at most two minutes.
     pub horizon: RangeInclusive<Duration>,
     /// Whether some agents are placed on other nodes than their supervisors, though the topology
-    /// does not say so; what it says is done in any case. Only in the kernel world.
+    /// does not say so; what it says is done in any case. Not on turmoil.
     pub place: bool,
 }
 

@@ -274,7 +274,7 @@ fn child_lease(reader: &mut Reader<'_>, item: Item, engine: Option<Engine>) -> O
         let message = format_args!("the engine `{}` places no agents", engine.word());
         if let Some(d) = reader.error("not-available", item.span(), message) {
             d.help(
-                "it is `kernel` that does; leave `child_lease` out, and all run with their trees",
+                "`kernel` and `virtual` do; leave `child_lease` out, and all run with their trees",
             );
         }
     }

@@ -127,7 +127,12 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         leg.is_some_and(|leg| on && leg.up && leg.cuts == 0 && leg.connection == connection)
     }
 
-    fn connection(&mut self, node: NodeIx) -> u32 {
+    /// Whether a node has its connection to the broker, or needs none.
+    pub(super) fn is_connected(&mut self, node: NodeIx) -> bool {
+        self.leg(node).is_none_or(|leg| leg.up)
+    }
+
+    pub(super) fn connection(&mut self, node: NodeIx) -> u32 {
         self.leg(node).map_or(0, |leg| leg.connection)
     }
 
@@ -318,7 +323,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.tell_broker(broker::Event::Taken(client(frame.to)));
         }
         let Load::Message(number, _) = frame.load else {
-            return self.received(frame);
+            return if self.is_of_old(&frame) { self.lose(index) } else { self.received(frame) };
         };
         let message = &mut self.messages[number as usize];
         if frame.taken || message.ended {
@@ -440,6 +445,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         leg.up = true;
         self.tell_broker(broker::Event::Connected(client(node)));
         self.tell_broker(broker::Event::Subscribed(client(node), Subject(node.0)));
+        self.brings_stale(node);
         if connection == 0 {
             return;
         }
@@ -534,8 +540,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let Some(leg) = self.leg(node) else { return };
         leg.slow = if begins { leg.slow + 1 } else { leg.slow.saturating_sub(1) };
         if leg.slow == 0 {
+            let connection = leg.connection;
             for index in std::mem::take(&mut leg.stalled) {
-                self.takes(index);
+                self.does(Event::Wire(Wire::Delivers(index, connection)));
             }
         }
     }

@@ -1,5 +1,6 @@
-//! What faults do to the links between nodes.
+//! What faults do to the links between nodes, and what the network keeps of a node that is gone.
 
+use super::network::Frame;
 use super::{Event, World};
 use crate::fault::{Fault, Kind, Target};
 use crate::link::Spoilt;
@@ -84,5 +85,35 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         *on = !*on;
         let begins = *on;
         self.cut(fault.target, fault.kind, begins);
+    }
+
+    /// Whether the network keeps a frame whose sender is gone. It comes when that is back, or a
+    /// little later if it is already.
+    pub(super) fn is_kept(&mut self, index: u32) -> bool {
+        let Frame { from, to, number, boot, late, stored, .. } = self.frames[index as usize];
+        let (on, newest) = (self.node(from).on, self.node(from).boot);
+        // What a stream keeps is published again, or not at all.
+        if late || stored || (on && newest == boot) || self.link(from, to).has_lost(number) {
+            return false;
+        }
+        let way = self.way(from, to, boot);
+        let kept = !self.link(from, to).cuts() && self.link(from, to).keeps(&way, number, index);
+        self.frames[index as usize].late = kept;
+        if kept && on && self.is_connected(from) {
+            self.brings_stale(from);
+        }
+        kept
+    }
+
+    /// A node is back, and with it comes what the network has kept of its older boots.
+    pub(super) fn brings_stale(&mut self, node: NodeIx) {
+        let (connection, boot) = (self.connection(node), self.node(node).boot);
+        let scenario = std::sync::Arc::clone(&self.plan.scenario);
+        for other in scenario.node_ids().filter(|other| *other != node) {
+            for index in self.link(node, other).take_stale(boot) {
+                self.frames[index as usize].connection = connection;
+                self.carry(index);
+            }
+        }
     }
 }

@@ -152,6 +152,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 }
             }
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) => self.boots(node),
+            (Kind::Pause, Target::Node(node)) if begins => self.pauses(number, node),
+            (Kind::Pause, Target::Node(node)) => self.goes_on(number, node),
             (Kind::Outlive, Target::Node(node)) if begins => self.outlives(node),
             (Kind::Outlive, Target::Node(node)) => self.is_gone_at_last(node),
             (Kind::Skew, Target::Node(node)) if begins => {

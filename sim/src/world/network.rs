@@ -41,6 +41,8 @@ pub(super) struct Frame {
     pub(super) outbox: bool,
     /// Its receiver has it.
     pub(super) taken: bool,
+    /// The network has kept it over the end of its sender.
+    pub(super) late: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +79,21 @@ pub(super) struct Relay {
 impl Frame {
     const fn new(from: NodeIx, to: NodeIx, number: u64, boot: u32, load: Load) -> Self {
         let (connection, copies, published) = (0, 1, 0);
-        let (stored, outbox, taken) = (false, false, false);
-        Self { from, to, number, boot, load, connection, copies, published, stored, outbox, taken }
+        let (stored, outbox, taken, late) = (false, false, false, false);
+        Self {
+            from,
+            to,
+            number,
+            boot,
+            load,
+            connection,
+            copies,
+            published,
+            stored,
+            outbox,
+            taken,
+            late,
+        }
     }
 }
 
@@ -259,7 +274,7 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             return Ok(());
         }
         let late = self.buggify.amount(Point::LateFrame, whose, number, LATE_FRAME);
-        let way = Way { late, ..self.way(from, to) };
+        let way = Way { late, ..self.way(from, to, boot) };
         match self.links.at(from, to).offer(&way, number, index) {
             Offered::Lost => self.lose(index),
             Offered::Held => {}
@@ -280,25 +295,25 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         Ok(())
     }
 
-    fn way(&self, from: NodeIx, to: NodeIx) -> Way<'p> {
+    pub(super) fn way(&self, from: NodeIx, to: NodeIx, boot: u32) -> Way<'p> {
         // With a broker it is the way from there that a slow receiver makes longer.
         let slow = if self.brokered.is_some() { 0 } else { self.nodes[usize::from(to.0)].slow };
         let (knobs, now) = (&self.plan.knobs, self.now.as_nanos());
-        Way { streams: self.streams, knobs, from, to, now, slow, late: 0 }
+        Way { streams: self.streams, knobs, from, to, boot, now, slow, late: 0 }
     }
 
     /// Carries another copy of a frame.
     pub(super) fn carry_again(&mut self, index: u32, copy: u64) {
-        let Frame { from, to, number, .. } = self.frames[index as usize];
-        let way = self.way(from, to);
+        let Frame { from, to, number, boot, .. } = self.frames[index as usize];
+        let way = self.way(from, to, boot);
         let at = self.links.at(from, to).again(&way, number, copy);
         self.queue.push(at, Event::Arrives(index));
     }
 
     /// Carries a frame to its end of the link.
     pub(super) fn carry(&mut self, index: u32) {
-        let Frame { from, to, number, .. } = self.frames[index as usize];
-        let way = self.way(from, to);
+        let Frame { from, to, number, boot, .. } = self.frames[index as usize];
+        let way = self.way(from, to, boot);
         let at = self.links.at(from, to).arrival(&way, number, 0);
         self.queue.push(at, Event::Arrives(index));
     }
@@ -316,6 +331,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     pub(super) fn arrives(&mut self, index: u32) {
+        if self.is_kept(index) {
+            return;
+        }
         let frame = self.frames[index as usize];
         let Frame { from, to, number, load, .. } = frame;
         self.link(from, to).leaves();
@@ -343,15 +361,25 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
         self.received(frame);
     }
 
-    /// Whether a message is for an earlier boot of its receiver: whoever sent it did not know yet
-    /// that the node has booted again. What a stream keeps outlives that, and is for any boot.
+    /// Whether a message or an answer is for an earlier boot of its receiver (whoever sent it did
+    /// not know yet that the node has booted again), or of an earlier boot of its sender than one
+    /// that was taken. What a stream keeps outlives that, and is for any boot.
     pub(super) fn is_of_old(&mut self, frame: &Frame) -> bool {
-        match frame.load {
-            Load::Message(_, meant) if !frame.stored => {
-                meant != u64::from(self.node(frame.to).boot)
-            }
-            Load::Message(..) | Load::Said(..) | Load::Children(..) | Load::Answer(..) => false,
+        let &Frame { from, to, boot, .. } = frame;
+        let meant = match frame.load {
+            Load::Message(_, meant) if !frame.stored => meant,
+            Load::Answer(_, Some(relay), _) => u64::from(self.relays[relay as usize].boot),
+            Load::Answer(question, None, _) => u64::from(question.boot),
+            Load::Message(..) | Load::Said(..) | Load::Children(..) => return false,
+        };
+        let here = self.node(to).boot;
+        if meant != u64::from(here) {
+            return true;
         }
+        let taken = &mut self.taken[usize::from(to.0) * self.nodes.len() + usize::from(from.0)];
+        let newest = if taken.0 == here { taken.1.max(boot) } else { boot };
+        *taken = (here, newest);
+        boot < newest
     }
 
     /// A frame has come to its receiver, which has not had it before.
@@ -515,6 +543,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
                 let _ = kernel.add_peer(now, id(other), actions);
             });
         }
+        if self.brokered.is_none() {
+            self.brings_stale(node);
+        }
     }
 
     /// The peers of a node see their connections to it end.
@@ -535,7 +566,8 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     }
 
     pub(super) fn disconnected(&mut self, node: NodeIx, peer: NodeIx) {
-        if self.node(node).on && !self.node(node).left {
+        let waits = !self.still.is_empty() && self.has_to_wait(Event::Disconnected(node, peer));
+        if !waits && self.node(node).on && !self.node(node).left {
             self.step_kernel(node, |kernel, now, actions| {
                 kernel.handle(now, node::Event::PeerDown(id(peer)), actions);
             });

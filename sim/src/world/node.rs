@@ -269,8 +269,9 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
 
     /// When the node wants to be woken now.
     pub(super) fn reset_due(&mut self, node: NodeIx) {
+        let still = self.is_still(node);
         let this = self.node(node);
-        let at = if this.on { this.kernel.poll_timeout() } else { None };
+        let at = if this.on && !still { this.kernel.poll_timeout() } else { None };
         let late = Duration::from_nanos(this.late);
         let due = at.map(|at| (at, this.clock.when(at).saturating_add(late)));
         if !self.buggify.has(Point::LateTimer) {
@@ -513,6 +514,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let this = self.node(node);
         (this.on, this.due) = (false, None);
         self.put(node, What::Halted);
+        self.stands_no_more(node);
         self.leaves_broker(node);
         let scenario = Arc::clone(&self.plan.scenario);
         let home: Vec<NodeIx> = scenario.all().map(|(who, _)| self.home_of(who)).collect();

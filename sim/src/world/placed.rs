@@ -24,7 +24,7 @@ use crate::record::{Ending, Fate, Here, NodeIx, Placed, Process, What, Who};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a node that boots for the n-th time treats remote children.
-pub(super) fn config(boot: u32, knobs: &Knobs) -> Config {
+pub(crate) fn config(boot: u32, knobs: &Knobs) -> Config {
     let Some(lease) = knobs.child_lease else { return Config::default() };
     Config {
         lease,

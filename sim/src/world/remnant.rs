@@ -104,7 +104,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
         let (boot, clock) = (this.boot, this.clock);
         let kernel = std::mem::replace(&mut this.kernel, Node::new(node::Config::default()));
         let who = std::mem::take(&mut this.who);
-        let due = this.due;
+        // It may stand still, and its older boot goes on all the same.
+        let due = this.due.or_else(|| kernel.poll_timeout().map(|at| clock.when(at)));
         self.put(node, What::Outlives(boot, true));
         let (ix, of) = (NodeIx(older), node);
         self.remnants.push(Remnant { ix, of, boot, kernel, who, clock, due, slots });

@@ -153,8 +153,8 @@ fn without_faults(profile: &Profile, nodes: usize) -> Option<String> {
 /// What is wrong with `--place`, if it would place nothing.
 fn places_nothing(args: &ExploreArgs, engine: Engine) -> Option<String> {
     let help = match (args.place, engine) {
-        (true, Engine::Virtual | Engine::Turmoil) => "it is `--engine kernel` that places agents",
-        (true, Engine::Kernel) if args.nodes == 1 => "add `--nodes 2` or more",
+        (true, Engine::Turmoil) => "`--engine kernel` and `--engine virtual` place agents",
+        (true, Engine::Kernel | Engine::Virtual) if args.nodes == 1 => "add `--nodes 2` or more",
         (true | false, _) => return None,
     };
     Some(format!("error: `--place` would place nothing here\n  = help: {help}\n"))

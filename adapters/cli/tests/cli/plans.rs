@@ -169,7 +169,7 @@ fn bad_plans_and_flags_are_status_2() {
         (vec!["sim", "explore", topology.path(), "--place"], "add `--nodes 2`"),
         (
             vec!["sim", "explore", topology.path(), "--place", "--engine", "virtual"],
-            "`--engine kernel` that places",
+            "add `--nodes 2`",
         ),
         (vec!["sim", "run", good.path(), "--model", "--engine", "virtual"], "leave out `--model`"),
         (

@@ -133,7 +133,10 @@ impl World {
             let cell = launch.cell();
             let name = Arc::clone(&cell.core().name);
             // The kernel has found it free, and the directory follows the kernel.
-            let _ = self.directory.insert(name, cell);
+            let _ = self.directory.insert(name, Arc::clone(&cell));
+            // It was closed if the name was had here before and given back. From here on messages
+            // are routed to it, also before its process is there.
+            self.effects.push_back(Effect::Reopen(cell));
             self.places.insert(id, Place { parent: None, role: Role::Agent(launch) });
         } else if let Some(Place { role: Role::Agent(launch), .. }) = self.places.remove(id) {
             drop(self.directory.remove(&launch.core().name));

@@ -133,7 +133,7 @@ impl<G: Ground> Driver<G> {
     ) where
         F: Future<Output = Result<(), ControlError>> + Send,
     {
-        let node = self.live.plan.scenario.entity(who).node;
+        let node = self.live.plan.home(who);
         let live = Arc::clone(&self.live);
         let Some(runtime) = live.runtime(node) else { return };
         let inside = Arc::clone(&self.live);

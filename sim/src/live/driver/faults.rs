@@ -96,7 +96,7 @@ impl<G: Ground> Driver<G> {
             };
             all.into_iter().filter_map(up).collect()
         });
-        let node = self.live.plan.scenario.entity(who).node;
+        let node = self.live.plan.home(who);
         let live = Arc::clone(&self.live);
         self.live.spawn(node, async move {
             for process in up {
@@ -125,7 +125,7 @@ impl<G: Ground> Driver<G> {
 
     /// Many messages come at once, from the agent's own node.
     fn fill(&self, number: u32, who: Who, amount: u64) {
-        let node = self.live.plan.scenario.entity(who).node;
+        let node = self.live.plan.home(who);
         if !self.live.with(|ledger| ledger.node(node).on) {
             return;
         }
@@ -151,6 +151,8 @@ impl<G: Ground> Driver<G> {
                 }
             }
             (Kind::CrashNode | Kind::PowerLoss, Target::Node(node)) => self.boots(node),
+            (Kind::Pause, Target::Node(node)) if begins => self.pauses(number, node),
+            (Kind::Pause, Target::Node(node)) => self.goes_on(number, node),
             (Kind::LateTimers, Target::Node(node)) => {
                 self.ground.clock(node, ClockChange::Late(if begins { amount } else { 0 }));
             }

@@ -119,7 +119,13 @@ impl Maker<'_> {
 
     pub(super) fn draw(&self, kind: Kind, target: Target, dice: &mut Dice) -> Fault {
         let at = self.instant(dice);
-        let lasts = if kind.facts().lasts { self.lasts(dice) } else { Duration::ZERO };
+        let lasts = if kind == Kind::Pause {
+            self.stands_still(dice)
+        } else if kind.facts().lasts {
+            self.lasts(dice)
+        } else {
+            Duration::ZERO
+        };
         let amount = self.amount(kind, target, dice);
         Fault { at, lasts, kind, target, amount }
     }
@@ -132,6 +138,18 @@ impl Maker<'_> {
             return rounds.saturating_mul(knobs.heartbeat_threshold);
         }
         dice.time(Duration::from_micros(500), (self.horizon / 2).max(Duration::from_millis(1)))
+    }
+
+    /// As [`Maker::lasts`], mostly about as long as others wait for the node, or as long as what it
+    /// runs for them may go on.
+    pub(super) fn stands_still(&self, dice: &mut Dice) -> Duration {
+        let knobs = &self.knobs;
+        let given_up = knobs.heartbeat.saturating_mul(knobs.heartbeat_threshold);
+        let about = [given_up, knobs.child_lease.unwrap_or(given_up), knobs.lease];
+        match dice.pick(&about).filter(|_| !dice.one_in(3)) {
+            Some(about) => (about / 2).saturating_add(dice.part_of(about)),
+            None => self.lasts(dice),
+        }
     }
 
     fn amount(&self, kind: Kind, target: Target, dice: &mut Dice) -> u64 {

@@ -35,6 +35,10 @@ pub(super) enum Story {
     Outlived,
     /// Orders to a host come twice and late, while what they are about ends again and again.
     OldOrders,
+    /// A node boots anew while what it has just said is held up.
+    OldNews,
+    /// A node stands still for longer than the leases of what it runs for others, which have work.
+    Sleep,
 }
 
 impl Story {
@@ -49,6 +53,8 @@ impl Story {
         Self::Absence,
         Self::Outlived,
         Self::OldOrders,
+        Self::OldNews,
+        Self::Sleep,
     ];
 
     /// The kinds of which a plan must be allowed to have all.
@@ -64,6 +70,8 @@ impl Story {
             Self::Absence => &[Kind::Partition, Kind::PowerLoss],
             Self::Outlived => &[Kind::Outlive],
             Self::OldOrders => &[Kind::Duplicate, Kind::Reorder, Kind::CrashLoop],
+            Self::OldNews => &[Kind::Jam, Kind::PowerLoss],
+            Self::Sleep => &[Kind::Pause],
         }
     }
 }
@@ -86,8 +94,8 @@ impl Maker<'_> {
         let kinds = story.kinds();
         kinds.iter().all(runs)
             && kinds.iter().any(|kind| self.profile.allows(*kind, nodes))
-            && (story != Story::Absence || nodes > 1)
-            && (!matches!(story, Story::Outlived | Story::OldOrders)
+            && (!matches!(story, Story::Absence | Story::OldNews) || nodes > 1)
+            && (!matches!(story, Story::Outlived | Story::OldOrders | Story::Sleep)
                 || self.knobs.child_lease.is_some())
             && swarm.focus.iter().any(Option::is_some)
     }
@@ -107,6 +115,8 @@ impl Maker<'_> {
             Story::Absence => self.absence(at, dice),
             Story::Outlived => self.outlived(at, dice),
             Story::OldOrders => self.old_orders(at, dice),
+            Story::OldNews => self.old_news(who, at, dice),
+            Story::Sleep => self.sleep(at, dice),
         }
     }
 
@@ -293,6 +303,38 @@ impl Maker<'_> {
         let ends = dice.scale(1_000, 1_000_000);
         self.fault(lasting(Kind::CrashLoop, at, Target::Who(who), lasts, ends));
         self.fault(instant(Kind::Crash, at, Target::Who(who), 0));
+    }
+
+    fn old_news(&mut self, who: Who, at: Instant, dice: &mut Dice) {
+        let node = self.host_of(who).unwrap_or_else(|| self.scenario.entity(who).node);
+        let nodes = u64::from(self.stock.nodes);
+        let on = 1 + dice.below(nodes.saturating_sub(1));
+        let other = NodeIx(u8::try_from((u64::from(node.0) + on) % nodes.max(1)).unwrap_or(0));
+        let lasts = dice.time(Duration::from_millis(5), self.knobs.heartbeat);
+        self.fault(lasting(Kind::Jam, at, Target::Link(node, other), lasts, 0));
+        // It says that the agent is gone, perhaps that it is there again, and is gone itself.
+        self.fault(instant(Kind::Crash, at, Target::Who(who), 0));
+        let gone = at.saturating_add(dice.part_of(lasts / 2));
+        let anew = dice.time(Duration::from_micros(500), lasts.max(Duration::from_millis(1)));
+        let kind = if dice.one_in(2) { Kind::PowerLoss } else { Kind::CrashNode };
+        self.fault(lasting(kind, gone, Target::Node(node), anew, 0));
+    }
+
+    fn sleep(&mut self, at: Instant, dice: &mut Dice) {
+        let all = || self.scenario.all().map(|(who, _)| who);
+        let placed: Vec<(Who, NodeIx)> =
+            all().filter_map(|who| Some((who, self.host_of(who)?))).collect();
+        let Some((who, host)) = dice.pick(&placed) else { return };
+        let target = Target::Who(who);
+        let messages = dice.scale(2, 64);
+        if self.allows(Kind::FillMailbox) {
+            self.fault(instant(Kind::FillMailbox, at, target, messages));
+        }
+        let lease = self.knobs.child_lease.unwrap_or_default();
+        let lasts = lease.saturating_add(dice.part_of(lease.saturating_mul(2)));
+        // With some of it in hand, or before any has come.
+        let falls = at.saturating_add(dice.part_of(self.knobs.latency.1.saturating_mul(4)));
+        self.fault(lasting(Kind::Pause, falls, Target::Node(host), lasts, 0));
     }
 
     /// The agents under the same supervisor, itself included, in start order.
