@@ -199,9 +199,8 @@ impl fmt::Display for EngineError {
             }
             Self::NoPlaces(engine) => write!(
                 f,
-                "the engine `{}` places no agents, and the plan has a `child_lease`; it is \
-                 `kernel` that does; leave `child_lease` out of `knobs`, and all run with their \
-                 trees",
+                "the engine `{}` places no agents, and the plan has a `child_lease`; `kernel` and \
+                 `virtual` do; leave `child_lease` out of `knobs`, and all run with their trees",
                 engine.word()
             ),
             Self::TooManyEvents { seed, events, at, of, busiest } => {

@@ -329,9 +329,9 @@ const DRAWS: u64 = 8;
 /// Whether what happens depends on a trifle: on the order within an instant, or, for an engine that
 /// rounds, within its steps.
 ///
-/// What a plan does is kept apart from all else by [`settled`]. What follows from it may still meet,
-/// where a child crashes while its supervisor starts another. The kernel's world, too, is then
-/// another one when each start, stop and message takes up to so much longer.
+/// What a plan does is kept apart from all else by [`settled`]. What follows from it may still
+/// meet, where a child crashes while its supervisor starts another. The kernel's world, too, is
+/// then another one when each start, stop and message takes up to so much longer.
 fn meets(plan: &Plan, engines: &[Engine]) -> bool {
     let most = if engines.contains(&Engine::Turmoil) { 2 * TICK } else { TICK / 1000 };
     let options = Options { trace: true, ..Options::default() };

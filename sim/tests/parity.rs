@@ -162,12 +162,13 @@ fn an_engine_says_which_fault_it_cannot_do() {
 #[test]
 fn an_engine_says_which_operation_it_cannot_do_and_that_it_places_nobody() {
     let topology = "topology: { supervision: { children: [{ agent: { name: a, type: t } }] } }";
-    let on_virtual = |what: &str| {
+    let on = |engine: Engine, what: &str| {
         let text = format!("{topology}\nnodes: 2\nhorizon: 1s\n{what}\n");
         let plan = Plan::read("plan.yaml", text.as_bytes(), &Reading::default()).unwrap();
         assert_eq!(Engine::Kernel.can(&plan), Ok(()), "{what}");
-        Engine::Virtual.run(&plan, Options::default()).unwrap_err()
+        engine.run(&plan, Options::default()).unwrap_err()
     };
+    let on_virtual = |what: &str| on(Engine::Virtual, what);
     for (act, word) in [("claim: a", "claim"), ("unclaim: a", "unclaim")] {
         let error = on_virtual(&format!("operations: [{{ at: 1s, {act}, node: 1 }}]"));
         assert_eq!(error, EngineError::NoClaims(Engine::Virtual, word));
@@ -177,8 +178,9 @@ fn an_engine_says_which_operation_it_cannot_do_and_that_it_places_nobody() {
         let error = on_virtual(&format!("operations: [{{ at: 1s, {act} }}]"));
         assert_eq!(error, EngineError::NoClaims(Engine::Virtual, word));
     }
-    let error = on_virtual("knobs: { child_lease: 1s }");
-    assert_eq!(error, EngineError::NoPlaces(Engine::Virtual));
+    let error = on(Engine::Turmoil, "knobs: { child_lease: 1s }");
+    assert_eq!(error, EngineError::NoPlaces(Engine::Turmoil));
     let text = error.to_string();
-    assert!(text.contains("`child_lease`") && text.contains("`kernel`"), "{text}");
+    let words = ["`child_lease`", "`kernel`", "`virtual`"];
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
 }

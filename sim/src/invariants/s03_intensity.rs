@@ -23,8 +23,8 @@ struct Budget {
     intensity: Option<Intensity>,
     /// One for each child, and not one for all.
     per_child: bool,
-    /// The crashes that were answered by a restart, each from its earliest instant to its latest, in
-    /// the order of the earliest.
+    /// The crashes that were answered by a restart, each from its earliest instant to its latest,
+    /// in the order of the earliest.
     counted: VecDeque<(Instant, Instant)>,
     /// The record of the last start that was counted.
     last_counted: u64,
@@ -37,11 +37,11 @@ struct Budget {
 }
 
 impl Budget {
-    /// Counts the crash that lies in this span. Whether it is one of more than `most` that lie in one
-    /// window, wherever in their spans they are.
+    /// Counts the crash that lies in this span. Whether it is one of more than `most` that lie in
+    /// one window, wherever in their spans they are.
     ///
-    /// A restart that waits for longer than those of other children is seen after theirs, though its
-    /// crash was before.
+    /// A restart that waits for longer than those of other children is seen after theirs, though
+    /// its crash was before.
     fn counts(&mut self, span: (Instant, Instant), most: usize, period: Duration) -> bool {
         let at = self.counted.partition_point(|other| other.0 <= span.0);
         self.counted.insert(at, span);

@@ -10,12 +10,12 @@ use lictor_kernel::remote::HOSTED;
 use lictor_kernel::supervisor::{self, Report};
 use lictor_kernel::tree::{self};
 use lictor_kernel::{
-    CallId, ChildId, ChildKind, DetectorConfig, ExitReason, Instant, NameId, NodeId, ProcessId,
-    RegistryLimits, Status, SupervisorId,
+    CallId, ChildId, ChildKind, DetectorConfig, ExitReason, Instant, NameId, NodeId, Owner,
+    ProcessId, RegistryLimits, Status, SupervisorId,
 };
 
 use super::beside::Beside;
-use super::network::Called;
+use super::network::{Called, ix};
 use super::process::State;
 use super::{Event, World};
 use crate::buggify::Point;
@@ -551,5 +551,27 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.halt(node);
         }
         self.boots(node);
+    }
+
+    /// Says for each node that runs where it sees the agents of the others.
+    pub(super) fn views(&mut self) {
+        let scenario = Arc::clone(&self.plan.scenario);
+        for node in scenario.node_ids().filter(|_| scenario.nodes() > 1) {
+            for (who, entity) in scenario.all() {
+                let runs = self.node(node).on && !self.node(node).ended;
+                let here = self.home_of(who) == node || self.node(node).claims.contains_key(&who);
+                if !runs || here || scenario.agent(who).is_none() {
+                    continue;
+                }
+                let kernel = &self.node(node).kernel;
+                let name = kernel.names().lookup(&entity.name);
+                let entry = name.and_then(|name| kernel.registry().lookup(name));
+                let sees = entry.map(|entry| match entry.owner {
+                    Owner::Local(_) => node,
+                    Owner::Remote { node, .. } => ix(node),
+                });
+                self.put(node, What::Sees(who, sees));
+            }
+        }
     }
 }

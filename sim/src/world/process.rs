@@ -163,8 +163,8 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
             self.after(0, Event::Tick(slot));
         }
         if !told {
-            // What waits for it is there, and the kernel hears of it later: as in the runtime, where
-            // an agent goes on in the poll in which it has come up.
+            // What waits for it is there, and the kernel hears of it later: as in the runtime,
+            // where an agent goes on in the poll in which it has come up.
             self.next_message(process.who);
         }
         let event = supervisor::Event::Started { pid: id.pid };
