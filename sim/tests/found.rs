@@ -207,3 +207,10 @@ fn a_name_that_is_taken_again_takes_messages_at_once() {
 fn a_start_in_the_middle_of_a_stop_waits_for_its_turn() {
     holds(include_str!("found/s8_start_in_a_stop.yaml"));
 }
+
+// Invariant: S12. A copy of a frame came when its message had been passed on, without the time to
+// live of its first part: it does not bring that back. Found on a topology drawn at random.
+#[test]
+fn a_copy_of_what_was_passed_on_brings_no_time_to_live() {
+    holds_on(Engine::Virtual, include_str!("found/s12_copy.yaml"));
+}

@@ -76,10 +76,17 @@ impl Ledger {
         hop
     }
 
+    /// Whether no frame with it has come yet on this part of its way.
+    pub(super) fn is_awaited(&self, id: MessageId, hop: u32) -> bool {
+        self.letters.get(&id).is_some_and(|letter| {
+            letter.place != Place::Ended && !letter.arrived && letter.hop == hop
+        })
+    }
+
     /// A frame with it has come to a node.
     pub(crate) fn arrives(&mut self, node: NodeIx, id: MessageId, hop: u32) {
         let Some(letter) = self.letters.get(&id).copied() else { return };
-        if letter.place == Place::Ended || letter.arrived || letter.hop != hop {
+        if !self.is_awaited(id, hop) {
             return self.put(node, What::Suppressed(id));
         }
         if self.node_of(letter.to) == node && self.agent(letter.to).present {

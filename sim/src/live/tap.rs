@@ -123,7 +123,8 @@ fn arrives(live: &Arc<Live>, node: NodeIx, carried: Carried, boot: u32) {
         if meant != u64::from(boot) {
             return ledger.lost(node, id, hop);
         }
-        if let Some((now, ttl)) = now.zip(ttl) {
+        // Whoever passes a message on gives it no time to live, and a copy of it may come later.
+        if let Some((now, ttl)) = now.zip(ttl).filter(|_| ledger.is_awaited(id, hop)) {
             ledger.expires(id, now.saturating_add(ttl));
         }
         // A copy of one that waits has no task.
