@@ -4,7 +4,7 @@
 //! kernel world from the real runtime under turmoil. A record is small and `Copy`: names are
 //! numbers of the scenario, reasons are the kernel's.
 
-use lictor_kernel::{ExitReason, Instant, Signal, Status};
+use lictor_kernel::{ExitReason, Instant, NodeId, Signal, Status, remote};
 use serde::Serialize;
 
 use crate::digest::Digest;
@@ -16,6 +16,13 @@ pub struct Who(pub u16);
 /// A node of the world, by number.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct NodeIx(pub u8);
+
+impl NodeIx {
+    /// The node of this number of kernels.
+    pub(crate) fn of(node: NodeId) -> Self {
+        Self(u8::try_from(node.0).unwrap_or(u8::MAX))
+    }
+}
 
 /// One incarnation.
 ///
@@ -304,6 +311,20 @@ impl Record {
 }
 
 impl What {
+    /// How far a process is on another node, in the eyes of its owner.
+    pub(crate) fn placed(process: Process, host: NodeId, stage: remote::Stage) -> Self {
+        use remote::Stage as On;
+        let placed = |stage| Self::Placed(process, NodeIx::of(host), stage);
+        match stage {
+            On::Waiting => placed(Placed::Waiting),
+            On::Ordered(boot) => placed(Placed::Ordered(u32::try_from(boot).unwrap_or(u32::MAX))),
+            On::Started => Self::Started(process),
+            On::Ignored => Self::StartIgnored(process),
+            On::Failed(_) => Self::StartFailed(process),
+            On::Exited(reason) => Self::Exited(process, reason),
+        }
+    }
+
     /// A number that tells the kinds apart. Part of every committed digest: append only.
     #[must_use]
     pub const fn code(&self) -> u8 {

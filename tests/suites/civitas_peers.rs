@@ -2,6 +2,7 @@
 //! agents, over both brokers, unsigned and signed.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod folder;
 mod ports;
 #[path = "civitas_process.rs"]
 mod process;
@@ -11,6 +12,7 @@ mod server;
 use std::future::Future;
 use std::sync::Arc;
 
+use folder::Folder;
 use lictor::broker::Broker;
 use lictor::prelude::*;
 use lictor::{AskError, Executor, Message, ReplyFailure, RuntimeConfig, TokioExecutor, agent};
@@ -441,28 +443,10 @@ async fn a_runtime_has_our_agent_started_anew(place: impl Place) {
     runtime.stop().await;
 }
 
-/// A folder that goes when this is dropped.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("lictor-civitas-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Signed envelopes (v=2) both ways: the agent of a civitas runtime asks ours; who is not known, or
 /// has another key, is not heard.
 async fn a_runtime_that_signs_and_ours_trust_each_other(place: impl Place) {
-    let folder = Folder::new(place.arguments()[1].rsplit(':').next().unwrap());
+    let folder = Folder::new();
     let key_dir = folder.0.join("keys");
     std::fs::create_dir_all(&key_dir).unwrap();
     let topology = json!({

@@ -496,9 +496,7 @@ async fn a_server_that_forgets_what_it_was_told_is_told_again() {
     until("it is in hand", || ledger.log.tries(1) == 1).await;
     server.remember("before");
     is_empty(&server).await;
-    server.kill();
     server.recall("before");
-    server.start();
     counted(&streams, |counters| counters.repeated >= 1).await;
     is_empty(&server).await;
     assert_eq!((ledger.log.tries(1), streams.counters().handled), (1, 1));

@@ -98,9 +98,7 @@ async fn a_dead_letter_of_which_the_server_has_not_heard_is_not_given_to_its_age
     server.remember("before");
     counted(&streams, |counters| counters.dead == 1).await;
     is_empty(&server).await;
-    server.kill();
     server.recall("before");
-    server.start();
     counted(&streams, |counters| counters.repeated >= 1).await;
     is_empty(&server).await;
     assert_eq!(log.tries(1), 1, "it was given up");

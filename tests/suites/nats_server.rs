@@ -100,10 +100,12 @@ impl Server {
         assert!(copied.unwrap().success());
     }
 
-    /// Puts a copy back in place of what it has stored. It must not run.
-    pub(crate) fn recall(&self, word: &str) {
+    /// Kills it, puts a copy back in place of what it has stored, and starts it again.
+    pub(crate) fn recall(&mut self, word: &str) {
+        self.kill();
         self.forget();
         std::fs::rename(self.folder.join(word), self.folder.join("store")).unwrap();
+        self.start();
     }
 
     /// Has it stop by itself, with all flushed.

@@ -11,6 +11,7 @@
 mod book;
 #[path = "real_faults/cluster.rs"]
 mod cluster;
+mod folder;
 mod ports;
 #[path = "real_faults/process.rs"]
 mod process;
@@ -421,7 +422,7 @@ fn a_slow_agent_slows_down_its_senders_and_nobody_else() {
 /// What the books can say is what they are judged by: a judge that finds no fault is no judge.
 #[test]
 fn the_judge_finds_two_at_a_time_and_a_message_twice() {
-    let folder = process::Folder::new();
+    let folder = folder::Folder::new();
     let line = |at: u64, pid: u32, what: &str, life: u64, number: u64| {
         format!("{at} {pid} {what} alpha {life} {number}\n")
     };

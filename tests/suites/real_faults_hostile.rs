@@ -8,6 +8,7 @@
 mod book;
 #[path = "real_faults/cluster.rs"]
 mod cluster;
+mod folder;
 mod ports;
 #[path = "real_faults/process.rs"]
 mod process;

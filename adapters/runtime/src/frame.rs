@@ -226,6 +226,25 @@ impl Body {
         packed(self)
     }
 
+    /// Of what two boots say to each other; `None` for all that is said to whoever is there, and
+    /// for what has a stamp of its own kind.
+    pub(crate) const fn stamp(&self) -> Option<Stamp> {
+        match self {
+            Self::Post(Post { stamp, .. })
+            | Self::Answer(Answer { stamp, .. })
+            | Self::Dead(Dead { stamp, .. }) => Some(*stamp),
+            Self::Hello { .. }
+            | Self::Probe { .. }
+            | Self::Alive { .. }
+            | Self::Claim(_)
+            | Self::Withdraw { .. }
+            | Self::Bye { .. }
+            | Self::Remote(_)
+            | Self::Credit(_)
+            | Self::HowFar(_) => None,
+        }
+    }
+
     /// `None` for anything that is not a frame of this version.
     pub(crate) fn decode(frame: &Frame) -> Option<Self> {
         unpacked(frame)

@@ -54,20 +54,7 @@ impl Passing {
     /// frame.
     #[must_use]
     pub fn boots_in(frame: &Frame) -> Option<(u64, u64)> {
-        let stamp = match Body::decode(frame)? {
-            Body::Post(post) => post.stamp,
-            Body::Answer(answer) => answer.stamp,
-            Body::Dead(dead) => dead.stamp,
-            Body::Hello { .. }
-            | Body::Probe { .. }
-            | Body::Alive { .. }
-            | Body::Claim(_)
-            | Body::Withdraw { .. }
-            | Body::Bye { .. }
-            | Body::Remote(_)
-            | Body::Credit(_)
-            | Body::HowFar(_) => return None,
-        };
+        let stamp = Body::decode(frame)?.stamp()?;
         Some((stamp.from, stamp.to))
     }
 }

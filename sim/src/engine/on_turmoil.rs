@@ -19,7 +19,7 @@ use crate::fault::{Fault, Kind};
 use crate::link::{Spoilt, links_of};
 use crate::live::{ClockChange, Driver, Found, Ground, LinkChange, Live, Tap, boot};
 use crate::outcome::{Options, Outcome};
-use crate::plan::{Knobs, Plan, nanos};
+use crate::plan::{Plan, nanos};
 use crate::record::NodeIx;
 use crate::stream::Purpose;
 
@@ -28,9 +28,7 @@ const TICK: Duration = Duration::from_millis(1);
 
 /// Runs a plan.
 pub(super) fn run(plan: &Plan, options: Options) -> Outcome {
-    // What is placed elsewhere runs with its tree here.
-    let knobs = Knobs { child_lease: None, ..plan.knobs };
-    let plan = Arc::new(Plan { knobs, ..plan.clone() });
+    let plan = Arc::new(plan.clone());
     let stepped = Arc::new(AtomicU64::new(0));
     let outside = Arc::clone(&stepped);
     let clock = Arc::new(move || {

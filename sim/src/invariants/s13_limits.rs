@@ -66,8 +66,7 @@ impl Limits {
                 Some((who, by)) if books.boss(who).and_then(|boss| boss.id) == by => {
                     self.refused(books, who)
                 }
-                Some(_) => Ok(()),
-                None => Ok(()),
+                Some(_) | None => Ok(()),
             },
             What::Removed(who) => {
                 self.removed(books, who);

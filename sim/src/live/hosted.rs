@@ -10,10 +10,10 @@ use lictor_kernel::tree;
 use lictor_kernel::{Instant, NameId, NodeId, ProcessId};
 
 use super::ledger::Ledger;
-use super::witness::{Witness, ix};
+use super::witness::Witness;
 use crate::fault::{Kind, Target};
 use crate::plan::nanos;
-use crate::record::{Fate, Here, Placed, Process, What};
+use crate::record::{Fate, Here, Process, What};
 
 impl Witness {
     /// What this node's kernel hears of a process that runs here for another node.
@@ -62,18 +62,7 @@ impl Witness {
     /// How far a process of this node's is on another one.
     pub(super) fn placed(&self, ledger: &mut Ledger, id: ProcessId, host: NodeId, stage: Stage) {
         let Some(process) = ledger.process(self.node, id) else { return };
-        let placed = |stage| What::Placed(process, ix(host), stage);
-        let what = match stage {
-            Stage::Waiting => placed(Placed::Waiting),
-            Stage::Ordered(boot) => {
-                placed(Placed::Ordered(u32::try_from(boot).unwrap_or(u32::MAX)))
-            }
-            Stage::Started => What::Started(process),
-            Stage::Ignored => What::StartIgnored(process),
-            Stage::Failed(_) => What::StartFailed(process),
-            Stage::Exited(reason) => What::Exited(process, reason),
-        };
-        ledger.put(self.node, what);
+        ledger.put(self.node, What::placed(process, host, stage));
     }
 
     /// A name that may run here for others is had here, or no longer.

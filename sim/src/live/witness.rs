@@ -9,7 +9,7 @@ use lictor_kernel::node::{Action, Event};
 use lictor_kernel::remote::{Frame, HOSTED, Ticket, Want};
 use lictor_kernel::supervisor::{self, Report};
 use lictor_kernel::tree;
-use lictor_kernel::{ChildId, Instant, NameId, NodeId, ProcessId, Signal, Status, SupervisorId};
+use lictor_kernel::{ChildId, Instant, NameId, ProcessId, Signal, Status, SupervisorId};
 use lictor_runtime::Recorder;
 
 use super::Live;
@@ -128,10 +128,10 @@ impl Recorder for Witness {
             Action::Supervision(action) => self.supervision(ledger, now, action),
             Action::Status { name, status } => self.status(ledger, name, status),
             Action::Peer(peer, PeerChange::Up(_)) => {
-                ledger.put(self.node, What::PeerUp(ix(peer)));
+                ledger.put(self.node, What::PeerUp(NodeIx::of(peer)));
             }
             Action::Peer(peer, PeerChange::Down) => {
-                ledger.put(self.node, What::PeerDown(ix(peer)));
+                ledger.put(self.node, What::PeerDown(NodeIx::of(peer)));
             }
             Action::Peer(_, PeerChange::Suspect)
             | Action::Send(..)
@@ -163,10 +163,6 @@ fn in_sweep(ledger: &mut Ledger, who: Who) -> Option<Process> {
         let agent = ledger.agent(child);
         agent.process.filter(|_| agent.phase == Phase::Up && !agent.told)
     })
-}
-
-pub(super) fn ix(node: NodeId) -> NodeIx {
-    NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
 }
 
 impl Witness {

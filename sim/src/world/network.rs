@@ -105,10 +105,6 @@ pub(super) const fn id(node: NodeIx) -> NodeId {
     NodeId(node.0 as u64)
 }
 
-pub(super) fn ix(node: NodeId) -> NodeIx {
-    NodeIx(u8::try_from(node.0).unwrap_or(u8::MAX))
-}
-
 impl<'p, Q: EventQueue<Event>> World<'p, Q> {
     pub(super) fn link(&mut self, from: NodeIx, to: NodeIx) -> &mut Link {
         self.links.at(from, to)
@@ -121,7 +117,9 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
             Route::Local { .. } if self.home_of(to) == node => self.enqueue(node, index),
             // The node only says that it has the name.
             Route::Local { .. } => self.message_ends(node, index, Fate::Unknown, Ending::Failed),
-            Route::Remote { node: at, epoch, .. } => self.send_away(node, (ix(at), epoch), index),
+            Route::Remote { node: at, epoch, .. } => {
+                self.send_away(node, (NodeIx::of(at), epoch), index)
+            }
             Route::Undeliverable(Undeliverable::Down) => {
                 self.recorder.reach(Mark::SentToDown);
                 self.message_ends(node, index, Fate::Down, Ending::Failed);
@@ -506,10 +504,12 @@ impl<'p, Q: EventQueue<Event>> World<'p, Q> {
                     | Said::Bye { .. } => None,
                 };
                 // What is lost is asked for again.
-                let _ = self.post(node, ix(to), Load::Said(said, who));
+                let _ = self.post(node, NodeIx::of(to), Load::Said(said, who));
             }
-            Action::Peer(peer, PeerChange::Up(_)) => self.put(node, What::PeerUp(ix(peer))),
-            Action::Peer(peer, PeerChange::Down) => self.put(node, What::PeerDown(ix(peer))),
+            Action::Peer(peer, PeerChange::Up(_)) => self.put(node, What::PeerUp(NodeIx::of(peer))),
+            Action::Peer(peer, PeerChange::Down) => {
+                self.put(node, What::PeerDown(NodeIx::of(peer)))
+            }
             Action::CallEnded(Ended { call, outcome }) => {
                 let Some(called) = self.node(node).calls.remove(&call) else { return };
                 let ending = match outcome {

@@ -15,7 +15,7 @@ use lictor_kernel::{
 };
 
 use super::beside::Beside;
-use super::network::{Called, ix};
+use super::network::Called;
 use super::process::State;
 use super::{Event, World};
 use crate::buggify::Point;
@@ -568,7 +568,7 @@ impl<Q: EventQueue<Event>> World<'_, Q> {
                 let entry = name.and_then(|name| kernel.registry().lookup(name));
                 let sees = entry.map(|entry| match entry.owner {
                     Owner::Local(_) => node,
-                    Owner::Remote { node, .. } => ix(node),
+                    Owner::Remote { node, .. } => NodeIx::of(node),
                 });
                 self.put(node, What::Sees(who, sees));
             }

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lictor_kernel::node::{self, Action, Node};
-use lictor_kernel::remote::{Config, Frame as Said, HOSTED, Stage};
+use lictor_kernel::remote::{Config, Frame as Said, HOSTED};
 use lictor_kernel::{Instant, NameId, NodeId, ProcessId, supervisor, tree};
 
 use super::World;
-use super::network::{Load, id, ix};
+use super::network::{Load, id};
 use super::process::{Proc, Slot};
 use crate::marks::Mark;
 use crate::plan::Knobs;
 use crate::queue::EventQueue;
-use crate::record::{Ending, Fate, Here, NodeIx, Placed, Process, What, Who};
+use crate::record::{Ending, Fate, Here, NodeIx, Process, What, Who};
 
 /// How long what runs for others may take to end when a tree has ended by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -65,18 +65,7 @@ impl<Q: EventQueue<super::Event>> World<'_, Q> {
             Action::Remote(to, said) => self.says_of_children(node, to, said),
             Action::Placed { process, node: host, stage } => {
                 let Some(known) = self.node(node).process(process) else { return };
-                let placed = |stage| What::Placed(known, ix(host), stage);
-                let what = match stage {
-                    Stage::Waiting => placed(Placed::Waiting),
-                    Stage::Ordered(boot) => {
-                        placed(Placed::Ordered(u32::try_from(boot).unwrap_or(u32::MAX)))
-                    }
-                    Stage::Started => What::Started(known),
-                    Stage::Ignored => What::StartIgnored(known),
-                    Stage::Failed(_) => What::StartFailed(known),
-                    Stage::Exited(reason) => What::Exited(known, reason),
-                };
-                self.put(node, what);
+                self.put(node, What::placed(known, host, stage));
             }
             Action::Diverted(tree::Action::Start { process }) => {
                 let Some(known) = self.node(node).process(process) else { return };
@@ -193,7 +182,7 @@ impl<Q: EventQueue<super::Event>> World<'_, Q> {
             Said::Renew { .. } | Said::Renewed { .. } => None,
         };
         // What is lost is said again.
-        let _ = self.post(node, ix(to), Load::Children(said, who));
+        let _ = self.post(node, NodeIx::of(to), Load::Children(said, who));
     }
 
     /// A kernel hears what another one says of children. Names are text on a wire.

@@ -15,7 +15,8 @@ use serde_json::json;
 use crate::ports::free_port;
 
 use super::book::{self, Line};
-use super::process::{self, Folder, Process};
+use super::folder::Folder;
+use super::process::{self, Process};
 use super::proxy::{Cable, State};
 use super::server::Server;
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use lictor::Value;
 use nix::sys::signal::Signal;
 
+use crate::keys::Folder;
 use crate::ports::free_port;
 use crate::processes::{descendants, exists, is_alive, wait_until};
 use crate::support::{File, Running, answered, kill_hard, lictor, of, pid_of};
@@ -156,22 +157,6 @@ fn one_flag_makes_one_process_of_it() {
     let rest = run.rest();
     assert_eq!(rest.status.code(), Some(0));
     assert!(!rest.stdout.contains("process_"));
-}
-
-/// A folder of keys, not made yet, that goes when this is dropped.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("lictor-cli-cluster-{}-{name}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 // Signing is said in the file, and then whoever has no key is not heard.

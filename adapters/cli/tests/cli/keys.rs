@@ -6,11 +6,11 @@ use lictor::wire::SecretKey;
 
 use crate::support::output;
 
-/// A folder that goes away with the value.
-struct Folder(PathBuf);
+/// A folder of keys, not made yet, that goes away with the value.
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("lictor-cli-keys-{}-{name}", std::process::id())))
     }
 

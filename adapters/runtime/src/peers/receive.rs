@@ -64,13 +64,8 @@ impl Shared {
     }
 
     fn receive(self: &Arc<Self>, peers: &Arc<Peers>, node: NodeId, body: Body) {
-        let (Body::Post(Post { stamp, .. })
-        | Body::Answer(Answer { stamp, .. })
-        | Body::Dead(Dead { stamp, .. })) = &body
-        else {
-            return;
-        };
-        if !peers.takes(node, *stamp) {
+        let Some(stamp) = body.stamp() else { return };
+        if !peers.takes(node, stamp) {
             return;
         }
         count(&peers.counters.received);

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::folder::Folder;
 use crate::support::{Client, Forwarder, PATIENCE, come_back, config, curve, until};
 
 #[tokio::test]
@@ -216,27 +217,9 @@ async fn a_second_run_ends_at_once_and_disturbs_nothing() {
     assert_eq!(client.message().await.1, b"1");
 }
 
-/// A folder that goes when this is dropped.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("lictor-zmq-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn sockets_in_the_file_system_do_as_well() {
-    let folder = Folder::new("sockets");
+    let folder = Folder::new();
     let mut config = config();
     config.pub_addr = Endpoint::Ipc(folder.0.join("pub"));
     config.sub_addr = Endpoint::Ipc(folder.0.join("sub"));
@@ -258,7 +241,7 @@ async fn sockets_in_the_file_system_do_as_well() {
 /// then, and no other has taken it away from under it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_that_take_over_a_socket_one_listens() {
-    let folder = Folder::new("taken");
+    let folder = Folder::new();
     let mut listening = Vec::new();
     for round in 0..200 {
         let path = folder.0.join(format!("{round}"));
@@ -285,7 +268,7 @@ async fn of_many_that_take_over_a_socket_one_listens() {
 /// A path that was mistyped may be somebody's file.
 #[tokio::test]
 async fn what_is_no_socket_is_not_taken_away() {
-    let folder = Folder::new("file");
+    let folder = Folder::new();
     let path = folder.0.join("precious");
     std::fs::write(&path, "precious").unwrap();
     let bound = TokioNetwork.bind(&Endpoint::Ipc(path.clone())).await;

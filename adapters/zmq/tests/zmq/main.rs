@@ -4,6 +4,8 @@
 mod clients;
 mod configuration;
 mod conformance;
+#[path = "../../../../tests/suites/folder.rs"]
+mod folder;
 mod hostile;
 mod simulated;
 mod simulated_network;

@@ -52,11 +52,11 @@ fn a_claim_of_an_older_boot_can_come_after_the_newer_was_heard() {
     let (status, kind, capabilities) = (Status::Up, ChildKind::Worker, TagSet::default());
     let claim = Claim { incarnation: 0, revision: 0, status, kind, capabilities };
     let said = Said::Claim { epoch, name, claim };
-    world.is_of_newest(TWO, ix(node), said);
+    world.is_of_newest(TWO, NodeIx::of(node), said);
     assert_eq!(world.recorder.violation, None);
-    let place = usize::from(TWO.0) * 3 + usize::from(ix(node).0);
+    let place = usize::from(TWO.0) * 3 + usize::from(NodeIx::of(node).0);
     world.heard[place].1 += 1;
-    world.is_of_newest(TWO, ix(node), said);
+    world.is_of_newest(TWO, NodeIx::of(node), said);
     let violation = world.recorder.violation.clone().map(|violation| violation.invariant);
     assert_eq!(violation, Some("S10"));
 }
